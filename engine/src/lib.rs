@@ -1,0 +1,1 @@
+//! The engine: document, render, graph, plan, apply, record. See ARCHITECTURE.md for the reading order.

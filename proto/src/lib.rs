@@ -1,0 +1,1 @@
+//! Wire definitions of the Terraform plugin protocol. Holds no logic.

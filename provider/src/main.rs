@@ -1,0 +1,2 @@
+//! The Terraform provider on the engine.
+fn main() {}

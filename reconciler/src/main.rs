@@ -1,0 +1,2 @@
+//! The `myelin` command on the engine.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `myelin-sandbox`: the sandbox as a process.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Tasks of this repository: `cargo xtask demo|test|bench`.
+fn main() {}
