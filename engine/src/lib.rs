@@ -1,1 +1,4 @@
 //! The engine: document, render, graph, plan, apply, record. See ARCHITECTURE.md for the reading order.
+
+pub mod diagnostic;
+pub mod object;
