@@ -1,2 +1,44 @@
-//! Tasks of this repository: `cargo xtask demo|test|bench`.
-fn main() {}
+//! Tasks of this repository, one file each: `cargo xtask test`.
+//!
+//! This file reads the command line and calls the task; it decides nothing. The crate stays light (no client library, no
+//! runtime) because every task, the test command included, waits for it to compile first.
+#![allow(
+    clippy::print_stdout,
+    reason = "these are command-line tasks; their report goes to stdout"
+)]
+
+mod house;
+mod markdown;
+mod repository;
+mod stage;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask <task>
+
+  test    everything that must hold before a change lands: format, house rules, docs, licences, lints, tests
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.split_first() {
+        Some((task, rest)) => match (task.as_str(), rest) {
+            ("test", rest) => test::run(rest),
+            ("help" | "--help" | "-h", _) => {
+                print!("{USAGE}");
+                Ok(())
+            }
+            (unknown, _) => Err(anyhow::anyhow!("no task is called {unknown:?}\n\n{USAGE}")),
+        },
+        None => Err(anyhow::anyhow!("name a task\n\n{USAGE}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
