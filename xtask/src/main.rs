@@ -7,6 +7,7 @@
     reason = "these are command-line tasks; their report goes to stdout"
 )]
 
+mod examples;
 mod house;
 mod markdown;
 mod repository;

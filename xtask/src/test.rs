@@ -4,7 +4,7 @@
 //! is left as it is: the counts at the end are cargo's own. One profile and one feature set: nothing is built twice.
 
 use crate::stage::{self, Ended};
-use crate::{house, markdown};
+use crate::{examples, house, markdown};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         stage::quiet("format", &cargo, &["fmt", "--all", "--check"])?,
         stage::check("house rules", house::problems)?,
         stage::check("documentation", markdown::problems)?,
+        stage::check("examples", examples::problems)?,
         stage::quiet(
             "licences",
             &cargo,
