@@ -1,0 +1,180 @@
+//! The port to Kubernetes: the few requests that the engine makes, and the errors that it tells apart.
+//!
+//! Values are JSON; nothing here knows stacks. `connect` is the implementation on the network; tests put
+//! their own behind the same trait.
+
+mod error;
+pub mod kinds;
+
+pub use error::{Cause, ClusterError};
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use serde_json::Value;
+use std::fmt;
+
+/// The field manager of every server-side apply.
+pub const FIELD_MANAGER: &str = "myelin";
+
+/// A served kind: where its objects live.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Resource {
+    /// API group; empty for core.
+    pub group: String,
+    /// Version, without the group.
+    pub version: String,
+    /// Kind.
+    pub kind: String,
+    /// Plural name, as in URLs.
+    pub plural: String,
+    /// Whether objects live in namespaces.
+    pub namespaced: bool,
+}
+
+impl Resource {
+    /// `apps/v1`, `v1`.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+}
+
+/// One object's address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Target {
+    /// Its kind.
+    pub resource: Resource,
+    /// Its namespace; ignored for cluster-scoped kinds.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.resource.namespaced {
+            write!(f, "{} {}/{}", self.resource.kind, self.namespace, self.name)
+        } else {
+            write!(f, "{} {}", self.resource.kind, self.name)
+        }
+    }
+}
+
+/// A list and the version to watch from.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// The objects, each with `apiVersion` and `kind`.
+    pub items: Vec<Value>,
+    /// Version of the list.
+    pub resource_version: String,
+}
+
+/// Which objects of a kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Selection {
+    /// One namespace; all of them (or the cluster scope) when absent.
+    pub namespace: Option<String>,
+    /// Label selector; empty for all.
+    pub labels: String,
+    /// Field selector; empty for all.
+    pub fields: String,
+}
+
+/// Whether a request may change anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It counts.
+    Real,
+    /// The server answers what would happen.
+    DryRun,
+}
+
+/// What becomes of an object's dependants when it is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// The garbage collector deletes them afterwards.
+    Background,
+    /// The object goes after them.
+    Foreground,
+    /// They stay.
+    Orphan,
+}
+
+/// What a delete insists on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Precondition {
+    /// UID that the object must still have.
+    pub uid: String,
+    /// Version that the object must still have.
+    pub resource_version: Option<String>,
+}
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WatchEvent {
+    /// The object is there, in this state.
+    Applied(Value),
+    /// The object is gone; its last state.
+    Deleted(Value),
+    /// Nothing happened up to this version.
+    Bookmark(String),
+}
+
+/// A finished or failed request.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, ClusterError>>;
+
+/// The requests that the engine makes. Every one has a deadline of its own and is sent once: retrying is the caller's.
+pub trait Cluster: Send + Sync + 'static {
+    /// The kinds served at `apps/v1` or `v1`; None when that group and version is not served.
+    fn discover<'a>(&'a self, api_version: &'a str) -> Answer<'a, Option<Vec<Resource>>>;
+
+    /// One object, or None.
+    fn get<'a>(&'a self, target: &'a Target) -> Answer<'a, Option<Value>>;
+
+    /// All objects of a kind that a selection takes, in pages.
+    fn list<'a>(&'a self, resource: &'a Resource, selection: &'a Selection) -> Answer<'a, List>;
+
+    /// Server-side apply as [`FIELD_MANAGER`]; `force` takes fields from other managers.
+    fn apply<'a>(&'a self, target: &'a Target, body: &'a Value, force: bool, mode: Mode) -> Answer<'a, Value>;
+
+    /// Makes an object that must not exist.
+    fn create<'a>(&'a self, target: &'a Target, body: &'a Value, mode: Mode) -> Answer<'a, Value>;
+
+    /// Replaces an object; the body's resourceVersion is the precondition.
+    fn update<'a>(&'a self, target: &'a Target, body: &'a Value) -> Answer<'a, Value>;
+
+    /// Changes an object by a JSON patch (RFC 6902).
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value>;
+
+    /// Deletes an object. A `NotFound` answer is an error like any other.
+    fn delete<'a>(
+        &'a self,
+        target: &'a Target,
+        precondition: &'a Precondition,
+        propagation: Propagation,
+        mode: Mode,
+    ) -> Answer<'a, ()>;
+
+    /// Events after a version, with bookmarks. The stream ends when the server ends it; an expired version is
+    /// [`ClusterError::is_expired`].
+    fn watch<'a>(
+        &'a self,
+        resource: &'a Resource,
+        selection: &'a Selection,
+        resource_version: &'a str,
+    ) -> Answer<'a, BoxStream<'static, Result<WatchEvent, ClusterError>>>;
+
+    /// The last lines of a container's log; of its previous run when `previous`.
+    fn logs<'a>(
+        &'a self,
+        namespace: &'a str,
+        pod: &'a str,
+        container: &'a str,
+        previous: bool,
+        lines: u32,
+    ) -> Answer<'a, String>;
+}

@@ -1,0 +1,109 @@
+//! The stack's record: one Secret in its namespace that names everything the stack owns.
+//!
+//! It is a standard ApplySet parent (KEP-3659), so that other tools can list the members, and it carries what the standard
+//! has no place for: UIDs, components, hashes, the owner and the journal. It holds no value of any Secret: hashes are keyed
+//! with a key that lies in the record itself. It is written before the effects it names.
+
+use crate::object::ObjectKey;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Which stack: its record's namespace and its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StackId {
+    /// Namespace of the stack and of its record.
+    pub namespace: String,
+    /// Name of the stack.
+    pub name: String,
+}
+
+impl fmt::Display for StackId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl std::str::FromStr for StackId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => Ok(Self {
+                namespace: namespace.into(),
+                name: name.into(),
+            }),
+            _ => Err(format!(
+                "\"{text}\" does not name a stack: write namespace/name, for example synapse/synapse"
+            )),
+        }
+    }
+}
+
+/// Who drives the stack. A second owner is refused, never fought.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Owner {
+    /// `terraform apply`.
+    Terraform,
+    /// A reconciler's git source, by name.
+    Git(String),
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Terraform => f.write_str("terraform"),
+            Self::Git(source) => write!(f, "git:{source}"),
+        }
+    }
+}
+
+impl std::str::FromStr for Owner {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "terraform" => Ok(Self::Terraform),
+            Some(("git", source)) if !source.is_empty() => Ok(Self::Git(source.into())),
+            _ => Err(format!("\"{text}\" is no owner: terraform or git:SOURCE")),
+        }
+    }
+}
+
+impl Serialize for Owner {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Owner {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// One object that the stack owns, or is about to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its key.
+    pub key: ObjectKey,
+    /// `apiVersion` that it was applied at.
+    pub api_version: String,
+    /// UID; None between the intention and the first confirmed apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// Its component; None for the base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
+    /// Depth in the order of apply; destroy goes from the highest to the lowest.
+    #[serde(default)]
+    pub level: u32,
+    /// Keyed hash of the manifest that was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desired: Option<String>,
+    /// Keyed hash of the fields that we own, with their values, as the server confirmed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attested: Option<String>,
+    /// When others' changes to our fields were reverted (seconds since 1970), the latest few.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reverted: Vec<i64>,
+}
