@@ -1,0 +1,43 @@
+//! Ctrl-C and SIGTERM become a flag, so that a task that has started processes ends them before it ends itself.
+//!
+//! The terminal sends Ctrl-C to every process of the foreground group: terraform hears it too and stops by its own rules.
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether somebody asked the task to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Starts listening. A second signal ends the process at once, as if nobody listened.
+    ///
+    /// # Errors
+    /// When the operating system refuses the handler.
+    pub(crate) fn listen() -> Result<Self> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // The order matters: at the first signal the flag is still down, at the second it is up.
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
+                .context("listen to signals")?;
+            signal_hook::flag::register(signal, Arc::clone(&flag)).context("listen to signals")?;
+        }
+        Ok(Self(flag))
+    }
+
+    /// Whether a signal has come.
+    pub(crate) fn has_come(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// When a signal has come: the task unwinds and its guards end what it started.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.has_come() {
+            bail!("interrupted");
+        }
+        Ok(())
+    }
+}
