@@ -1,1 +1,9 @@
 //! An embedded Kubernetes API for demos and tests. It is a test double and says so.
+//!
+//! Reading order: [`clock`] (virtual time), then [`kubernetes`] from schema to HTTP, then [`Sandbox`], which puts them together.
+
+pub mod clock;
+pub mod kubernetes;
+mod sandbox;
+
+pub use sandbox::{Options, Sandbox, StartError};

@@ -1,0 +1,3 @@
+//! Who owns which field.
+
+pub(crate) mod managed;

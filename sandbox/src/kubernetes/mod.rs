@@ -1,0 +1,8 @@
+//! The embedded Kubernetes API, from what objects are made of to how they are sent.
+
+pub mod admission;
+pub mod fields;
+pub mod patch;
+pub mod registry;
+pub mod schema;
+pub mod store;

@@ -1,0 +1,119 @@
+//! A running sandbox: the registry, the controllers on it, and the server in front of it.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::kubernetes::registry::Registry;
+
+/// How a sandbox is to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// TCP port on loopback; 0 picks a free one.
+    pub port: u16,
+    /// How many virtual seconds pass in a real one; 0 stands still.
+    pub speed: f64,
+    /// Whether the controllers, the scheduler and the model kubelet run.
+    pub controllers: bool,
+    /// How many changes per resource watches can read back.
+    pub history: usize,
+    /// Seed of everything random in faults.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            port: 0,
+            speed: 1.0,
+            controllers: true,
+            history: 8192,
+            seed: 0,
+        }
+    }
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port could not be bound.
+    #[error("cannot listen on 127.0.0.1:{port}: {source}")]
+    Listen {
+        /// The port that was asked for.
+        port: u16,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The certificates could not be made.
+    #[error("cannot make the sandbox's certificates: {0}")]
+    Certificates(String),
+}
+
+/// A running sandbox. Dropping it stops everything that it started.
+#[derive(Debug)]
+pub struct Sandbox {
+    registry: Arc<Registry>,
+    clock: Clock,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Sandbox {
+    /// Start a sandbox on the current tokio runtime.
+    #[allow(clippy::unused_async, reason = "binding the port will wait")]
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let clock = Clock::new(options.speed);
+        let registry = Arc::new(Registry::new(clock.clone(), options.history));
+        let sandbox = Self {
+            registry,
+            clock,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        if options.controllers {
+            sandbox.spawn_controllers();
+        }
+        Ok(sandbox)
+    }
+
+    /// Where controllers are started: each is a future on the registry that runs until the sandbox stops.
+    fn spawn_controllers(&self) {
+        // `self.spawn(controllers::deployment::run(self.registry.clone()))` and its like go here.
+    }
+
+    /// Run something until it ends or the sandbox stops.
+    pub fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = future => {}
+            }
+        });
+    }
+
+    /// The verbs on its objects, without HTTP.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Stop everything and wait until it has ended.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
