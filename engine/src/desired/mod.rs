@@ -1,13 +1,23 @@
 //! What the stack should be: every object as it will be sent, its component, and the order between them.
 //!
 //! Pure: documents and rendered manifests in, [`Desired`] or all problems out. No cluster is asked; what only a cluster can
-//! know (whether an object exists, who owns a field) is `observe`'s and `plan`'s.
+//! know (whether an object exists, who owns a field) is `observe`'s and `plan`'s. The steps, one file each: `substitute` the
+//! variables, set `images`, `assign` components, `shape` every object for its namespace and record, `checksum` what pods read.
+
+mod assign;
+mod checksum;
+mod images;
+mod masked;
+mod shape;
+mod substitute;
+
+pub use masked::masked;
 
 use crate::diagnostic::{Diagnostics, FilePlace};
-use crate::document::{Adopt, Conflicts, ProtectedKind, Requirement, Text};
-use crate::graph::Graph;
+use crate::document::{Adopt, Conflicts, ProtectedKind, Requirement, Stack, Text};
+use crate::graph::{self, Graph};
 use crate::mask::MaskKey;
-use crate::object::ObjectKey;
+use crate::object::{Object, ObjectKey};
 use crate::record::StackId;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,12 +120,11 @@ impl Desired {
     }
 }
 
-/// A manifest with the data of Secrets and the values at `write_only` masked.
-#[must_use]
-pub fn masked(value: &Value, write_only: &BTreeSet<String>, key: &MaskKey) -> Value {
-    let _ = (value, write_only, key);
-    Value::Null
-}
+/// The annotation on pod templates that changes when the config they read changes.
+pub const CONFIG_CHECKSUM: &str = "myelin.dev/config-checksum";
+
+/// The annotation (value `disabled`) that keeps `${…}` in one object as it is.
+pub const SUBSTITUTE: &str = "myelin.dev/substitute";
 
 /// From the document and the rendered manifests to what the stack should be.
 ///
@@ -124,11 +133,94 @@ pub fn masked(value: &Value, write_only: &BTreeSet<String>, key: &MaskKey) -> Va
 /// # Errors
 /// Every problem of the input: unset variables, components that match nothing, duplicate objects, cycles.
 pub fn desired(
-    stack: &crate::document::Stack,
+    stack: &Stack,
     variables: &Variables,
-    rendered: Vec<crate::object::Object>,
+    rendered: Vec<Object>,
     text: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Desired, Diagnostics> {
-    let _ = (stack, variables, rendered, text);
-    Err(crate::diagnostic::Diagnostic::error("this is not built yet").into())
+    let mut problems = Diagnostics::new();
+    let id = StackId {
+        namespace: stack.namespace.clone(),
+        name: stack.name.clone(),
+    };
+    let mut objects = substitute::substitute(stack, variables, rendered, text, &mut problems);
+    images::set_images(&stack.images, &mut objects, &mut problems);
+    assign::assign(stack, &mut objects, &mut problems);
+    shape::shape(stack, &id, &mut objects, &mut problems);
+    if problems.has_errors() {
+        // What follows would only repeat the same problems in other words.
+        return Err(problems);
+    }
+    if stack.restart_on_config_change {
+        checksum::add(&MaskKey::of_identity(&id.namespace, &id.name), &mut objects);
+    }
+    let components = terms(stack);
+    let after = components
+        .iter()
+        .map(|(name, terms)| (name.clone(), terms.after.clone()))
+        .collect();
+    let graph = {
+        let members: Vec<_> = objects
+            .iter()
+            .map(|o| graph::Member {
+                key: &o.key,
+                value: &o.value,
+                component: o.component.as_deref(),
+            })
+            .collect();
+        graph::build(&members, &after)
+    };
+    let graph = match graph {
+        Ok(graph) => graph,
+        Err(more) => {
+            problems.extend(more);
+            return Err(problems);
+        }
+    };
+    objects.sort_by_cached_key(|o| (graph.level.get(&o.key).copied().unwrap_or(0), o.key.clone()));
+    let own = stack
+        .components
+        .iter()
+        .flat_map(|(name, c)| c.requires.iter().map(move |r| (Some(name.clone()), r.clone())));
+    let requires = stack.requires.iter().map(|r| (None, r.clone())).chain(own).collect();
+    let ((), warnings) = problems.or(())?;
+    Ok(Desired {
+        stack: id,
+        objects,
+        components,
+        requires,
+        graph,
+        policy: policy(stack),
+        warnings,
+    })
 }
+
+fn policy(stack: &Stack) -> Policy {
+    Policy {
+        prune: stack.prune,
+        delete_protected: stack.delete_protected.clone(),
+        replace: stack.replace.clone(),
+        adopt: stack.adopt,
+        conflicts: stack.conflicts,
+        timeout: stack.timeout,
+    }
+}
+
+/// The components' terms; a stack without components is one, named like the stack.
+fn terms(stack: &Stack) -> BTreeMap<String, ComponentTerms> {
+    if stack.components.is_empty() {
+        return [(stack.name.clone(), ComponentTerms::default())].into();
+    }
+    let terms = |c: &crate::document::Component| ComponentTerms {
+        after: c.after.clone(),
+        timeout: c.timeout,
+    };
+    stack
+        .components
+        .iter()
+        .map(|(name, c)| (name.clone(), terms(c)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

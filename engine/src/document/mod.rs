@@ -10,6 +10,7 @@ mod stack;
 
 pub use duration::{parse_duration, show_duration};
 pub use fields::Places;
+pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
 
 use std::collections::{BTreeMap, BTreeSet};

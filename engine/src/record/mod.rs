@@ -5,7 +5,9 @@
 //! with a key that lies in the record itself. It is written before the effects it names.
 
 use crate::object::ObjectKey;
+use base64::Engine as _;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fmt;
 
 /// Which stack: its record's namespace and its name.
@@ -15,6 +17,31 @@ pub struct StackId {
     pub namespace: String,
     /// Name of the stack.
     pub name: String,
+}
+
+/// Label of every member of an ApplySet: the set's id.
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
+
+impl StackId {
+    /// Name of the record's Secret.
+    #[must_use]
+    pub fn record_name(&self) -> String {
+        format!("myelin-stack-{}", self.name)
+    }
+
+    /// Id of the ApplySet whose parent is the record (KEP-3659): a hash of the parent's name, namespace, kind and group.
+    #[must_use]
+    pub fn apply_set(&self) -> String {
+        apply_set_id(&self.record_name(), &self.namespace, "Secret", "")
+    }
+}
+
+fn apply_set_id(name: &str, namespace: &str, kind: &str, group: &str) -> String {
+    let hash = Sha256::digest(format!("{name}.{namespace}.{kind}.{group}").as_bytes());
+    format!(
+        "applyset-{}-v1",
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash)
+    )
 }
 
 impl fmt::Display for StackId {
@@ -106,4 +133,18 @@ pub struct Entry {
     /// When others' changes to our fields were reverted (seconds since 1970), the latest few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reverted: Vec<i64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_apply_set_id_is_that_of_the_proposal() {
+        // The vector that kro publishes for KEP-3659.
+        assert_eq!(
+            apply_set_id("test-foo", "test-ns", "Foo", "foo.bar"),
+            "applyset-f9Rk5tKHoB72oV1tU2iFKxDwL8MBZTjMHFQ8V9WNNlA-v1"
+        );
+    }
 }
