@@ -7,6 +7,8 @@ pub mod mask;
 
 pub mod yaml;
 
+pub mod token;
+
 pub mod document;
 
 pub mod graph;
