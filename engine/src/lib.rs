@@ -7,6 +7,10 @@ pub mod mask;
 
 pub mod yaml;
 
+pub mod tree;
+
+pub mod render;
+
 pub mod token;
 
 pub mod document;
