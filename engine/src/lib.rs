@@ -1,6 +1,7 @@
 //! The engine: document, render, graph, plan, apply, record. See ARCHITECTURE.md for the reading order.
 
 pub mod diagnostic;
+pub mod gate;
 pub mod object;
 
 pub mod mask;
