@@ -19,8 +19,11 @@ usage: myelin-workbench <subcommand> [--name value]...   (the cluster is $KUBECO
   write-objects --count N --namespace NS --to FOLDER   the bench's manifests, as files and as a stack
   raw-apply     --count N --namespace NS --in-flight N the same objects as bare requests
   load          --objects N --watches N --updates N --namespace NS
-  ready         --namespace NS                         a line for each StatefulSet that becomes ready, until killed
+  ready         --namespace NS                         a line when a StatefulSet becomes ready or rolls, until killed
   edit          --namespace NS --kind configmaps --name NAME --patch JSON
+  get           --namespace NS --kind configmaps --name NAME
+  left          --namespace NS                         how many objects a namespace holds
+  make-namespace --namespace NS
   delete-namespace --namespace NS                      and wait until it is gone
 ";
 
@@ -82,6 +85,9 @@ async fn run(arguments: &[String]) -> Result<()> {
         "load" => load::run(&options).await,
         "ready" => hands::ready(&options).await,
         "edit" => hands::edit(&options).await,
+        "get" => hands::get(&options).await,
+        "left" => hands::left(&options).await,
+        "make-namespace" => raw::make_namespace(&raw::client().await?, options.text("namespace")?).await,
         "delete-namespace" => hands::delete_namespace(&options).await,
         unknown => bail!("no subcommand is called {unknown:?}\n\n{USAGE}"),
     }
