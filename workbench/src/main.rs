@@ -8,6 +8,7 @@ mod hands;
 mod load;
 mod objects;
 mod raw;
+mod render;
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ const USAGE: &str = "\
 usage: myelin-workbench <subcommand> [--name value]...   (the cluster is $KUBECONFIG's)
 
   write-objects --count N --namespace NS --to FOLDER   the bench's manifests, as files and as a stack
+  render        --tree FOLDER --paths A,B              the documents of kustomizations in a tree
   raw-apply     --count N --namespace NS --in-flight N the same objects as bare requests
   load          --objects N --watches N --updates N --namespace NS
   ready         --namespace NS                         a line when a StatefulSet becomes ready or rolls, until killed
@@ -81,6 +83,7 @@ async fn run(arguments: &[String]) -> Result<()> {
     let options = Options::read(rest)?;
     match subcommand.as_str() {
         "write-objects" => objects::write(&options),
+        "render" => render::run(&options),
         "raw-apply" => raw::apply(&options).await,
         "load" => load::run(&options).await,
         "ready" => hands::ready(&options).await,

@@ -15,6 +15,7 @@ pub(crate) fn run(programs: &Programs) -> Result<()> {
         .prefix("myelin-bench-")
         .tempdir()
         .context("make a temporary folder")?;
+    let tree = folder.path();
     let cases: [(String, Vec<PathBuf>); 3] = [
         (
             format!("{} documents in 51 kustomizations", trees::DOCUMENTS),
@@ -31,11 +32,7 @@ pub(crate) fn run(programs: &Programs) -> Result<()> {
     ];
     for (title, roots) in cases {
         let mut table = Table::new(format!("render: {title}"), &["wall", "cpu", "peak memory"]);
-        let myelin = each(&roots, |root| {
-            let mut command = Command::new(&workbench);
-            command.args(["render", "--source"]).arg(root);
-            command
-        })?;
+        let myelin = each(&roots, |root| myelin_renders(&workbench, tree, &[root.to_path_buf()]))?;
         let kubectl = each(&roots, |root| {
             let mut command = Command::new("kubectl");
             command.arg("kustomize").arg(root);
@@ -45,14 +42,7 @@ pub(crate) fn run(programs: &Programs) -> Result<()> {
         table.row(format!("myelin{what}"), figures(&myelin.1));
         table.row(format!("kubectl kustomize{what}"), figures(&kubectl.1));
         if roots.len() > 1 {
-            let mut command = Command::new(&workbench);
-            command.args(["render", "--source"]).arg(
-                roots
-                    .iter()
-                    .map(|root| root.to_string_lossy())
-                    .collect::<Vec<_>>()
-                    .join(","),
-            );
+            let mut command = myelin_renders(&workbench, tree, &roots);
             table.row("myelin, one process", figures(&measure::run(&mut command)?.cost));
         }
         table.print();
@@ -60,6 +50,17 @@ pub(crate) fn run(programs: &Programs) -> Result<()> {
         println!("  both print the same {} bytes", myelin.0.len());
     }
     Ok(())
+}
+
+/// The workbench on folders of a tree.
+fn myelin_renders(workbench: &Path, tree: &Path, roots: &[PathBuf]) -> Command {
+    let inside = |root: &PathBuf| root.strip_prefix(tree).unwrap_or(root).to_string_lossy().into_owned();
+    let paths: Vec<String> = roots.iter().map(inside).collect();
+    let mut command = Command::new(workbench);
+    command
+        .args(["render", "--paths", &paths.join(","), "--tree"])
+        .arg(tree);
+    command
 }
 
 /// Runs a command for each root, one after the other; all that they printed, and the sum of what they cost.
