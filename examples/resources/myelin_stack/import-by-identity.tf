@@ -1,0 +1,7 @@
+import {
+  to = myelin_stack.shop
+  identity = {
+    namespace = "shop"
+    name      = "shop"
+  }
+}

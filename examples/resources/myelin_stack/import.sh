@@ -1,0 +1,2 @@
+# namespace/name
+terraform import myelin_stack.shop shop/shop

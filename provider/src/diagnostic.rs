@@ -1,0 +1,157 @@
+//! What Terraform shows a person: the provider's own form of a problem, and the way there from the engine's.
+//!
+//! A problem that a person can cause is always a diagnostic, never a gRPC status: Terraform prints a status as a plugin
+//! bug.
+
+use myelin_engine::diagnostic as engine;
+use myelin_proto::tfplugin6 as tf;
+
+use crate::value::{Path, Step};
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Whether it stops the operation.
+    pub is_error: bool,
+    /// What failed, in one line.
+    pub summary: String,
+    /// Why, and what to do next.
+    pub detail: String,
+    /// Where in the configuration, if it is about one place.
+    pub path: Option<Path>,
+}
+
+impl Diagnostic {
+    /// A problem that stops the operation.
+    pub fn error(summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            is_error: true,
+            summary: summary.into(),
+            detail: detail.into(),
+            path: None,
+        }
+    }
+
+    /// A problem that does not.
+    pub fn warning(summary: impl Into<String>, detail: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            is_error: false,
+            ..Diagnostic::error(summary, detail)
+        }
+    }
+
+    /// The same, about that place.
+    #[must_use]
+    pub fn at(mut self, path: Path) -> Diagnostic {
+        self.path = Some(path);
+        self
+    }
+
+    fn to_wire(&self) -> tf::Diagnostic {
+        use tf::diagnostic::Severity;
+        tf::Diagnostic {
+            severity: if self.is_error {
+                Severity::Error
+            } else {
+                Severity::Warning
+            }
+            .into(),
+            summary: self.summary.clone(),
+            detail: self.detail.clone(),
+            attribute: self.path.as_ref().map(wire_path),
+        }
+    }
+}
+
+/// All problems of one call, in the order in which they were found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    /// One more.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.0.push(diagnostic);
+    }
+
+    /// Whether any stops the operation.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|diagnostic| diagnostic.is_error)
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.0.iter()
+    }
+
+    /// The protocol's form.
+    pub fn to_wire(&self) -> Vec<tf::Diagnostic> {
+        self.0.iter().map(Diagnostic::to_wire).collect()
+    }
+}
+
+impl Extend<Diagnostic> for Diagnostics {
+    fn extend<I: IntoIterator<Item = Diagnostic>>(&mut self, more: I) {
+        self.0.extend(more);
+    }
+}
+
+impl IntoIterator for Diagnostics {
+    type Item = Diagnostic;
+    type IntoIter = std::vec::IntoIter<Diagnostic>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl From<Diagnostic> for Diagnostics {
+    fn from(one: Diagnostic) -> Diagnostics {
+        Diagnostics(vec![one])
+    }
+}
+
+impl FromIterator<Diagnostic> for Diagnostics {
+    fn from_iter<I: IntoIterator<Item = Diagnostic>>(all: I) -> Diagnostics {
+        Diagnostics(all.into_iter().collect())
+    }
+}
+
+/// The protocol's form of a path.
+pub fn wire_path(path: &Path) -> tf::AttributePath {
+    use tf::attribute_path::{Step as WireStep, step::Selector};
+    let steps = path.steps().iter().map(|step| WireStep {
+        selector: Some(match step {
+            Step::Attribute(name) => Selector::AttributeName(name.clone()),
+            Step::Key(key) => Selector::ElementKeyString(key.clone()),
+            Step::Index(index) => Selector::ElementKeyInt(i64::try_from(*index).unwrap_or(i64::MAX)),
+        }),
+    });
+    tf::AttributePath { steps: steps.collect() }
+}
+
+/// The engine's problem as Terraform shows it. `locate` turns the document's field names into a place in the schema.
+pub fn from_engine(problem: &engine::Diagnostic, locate: impl Fn(&[String]) -> Option<Path>) -> Diagnostic {
+    let mut detail = Vec::new();
+    if let Some(place) = &problem.place {
+        detail.push(format!("At {place}."));
+    }
+    if let Some(object) = &problem.object {
+        let name = object.to_string();
+        if !problem.summary.contains(&name) && !problem.detail.contains(&name) {
+            detail.push(format!("Object: {name}."));
+        }
+    }
+    if !problem.detail.is_empty() {
+        detail.push(problem.detail.clone());
+    }
+    Diagnostic {
+        is_error: problem.is_error(),
+        summary: problem.summary.clone(),
+        detail: detail.join("\n\n"),
+        path: if problem.attribute.is_empty() {
+            None
+        } else {
+            locate(&problem.attribute)
+        },
+    }
+}

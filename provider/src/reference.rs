@@ -1,0 +1,92 @@
+//! The reference docs in the layout that the Terraform registry renders: written from the schemas and the examples, never by
+//! hand.
+
+use std::io;
+use std::path::Path;
+
+use crate::configuration;
+use crate::resource::Resource as _;
+use crate::resource::stack::StackResource;
+use crate::schema::{Page, markdown};
+
+/// Writes every page under that folder.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write(folder: &Path) -> io::Result<()> {
+    for (file, text) in pages() {
+        let path = folder.join(file);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        std::fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn pages() -> Vec<(&'static str, String)> {
+    let stack = StackResource::default();
+    let provider = Page {
+        title: "Myelin",
+        kind: "Provider",
+        example: Some(include_str!("../../examples/provider/provider.tf")),
+        import: None,
+    };
+    let import = format!(
+        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nAn import knows the \
+         objects, not where their manifests lie: the first plan after it shows `source` and the other inputs as added, \
+         and applying it sends nothing.",
+        include_str!("../../examples/resources/myelin_stack/import.sh"),
+        include_str!("../../examples/resources/myelin_stack/import-by-identity.tf"),
+    );
+    let page = Page {
+        title: "myelin_stack",
+        kind: "Resource",
+        example: Some(include_str!("../../examples/resources/myelin_stack/resource.tf")),
+        import: Some(&import),
+    };
+    vec![
+        ("index.md", markdown(provider, &configuration::schema(), None)),
+        (
+            "resources/stack.md",
+            markdown(page, stack.schema(), Some(stack.identity())),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attribute_has_its_line_and_every_link_its_anchor() {
+        for (file, text) in pages() {
+            assert!(text.starts_with("---\npage_title: "), "{file}");
+            assert!(!text.contains("\n\n\n"), "{file} has a hole");
+            for link in text.split("(#").skip(1) {
+                let anchor = link.split(')').next().unwrap();
+                assert!(text.contains(&format!("<a id=\"{anchor}\"></a>")), "{file}: {anchor}");
+            }
+        }
+        let (_, stack) = pages().remove(1);
+        for attribute in &StackResource::default().schema().attributes {
+            assert!(
+                stack.contains(&format!("- `{}` (", attribute.name)),
+                "{}",
+                attribute.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_committed_docs_are_the_generated_ones() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        for (file, text) in pages() {
+            let committed = std::fs::read_to_string(docs.join(file)).unwrap_or_default();
+            assert_eq!(
+                committed, text,
+                "docs/{file} is stale: terraform-provider-myelin --docs docs"
+            );
+        }
+    }
+}

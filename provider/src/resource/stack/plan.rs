@@ -1,0 +1,168 @@
+//! Planning a stack: what it will be is a pure function of the configuration; what a cluster says about it are findings.
+//!
+//! A fact from the live cluster in a planned attribute would bind the apply to it, and Terraform plans once more at apply. So
+//! conflicts, immutable fields and missing kinds are diagnostics, and only if there is a cluster to ask.
+
+use std::sync::Arc;
+
+use myelin_engine::observe::{DryRun, observe};
+use myelin_engine::plan::{Plan, plan as engine_plan};
+use myelin_engine::record::Owner;
+
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::resource::{Call, PlanRequest, Planned, Resource as _};
+use crate::value::{Path, Value};
+
+use super::desired::{Wanted, wanted};
+use super::document::{self, Operation};
+use super::intent::Intent;
+use super::state::with;
+use super::{StackResource, stack_id};
+
+pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanRequest) -> Planned {
+    let PlanRequest {
+        prior,
+        proposed,
+        config,
+    } = request;
+    let mut planned = Planned {
+        state: proposed.clone(),
+        requires_replace: replaced(resource, &prior, &proposed),
+        private: Intent::Deploy(stack_id(&proposed)).to_private(),
+        identity: resource.identity_of(&proposed),
+        diagnostics: Diagnostics::default(),
+    };
+    let id = stack_id(&proposed).map_or(Value::UNKNOWN, |id| Value::string(id.to_string()));
+    let undecided = [
+        ("id", id),
+        ("objects", Value::UNKNOWN),
+        ("ready", Value::UNKNOWN),
+        ("components_status", Value::UNKNOWN),
+        ("revision", Value::UNKNOWN),
+    ];
+    if document::is_undecided(resource.schema(), &config) {
+        planned.state = with(&proposed, undecided);
+        return planned;
+    }
+    let operation = if prior.is_null() {
+        Operation::Create
+    } else {
+        Operation::Update
+    };
+    let wanted = match wanted(resource.schema(), &config, operation) {
+        Ok(wanted) => wanted,
+        Err(problems) => {
+            planned.diagnostics = problems;
+            return planned;
+        }
+    };
+    planned.diagnostics.extend(wanted.warnings.clone());
+    let decided = [
+        ("objects", wanted.objects.clone()),
+        ("revision", wanted.revision.clone()),
+    ];
+    planned.state = with(&with(&proposed, undecided), decided);
+
+    let same = [
+        ("ready", prior.attribute("ready").clone()),
+        ("components_status", prior.attribute("components_status").clone()),
+    ];
+    let unchanged = with(&planned.state, same);
+    if unchanged == prior && prior.attribute("ready").as_bool() == Some(true) {
+        // The read that came before this plan has looked at every object already.
+        planned.state = unchanged;
+        return planned;
+    }
+    look(call, wanted, &prior, &mut planned).await;
+    planned
+}
+
+/// The attributes whose change makes another stack.
+fn replaced(resource: &StackResource, prior: &Value, proposed: &Value) -> Vec<Path> {
+    if prior.is_null() {
+        return Vec::new();
+    }
+    let attributes = resource
+        .schema()
+        .attributes
+        .iter()
+        .filter(|attribute| attribute.replaces);
+    let changed = attributes.filter(|attribute| prior.attribute(attribute.name) != proposed.attribute(attribute.name));
+    changed.map(|attribute| Path::attribute(attribute.name)).collect()
+}
+
+/// Asks the cluster, if there is one, what it would say.
+async fn look(call: &Call, wanted: Wanted, prior: &Value, planned: &mut Planned) {
+    let cluster = match call.access.cluster().await {
+        Ok(cluster) => cluster,
+        Err(absent) => {
+            planned.diagnostics.push(blind(&absent.error()));
+            return;
+        }
+    };
+    let desired = Arc::new(wanted.desired);
+    let observation = tokio::select! {
+        observed = observe(cluster.as_ref(), &desired, DryRun::Changes) => observed,
+        () = call.cancel.cancelled() => {
+            planned.diagnostics.push(Diagnostic::error("The plan was interrupted", "Nothing was changed."));
+            return;
+        }
+    };
+    let observation = match observation {
+        Ok(observation) => observation,
+        Err(problems) => {
+            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            planned.diagnostics.push(blind(&Diagnostic::error(
+                "The cluster could not be asked",
+                said.join("\n\n"),
+            )));
+            return;
+        }
+    };
+    if let Some(Owner::Git(source)) = observation.owner() {
+        owned_by_git(source, prior, planned);
+        return;
+    }
+    let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
+    tracing::info!(hash = plan.hash, changes = plan.changes.len(), "planned");
+    planned.diagnostics.extend(findings(&plan));
+}
+
+/// What the engine's plan found, as Terraform's diagnostics.
+pub(super) fn findings(plan: &Plan) -> Diagnostics {
+    plan.diagnostics
+        .iter()
+        .map(|problem| crate::diagnostic::from_engine(problem, |_| None))
+        .collect()
+}
+
+/// A plan without a cluster is a plan all the same.
+fn blind(reason: &Diagnostic) -> Diagnostic {
+    Diagnostic::warning(
+        "Planned without the cluster",
+        format!(
+            "{}: {}\n\nThe plan shows what will be applied, but not what the cluster will say to it: conflicts, \
+             immutable fields and missing kinds show only at apply.",
+            reason.summary, reason.detail
+        ),
+    )
+}
+
+/// While git owns the stack Terraform changes nothing and says so.
+fn owned_by_git(source: &str, prior: &Value, planned: &mut Planned) {
+    let detail = format!(
+        "The git source {source} owns this stack and keeps it as the repository says. Terraform will change nothing \
+         until the stack is handed back."
+    );
+    if prior.is_null() {
+        planned
+            .diagnostics
+            .push(Diagnostic::error("The stack belongs to git", detail));
+        return;
+    }
+    planned
+        .diagnostics
+        .push(Diagnostic::warning("The stack belongs to git", detail));
+    let kept = ["objects", "ready", "components_status", "revision"].map(|name| (name, prior.attribute(name).clone()));
+    planned.state = with(&planned.state, kept);
+}

@@ -1,0 +1,53 @@
+//! The computed attributes of a stack's state, and what is true of them after an apply that did not finish.
+
+use std::collections::BTreeMap;
+
+use myelin_engine::apply::{Fate, Outcome};
+
+use crate::value::Value;
+
+/// Sets attributes of an object.
+pub(super) fn with(value: &Value, changes: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let mut attributes = value.as_map().cloned().unwrap_or_default();
+    attributes.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    Value::Map(attributes)
+}
+
+/// A map of texts.
+pub(super) fn texts<K: ToString>(entries: impl IntoIterator<Item = (K, String)>) -> Value {
+    Value::Map(
+        entries
+            .into_iter()
+            .map(|(key, text)| (key.to_string(), Value::string(text)))
+            .collect(),
+    )
+}
+
+/// The attribute `objects` after an apply that did not finish: what was sent is as it was planned, what was not is as it was
+/// before, and what is gone is gone.
+pub(super) fn objects_after(prior: &Value, wanted: &Value, outcome: &Outcome) -> Value {
+    let before = prior.attribute("objects").as_map();
+    let planned = wanted.as_map();
+    let known = |map: Option<&BTreeMap<String, Value>>, key: &str| map.and_then(|map| map.get(key)).cloned();
+    let mut after: BTreeMap<String, Value> = BTreeMap::new();
+    for (key, fate) in &outcome.objects {
+        let key = key.to_string();
+        let value = match fate {
+            Fate::Unchanged | Fate::Ready | Fate::Waiting(_) => known(planned, &key),
+            // It may or may not have been sent; the state as before shows as a change, which is the safe side.
+            Fate::Failed(_) | Fate::Skipped(_) | Fate::Uncertain(_) | Fate::Kept(_) => known(before, &key),
+            Fate::Gone => None,
+        };
+        if let Some(value) = value {
+            after.insert(key, value);
+        }
+    }
+    // What the outcome does not speak of was not touched.
+    for (key, value) in before.into_iter().flatten() {
+        let touched = outcome.objects.keys().any(|touched| touched.to_string() == *key);
+        if !touched {
+            after.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    Value::Map(after)
+}

@@ -1,0 +1,9 @@
+//! The provider as a process: driven by a core that we wrote to the protocol's letter, and by the real `terraform`.
+
+// An unwrap in a test is its failure; clippy's own exception ends at functions without #[test].
+#![allow(clippy::unwrap_used)]
+
+mod core;
+mod lifecycle;
+mod protocol;
+mod terraform;
