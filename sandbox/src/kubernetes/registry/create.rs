@@ -89,12 +89,12 @@ impl Registry {
         )?;
         mutate::on_create(self, resource, actor, &mut object)?;
         let generated = name_object(&mut object);
-        prepare::for_create(resource, &mut object);
+        object["metadata"]["uid"] = fresh_uid().into();
+        object["metadata"]["creationTimestamp"] = self.clock().timestamp().into();
+        prepare::for_create(resource, &mut object, &self.clock().timestamp());
         if traits::has_generation(resource) {
             object["metadata"]["generation"] = 1.into();
         }
-        object["metadata"]["uid"] = fresh_uid().into();
-        object["metadata"]["creationTimestamp"] = self.clock().timestamp().into();
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let (group, plural) = (&resource.gvr.group, &resource.gvr.plural);
         let mut warnings = Vec::new();

@@ -79,7 +79,7 @@ impl Registry {
             )));
         }
         let pinned = !version.is_empty() && version != "0";
-        let mut written = self.rewrite(actor, resource, namespace, name, part, options, &mut |live| {
+        let mut written = self.rewrite(actor, resource, namespace, name, part, options, &mut |_| {
             if !pinned && !traits::unconditional_update(resource) && part == Part::Main {
                 let fault = FieldFault::invalid(
                     "metadata.resourceVersion",
@@ -90,7 +90,6 @@ impl Registry {
             }
             let mut value = decoded.value.clone();
             defaults::fill(resource, &mut value);
-            defaults::carry_over(resource, live.value(), &mut value);
             Ok(Proposal {
                 value,
                 managed: false,
@@ -204,7 +203,7 @@ impl Registry {
         if !managed {
             managed::on_update(resource, Some(old), &mut value, &actor.manager, part, &now);
         }
-        prepare::for_update(resource, old, &mut value, part);
+        prepare::for_update(resource, old, &mut value, part, &now);
         if part == Part::Main {
             mutate::on_update(self, resource, old, &mut value).map_err(refuse)?;
         }

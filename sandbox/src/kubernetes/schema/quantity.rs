@@ -74,11 +74,11 @@ impl Quantity {
         let sign = if self.nano < 0 { "-" } else { "" };
         let amount = self.nano.unsigned_abs();
         let whole = amount / NANO as u128;
-        let is_whole = amount % NANO as u128 == 0;
+        let is_whole = amount.is_multiple_of(NANO as u128);
         if self.notation == Notation::Binary && is_whole && whole >= 1024 {
             let mut value = whole;
             let mut index = 0;
-            while value % 1024 == 0 && index + 1 < BINARY.len() {
+            while value.is_multiple_of(1024) && index + 1 < BINARY.len() {
                 value /= 1024;
                 index += 1;
             }
@@ -89,7 +89,7 @@ impl Quantity {
         }
         let mut value = amount;
         let mut exponent: i32 = -9;
-        while value % 1000 == 0 && exponent < 18 {
+        while value.is_multiple_of(1000) && exponent < 18 {
             value /= 1000;
             exponent += 3;
         }
