@@ -6,9 +6,8 @@
 use std::any::Any;
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, PanicHookInfo};
+use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt as _;
 
@@ -35,18 +34,15 @@ pub fn install_hook() {
             PLACE.with(|cell| *cell.borrow_mut() = Some(place.clone()));
             tracing::error!(rpc, place, backtrace = %backtrace, "a call panicked: {message}");
         } else {
-            log::write_raw(&report(info, &message, &backtrace));
+            log::write_raw(&report(&message, &place, &backtrace.to_string()));
         }
     }));
 }
 
-fn report(info: &PanicHookInfo<'_>, message: &str, backtrace: &Backtrace) -> String {
-    let mut text = format!("panic: {message}\n\n");
-    if let Some(place) = info.location() {
-        writeln!(text, "at {place}").expect("writing to a string cannot fail");
-    }
-    // Terraform keeps a hundred lines.
-    for line in backtrace.to_string().lines().take(90) {
+/// What Terraform shows as the plugin's stack trace: it begins with `panic: ` and has at most a hundred lines.
+fn report(message: &str, place: &str, backtrace: &str) -> String {
+    let mut text = format!("panic: {message}\n\nat {place}\n");
+    for line in backtrace.lines().take(90) {
         text.push_str(line);
         text.push('\n');
     }
@@ -107,5 +103,12 @@ mod tests {
             problem.detail
         );
         assert_eq!(catch("Stop", async { 7 }).await, Ok(7));
+    }
+
+    #[test]
+    fn a_panic_outside_a_call_is_a_report_that_terraform_collects() {
+        let text = report("no luck", "src/x.rs:1:2", &"frame\n".repeat(500));
+        assert!(text.starts_with("panic: no luck\n\nat src/x.rs:1:2\nframe\n"), "{text}");
+        assert!(text.lines().count() <= 100);
     }
 }

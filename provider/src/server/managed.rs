@@ -6,7 +6,7 @@ use crate::consistency::{broken_apply_rules, broken_plan_rules, broken_state_rul
 use crate::diagnostic::{Diagnostic, Diagnostics, wire_path};
 use crate::resource::{ApplyRequest, Call, ImportTarget, PlanRequest, Resource};
 use crate::schema::check_configuration;
-use crate::value::{Attributes, Path, Value, decode_json};
+use crate::value::{Attributes, Value, decode_json};
 
 use super::translate::{decode, decode_identity, decode_stored, encode, encode_identity};
 
@@ -251,5 +251,4 @@ pub(super) fn refuse_move(request: &tf::move_resource_state::Request) -> Diagnos
         "Remove it from the state with a `removed` block and `lifecycle { destroy = false }`; the stack adopts its \
          objects when `adopt` allows it.",
     )
-    .at(Path::root())
 }

@@ -93,6 +93,8 @@ impl Line {
 /// A provider process that we started.
 pub(crate) struct Plugin {
     child: Child,
+    // A killed provider leaves its socket behind: here, at least, not for long.
+    _temporary: tempfile::TempDir,
     stdout: BufReader<std::process::ChildStdout>,
     pub(crate) line: Line,
 }
@@ -100,9 +102,11 @@ pub(crate) struct Plugin {
 impl Plugin {
     /// Starts it as Terraform does.
     pub(crate) fn start(identity: Option<&Identity>, environment: &[(&str, &str)]) -> Plugin {
+        let temporary = tempfile::tempdir().unwrap();
         let mut command = Command::new(BINARY);
         command
             .env_clear()
+            .env("TMPDIR", temporary.path())
             .env(COOKIE.0, COOKIE.1)
             .env("PLUGIN_PROTOCOL_VERSIONS", "5,6");
         command.envs(environment.iter().copied());
@@ -120,6 +124,7 @@ impl Plugin {
         stdout.read_line(&mut line).unwrap();
         Plugin {
             child,
+            _temporary: temporary,
             stdout,
             line: Line::parse(&line),
         }
@@ -163,6 +168,43 @@ impl Plugin {
 }
 
 impl Drop for Plugin {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A provider in debug mode, which serves any number of commands.
+pub(crate) struct Debugged {
+    child: Child,
+    _temporary: tempfile::TempDir,
+    /// What to set `TF_REATTACH_PROVIDERS` to.
+    pub(crate) reattach: String,
+}
+
+impl Debugged {
+    pub(crate) fn start() -> Debugged {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut child = Command::new(BINARY)
+            .arg("--debug")
+            .env_clear()
+            .env("TMPDIR", temporary.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let line = lines.find(|line| line.contains("TF_REATTACH_PROVIDERS")).unwrap();
+        let reattach = line.split('\'').nth(1).unwrap().to_owned();
+        Debugged {
+            child,
+            _temporary: temporary,
+            reattach,
+        }
+    }
+}
+
+impl Drop for Debugged {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

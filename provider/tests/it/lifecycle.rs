@@ -1,7 +1,7 @@
 //! From the first byte of the process to the last: who may start it and connect, and how it ends.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use myelin_proto::health::HealthCheckRequest;
@@ -9,7 +9,7 @@ use myelin_proto::plugin::Empty;
 use myelin_proto::tfplugin6 as tf;
 use tonic::Code;
 
-use crate::core::{BINARY, COOKIE, Identity, Plugin, plain};
+use crate::core::{BINARY, COOKIE, Debugged, Identity, Plugin, plain};
 
 #[test]
 fn a_person_who_starts_it_is_told_what_it_is() {
@@ -214,22 +214,8 @@ async fn health_is_serving_under_the_name_that_hosts_ask_for() {
 
 #[tokio::test]
 async fn debug_mode_prints_what_to_set_and_serves_many_commands() {
-    use std::io::{BufRead as _, BufReader};
-
-    let mut child = Command::new(BINARY)
-        .arg("--debug")
-        .env_clear()
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    let line = stdout
-        .lines()
-        .map(Result::unwrap)
-        .find(|line| line.contains("TF_REATTACH_PROVIDERS"))
-        .unwrap();
-    let json: serde_json::Value = serde_json::from_str(line.split('\'').nth(1).unwrap()).unwrap();
+    let provider = Debugged::start();
+    let json: serde_json::Value = serde_json::from_str(&provider.reattach).unwrap();
     let entry = &json["registry.terraform.io/myelin-dev/myelin"];
     assert_eq!(
         (entry["ProtocolVersion"].as_i64(), entry["Test"].as_bool()),
@@ -240,8 +226,6 @@ async fn debug_mode_prints_what_to_set_and_serves_many_commands() {
         let mut core = crate::core::Core::new(plain(socket.into()).await.unwrap());
         core.provider.get_metadata(tf::get_metadata::Request {}).await.unwrap();
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use crate::core::BINARY;
+use crate::core::{BINARY, Debugged};
 
 /// A folder with a module in it, and a `terraform` that finds our provider.
 pub(crate) struct Workspace {
@@ -24,16 +24,20 @@ impl Workspace {
     }
 
     pub(crate) fn terraform(&self, arguments: &[&str]) -> Output {
-        Command::new("terraform")
+        self.command(arguments).output().expect("terraform 1.11 on the PATH")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("terraform");
+        command
             .args(arguments)
             .current_dir(self.folder.path())
             .env_remove("KUBECONFIG")
             .env_remove("KUBE_CONFIG_PATH")
             .env("TF_CLI_CONFIG_FILE", self.folder.path().join("terraform.rc"))
             .env("CHECKPOINT_DISABLE", "1")
-            .env("TF_IN_AUTOMATION", "1")
-            .output()
-            .expect("terraform 1.11 on the PATH")
+            .env("TF_IN_AUTOMATION", "1");
+        command
     }
 }
 
@@ -56,6 +60,26 @@ fn terraform_loads_every_schema() {
     assert_eq!(stack["substitute_wo"]["write_only"], true);
     assert_eq!(stack["components"]["nested_type"]["nesting_mode"], "map");
     assert_eq!(stack["objects"]["computed"], true);
+}
+
+#[test]
+fn a_provider_in_debug_mode_serves_one_command_after_another() {
+    let provider = Debugged::start();
+    let workspace = Workspace::new("");
+    // Without any other way to find the provider, so that it must have been this one.
+    std::fs::write(workspace.folder.path().join("terraform.rc"), "").unwrap();
+    for _ in 0..2 {
+        let output = workspace
+            .command(&["providers", "schema", "-json"])
+            .env("TF_REATTACH_PROVIDERS", &provider.reattach)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success() && text(&output).contains("myelin_stack"),
+            "{}",
+            text(&output)
+        );
+    }
 }
 
 #[test]

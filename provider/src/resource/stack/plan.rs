@@ -120,7 +120,7 @@ async fn look(call: &Call, wanted: Wanted, prior: &Value, planned: &mut Planned)
         }
     };
     if let Some(Owner::Git(source)) = observation.owner() {
-        owned_by_git(source, prior, planned);
+        leave_to_git(source, prior, planned);
         return;
     }
     let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
@@ -149,20 +149,23 @@ fn blind(reason: &Diagnostic) -> Diagnostic {
 }
 
 /// While git owns the stack Terraform changes nothing and says so.
-fn owned_by_git(source: &str, prior: &Value, planned: &mut Planned) {
-    let detail = format!(
-        "The git source {source} owns this stack and keeps it as the repository says. Terraform will change nothing \
-         until the stack is handed back."
-    );
-    if prior.is_null() {
-        planned
-            .diagnostics
-            .push(Diagnostic::error("The stack belongs to git", detail));
-        return;
-    }
-    planned
-        .diagnostics
-        .push(Diagnostic::warning("The stack belongs to git", detail));
+pub(super) fn owned_by_git(source: &str) -> Diagnostic {
+    Diagnostic::warning(
+        "The stack belongs to git",
+        format!(
+            "The git source {source} owns this stack and keeps it as the repository says. Terraform changes nothing \
+             until the stack is handed back."
+        ),
+    )
+}
+
+/// The plan of a stack that git owns: what was, or nothing at all.
+fn leave_to_git(source: &str, prior: &Value, planned: &mut Planned) {
+    let told = owned_by_git(source);
+    planned.diagnostics.push(Diagnostic {
+        is_error: prior.is_null(),
+        ..told
+    });
     let kept = ["objects", "ready", "components_status", "revision"].map(|name| (name, prior.attribute(name).clone()));
     planned.state = with(&planned.state, kept);
 }

@@ -11,6 +11,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, from_engine};
 use crate::resource::{Call, ImportTarget, Read, Resource as _};
 use crate::value::Value;
 
+use super::plan::owned_by_git;
 use super::state::{texts, with};
 use super::{StackResource, stack_id};
 
@@ -56,8 +57,7 @@ pub(super) async fn read(resource: &StackResource, call: &Call, state: Value) ->
         Ok(None) => answer(Value::Null, Diagnostics::default()),
         Ok(Some(found)) => {
             if let Owner::Git(source) = &found.owner {
-                tracing::info!(stack = %id, source, "the stack belongs to git");
-                return answer(state, Diagnostics::default());
+                return answer(state, owned_by_git(source).into());
             }
             if !found.drifted.is_empty() {
                 let drifted: Vec<String> = found.drifted.iter().map(ToString::to_string).collect();
