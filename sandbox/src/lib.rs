@@ -3,6 +3,7 @@
 //! Reading order: [`clock`] (virtual time), then [`kubernetes`] from schema to HTTP, then [`Sandbox`], which puts them together.
 
 pub mod clock;
+pub mod ec2;
 pub mod kubernetes;
 mod sandbox;
 
