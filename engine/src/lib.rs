@@ -1,11 +1,18 @@
 //! The engine: document, render, graph, plan, apply, record. See ARCHITECTURE.md for the reading order.
 
 pub mod diagnostic;
+pub mod gate;
 pub mod object;
 
 pub mod mask;
 
 pub mod yaml;
+
+pub mod tree;
+
+pub mod render;
+
+pub mod token;
 
 pub mod document;
 

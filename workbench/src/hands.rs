@@ -1,29 +1,28 @@
-//! What a person would do with kubectl during the demo: watch, edit, delete. The demo needs no kubectl on the machine.
+//! What a person would do with kubectl during the demo: watch, edit, look, delete. The demo needs no kubectl on the machine.
 
 use crate::Options;
 use crate::raw::client;
 use anyhow::{Context, Result, bail};
 use futures::TryStreamExt;
-use kube::api::{Api, DynamicObject, WatchEvent};
+use kube::api::{Api, DeleteParams, DynamicObject, WatchEvent};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-/// Prints a line for each StatefulSet of a namespace when it first has as many ready replicas as it wants.
+/// Prints a line each time a StatefulSet of a namespace becomes ready, starts to roll or goes, until somebody ends it.
 pub(crate) async fn ready(options: &Options) -> Result<()> {
-    let path = format!(
-        "/apis/apps/v1/namespaces/{}/statefulsets?watch=true&timeoutSeconds=280",
-        options.text("namespace")?
-    );
+    let collection = format!("/apis/apps/v1/namespaces/{}/statefulsets", options.text("namespace")?);
     let client = client().await?;
-    let mut told = BTreeSet::new();
+    let mut states: BTreeMap<String, State> = BTreeMap::new();
+    let mut version = String::new();
+    tell(&json!({"watching": true}))?;
     loop {
-        let request = http::Request::get(&path)
-            .body(Vec::new())
-            .context("write the request")?;
+        // From the version of the last event on: a watch that the server ends at its time is taken up where it was.
+        let path = format!("{collection}?watch=true&timeoutSeconds=280&resourceVersion={version}");
+        let request = http::Request::get(path).body(Vec::new()).context("write the request")?;
         let mut events = pin!(
             client
                 .request_events::<DynamicObject>(request)
@@ -34,49 +33,120 @@ pub(crate) async fn ready(options: &Options) -> Result<()> {
             let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
                 continue;
             };
-            let wanted = object.data["spec"]["replicas"].as_u64().unwrap_or(1);
-            let ready = object.data["status"]["readyReplicas"].as_u64().unwrap_or(0);
-            let name = object.metadata.name.unwrap_or_default();
-            if ready >= wanted && told.insert(name.clone()) {
-                let mut stdout = std::io::stdout();
-                writeln!(stdout, "{}", json!({"ready": name}))
-                    .and_then(|()| stdout.flush())
-                    .context("tell")?;
+            version = object.metadata.resource_version.clone().unwrap_or_default();
+            let name = object.metadata.name.clone().unwrap_or_default();
+            let now = State::of(&object);
+            let before = states.insert(name.clone(), now);
+            match (before, now) {
+                (Some(State::Ready), State::Rolling) => tell(&json!({"rolls": name}))?,
+                (None | Some(State::Rolling), State::Ready) => {
+                    let image = &object.data["spec"]["template"]["spec"]["containers"][0]["image"];
+                    tell(&json!({"ready": name, "image": image}))?;
+                }
+                _ => {}
             }
         }
     }
 }
 
-/// Changes an object of a core kind by a merge patch, as a person with another field manager would; prints what became of it.
+/// How far a StatefulSet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its controller has seen the latest spec, and every pod is of it and ready.
+    Ready,
+    /// Anything else.
+    Rolling,
+}
+
+impl State {
+    fn of(object: &DynamicObject) -> Self {
+        let number = |value: &Value| value.as_i64();
+        let (spec, status) = (&object.data["spec"], &object.data["status"]);
+        let wanted = number(&spec["replicas"]).unwrap_or(1);
+        let seen = number(&status["observedGeneration"]).is_some_and(|seen| Some(seen) == object.metadata.generation);
+        let of_this_spec = number(&status["updatedReplicas"]).unwrap_or(0) >= wanted;
+        let ready = number(&status["readyReplicas"]).unwrap_or(0) >= wanted;
+        if seen && of_this_spec && ready {
+            Self::Ready
+        } else {
+            Self::Rolling
+        }
+    }
+}
+
+fn tell(what: &Value) -> Result<()> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{what}")
+        .and_then(|()| stdout.flush())
+        .context("write to stdout")
+}
+
+/// Changes an object of a core kind by a merge patch, as a person with another field manager would.
 pub(crate) async fn edit(options: &Options) -> Result<()> {
     let patch: Value = serde_json::from_str(options.text("patch")?).context("--patch is not JSON")?;
     let (namespace, kind, name) = (options.text("namespace")?, options.text("kind")?, options.text("name")?);
-    let request = http::Request::patch(format!(
-        "/api/v1/namespaces/{namespace}/{kind}/{name}?fieldManager=kubectl-edit"
-    ))
-    .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
-    .body(patch.to_string().into_bytes())
-    .context("write the request")?;
+    let path = format!("/api/v1/namespaces/{namespace}/{kind}/{name}?fieldManager=kubectl-edit");
+    let request = http::Request::patch(path)
+        .header(http::header::CONTENT_TYPE, "application/merge-patch+json")
+        .body(patch.to_string().into_bytes())
+        .context("write the request")?;
     let object: Value = client()
         .await?
         .request(request)
         .await
         .with_context(|| format!("edit {kind} {namespace}/{name}"))?;
-    println!("{}", json!({"resourceVersion": object["metadata"]["resourceVersion"]}));
-    Ok(())
+    tell(&json!({"resourceVersion": object["metadata"]["resourceVersion"]}))
+}
+
+/// Prints one object of a core kind.
+pub(crate) async fn get(options: &Options) -> Result<()> {
+    let (namespace, kind, name) = (options.text("namespace")?, options.text("kind")?, options.text("name")?);
+    let request = http::Request::get(format!("/api/v1/namespaces/{namespace}/{kind}/{name}"))
+        .body(Vec::new())
+        .context("write the request")?;
+    let object: Value = client()
+        .await?
+        .request(request)
+        .await
+        .with_context(|| format!("read {kind} {namespace}/{name}"))?;
+    tell(&object)
+}
+
+/// Prints how many objects of some kinds a namespace holds.
+pub(crate) async fn left(options: &Options) -> Result<()> {
+    let namespace = options.text("namespace")?;
+    let client = client().await?;
+    let kinds = [
+        ("StatefulSets", "/apis/apps/v1", "statefulsets"),
+        ("Pods", "/api/v1", "pods"),
+        ("Services", "/api/v1", "services"),
+        ("Secrets", "/api/v1", "secrets"),
+        ("PersistentVolumeClaims", "/api/v1", "persistentvolumeclaims"),
+    ];
+    let mut counts = BTreeMap::new();
+    for (kind, api, plural) in kinds {
+        let request = http::Request::get(format!("{api}/namespaces/{namespace}/{plural}"))
+            .body(Vec::new())
+            .context("write the request")?;
+        let list: Value = client
+            .request(request)
+            .await
+            .with_context(|| format!("list {plural} of {namespace}"))?;
+        counts.insert(kind, list["items"].as_array().map_or(0, Vec::len));
+    }
+    tell(&json!(counts))
 }
 
 /// Deletes a namespace and waits, for two minutes at most, until it is gone.
 pub(crate) async fn delete_namespace(options: &Options) -> Result<()> {
     let name = options.text("namespace")?;
-    let client = client().await?;
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Namespace"));
-    let namespaces: Api<DynamicObject> = Api::all_with(client, &kind);
+    let namespaces: Api<DynamicObject> = Api::all_with(client().await?, &kind);
     let Some(namespace) = namespaces.get_opt(name).await.context("read the namespace")? else {
         return Ok(());
     };
     namespaces
-        .delete(name, &kube::api::DeleteParams::default())
+        .delete(name, &DeleteParams::default())
         .await
         .context("delete the namespace")?;
     let uid = namespace.metadata.uid.unwrap_or_default();
@@ -86,5 +156,30 @@ pub(crate) async fn delete_namespace(options: &Options) -> Result<()> {
     match tokio::time::timeout(Duration::from_secs(120), wait).await {
         Ok(outcome) => outcome.map(drop).context("wait for the namespace to go"),
         Err(_) => bail!("namespace {name} is still there after {} s", start.elapsed().as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(generation: i64, status: &Value) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "a", "generation": generation},
+            "spec": {"replicas": 1}, "status": status,
+        }))
+        .expect("a StatefulSet is an object")
+    }
+
+    #[test]
+    fn a_statefulset_is_ready_only_for_the_spec_that_its_controller_has_seen() {
+        let ready = json!({"observedGeneration": 2, "updatedReplicas": 1, "readyReplicas": 1});
+        assert_eq!(State::of(&set(2, &ready)), State::Ready);
+        assert_eq!(State::of(&set(3, &ready)), State::Rolling);
+        assert_eq!(
+            State::of(&set(2, &json!({"observedGeneration": 2, "readyReplicas": 1}))),
+            State::Rolling
+        );
+        assert_eq!(State::of(&set(1, &json!({}))), State::Rolling);
     }
 }

@@ -8,6 +8,7 @@ mod hands;
 mod load;
 mod objects;
 mod raw;
+mod render;
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -17,10 +18,14 @@ const USAGE: &str = "\
 usage: myelin-workbench <subcommand> [--name value]...   (the cluster is $KUBECONFIG's)
 
   write-objects --count N --namespace NS --to FOLDER   the bench's manifests, as files and as a stack
+  render        --tree FOLDER --paths A,B              the documents of kustomizations in a tree
   raw-apply     --count N --namespace NS --in-flight N the same objects as bare requests
   load          --objects N --watches N --updates N --namespace NS
-  ready         --namespace NS                         a line for each StatefulSet that becomes ready, until killed
+  ready         --namespace NS                         a line when a StatefulSet becomes ready or rolls, until killed
   edit          --namespace NS --kind configmaps --name NAME --patch JSON
+  get           --namespace NS --kind configmaps --name NAME
+  left          --namespace NS                         how many objects a namespace holds
+  make-namespace --namespace NS
   delete-namespace --namespace NS                      and wait until it is gone
 ";
 
@@ -78,10 +83,14 @@ async fn run(arguments: &[String]) -> Result<()> {
     let options = Options::read(rest)?;
     match subcommand.as_str() {
         "write-objects" => objects::write(&options),
+        "render" => render::run(&options),
         "raw-apply" => raw::apply(&options).await,
         "load" => load::run(&options).await,
         "ready" => hands::ready(&options).await,
         "edit" => hands::edit(&options).await,
+        "get" => hands::get(&options).await,
+        "left" => hands::left(&options).await,
+        "make-namespace" => raw::make_namespace(&raw::client().await?, options.text("namespace")?).await,
         "delete-namespace" => hands::delete_namespace(&options).await,
         unknown => bail!("no subcommand is called {unknown:?}\n\n{USAGE}"),
     }

@@ -1,4 +1,4 @@
-//! Tasks of this repository, one file each: `cargo xtask test`.
+//! Tasks of this repository, one file or folder each: `cargo xtask demo|test|bench`.
 //!
 //! This file reads the command line and calls the task; it decides nothing. The crate stays light (no client library, no
 //! runtime) because every task, the test command included, waits for it to compile first.
@@ -7,10 +7,16 @@
     reason = "these are command-line tasks; their report goes to stdout"
 )]
 
+mod bench;
+mod built;
+mod demo;
 mod examples;
 mod house;
+mod interrupt;
 mod markdown;
+mod measure;
 mod repository;
+mod sandbox;
 mod stage;
 mod test;
 
@@ -19,6 +25,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask <task>
 
+  demo    a stack through its life, with the real terraform, against the sandbox; --keep leaves the sandbox up
+  bench   what Myelin costs, beside what others cost: provider, apply, terraform, render, sandbox; all if none is named
   test    everything that must hold before a change lands: format, house rules, docs, licences, lints, tests
 ";
 
@@ -26,6 +34,8 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.split_first() {
         Some((task, rest)) => match (task.as_str(), rest) {
+            ("demo", rest) => demo::run(rest),
+            ("bench", rest) => bench::run(rest),
             ("test", rest) => test::run(rest),
             ("help" | "--help" | "-h", _) => {
                 print!("{USAGE}");

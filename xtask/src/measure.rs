@@ -31,7 +31,12 @@ pub(crate) struct Cost {
 impl Cost {
     /// Peak memory of all processes of the run whose name starts so, in MiB.
     pub(crate) fn peak_mib(&self, name: &str) -> Option<f64> {
-        let kib: u64 = self.peak_kib.iter().filter(|(of, _)| of.starts_with(name)).map(|(_, kib)| kib).sum();
+        let kib: u64 = self
+            .peak_kib
+            .iter()
+            .filter(|(of, _)| of.starts_with(name))
+            .map(|(_, kib)| kib)
+            .sum();
         (kib > 0).then(|| mib(kib))
     }
 
@@ -82,14 +87,20 @@ pub(crate) fn run(command: &mut Command) -> Result<Run> {
         std::thread::sleep(LOOK);
     };
     let wall = start.elapsed();
-    let cpu = cpu_before.zip(children_cpu_seconds()).map(|(before, after)| after - before);
+    let cpu = cpu_before
+        .zip(children_cpu_seconds())
+        .map(|(before, after)| after - before);
     let mut peak_kib = BTreeMap::new();
     for (name, kib) in peaks.into_values() {
         *peak_kib.entry(name).or_insert(0) += kib;
     }
     let (stdout, stderr) = (read(&mut stdout)?, read(&mut stderr)?);
     ensure!(status.success(), "{shown} failed ({status})\n{stdout}{stderr}");
-    Ok(Run { stdout, stderr, cost: Cost { wall, cpu, peak_kib } })
+    Ok(Run {
+        stdout,
+        stderr,
+        cost: Cost { wall, cpu, peak_kib },
+    })
 }
 
 /// An unnamed file: it goes when it is closed, and so cannot be left behind.
@@ -139,7 +150,9 @@ fn look(pid: u32, peaks: &mut BTreeMap<u32, (String, u64)>) {
             seen.1 = seen.1.max(peak);
         }
     }
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return;
+    };
     for thread in threads.flatten() {
         let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
         for child in children.split_whitespace().filter_map(|child| child.parse().ok()) {
@@ -151,7 +164,9 @@ fn look(pid: u32, peaks: &mut BTreeMap<u32, (String, u64)>) {
 /// Resident memory of a running process in KiB: the field's value now (`VmRSS`) or at its highest (`VmHWM`).
 pub(crate) fn memory_kib(pid: u32, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     value.split_whitespace().next()?.parse().ok()
 }
 
@@ -174,7 +189,9 @@ mod tests {
 
     #[test]
     fn a_run_that_fails_tells_what_it_said() {
-        let error = run(Command::new("sh").args(["-c", "echo because >&2; exit 3"])).err().expect("it fails");
+        let error = run(Command::new("sh").args(["-c", "echo because >&2; exit 3"]))
+            .err()
+            .expect("it fails");
         assert!(format!("{error:#}").contains("because"));
     }
 }

@@ -127,6 +127,42 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Takes a whole number within bounds.
+    pub(super) fn integer(
+        &mut self,
+        name: &'static str,
+        bounds: std::ops::RangeInclusive<i64>,
+        problems: &mut Diagnostics,
+    ) -> Option<i64> {
+        let value = self.take(name)?;
+        let Some(number) = value.as_i64() else {
+            problems.push(wrong_type(&self.path_of(name), self.places, "a whole number", &value));
+            return None;
+        };
+        if bounds.contains(&number) {
+            return Some(number);
+        }
+        let summary = format!("{} cannot be {number}", self.path_of(name).join("."));
+        self.problem(
+            name,
+            summary,
+            &format!("write {} to {}", bounds.start(), bounds.end()),
+            problems,
+        );
+        None
+    }
+
+    /// Takes a map to be read field by field; absent is empty.
+    pub(super) fn nested(&mut self, name: &'static str, problems: &mut Diagnostics) -> Fields<'a> {
+        let value = self.take(name).unwrap_or_default();
+        self.sub(name, value, problems)
+    }
+
+    /// Starts on the value of a field that was taken.
+    pub(super) fn sub(&self, name: &str, value: Value, problems: &mut Diagnostics) -> Fields<'a> {
+        Fields::new(value, self.path_of(name), self.places, problems)
+    }
+
     /// Takes a list; each item with its path.
     pub(super) fn list(&mut self, name: &'static str, problems: &mut Diagnostics) -> Vec<(Value, Vec<String>)> {
         match self.take(name) {

@@ -7,11 +7,13 @@
 mod duration;
 mod fields;
 mod stack;
+mod token;
 
 pub use duration::{parse_duration, show_duration};
 pub use fields::Places;
 pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
+pub use token::{Exec, Issuer, ObjectName, PodChoice, ProvisioningToken, SecretTarget, token_from_value};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

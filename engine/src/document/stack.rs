@@ -258,7 +258,7 @@ fn not_yet(fields: &mut Fields<'_>, name: &'static str, p: &mut Diagnostics) {
     }
 }
 
-fn label_name(fields: &Fields<'_>, field: &str, text: &str, p: &mut Diagnostics) {
+pub(super) fn label_name(fields: &Fields<'_>, field: &str, text: &str, p: &mut Diagnostics) {
     if !text.is_empty() && !is_label(text) {
         let fix = "use at most 63 lower-case letters, digits and dashes, with a letter or digit at both ends";
         fields.problem(field, format!("\"{text}\" is not a valid {field}"), fix, p);
@@ -266,7 +266,7 @@ fn label_name(fields: &Fields<'_>, field: &str, text: &str, p: &mut Diagnostics)
 }
 
 /// RFC 1123 label, as Kubernetes wants it for namespaces.
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }

@@ -443,7 +443,11 @@ fn is_printable(c: char) -> bool {
 
 /// Whether a YAML 1.1 reader would take the plain text for anything but a string.
 fn reads_as_something_else(text: &str) -> bool {
-    text == "<<" || resolve(text, Profile::Manifest) != Resolved::Str || is_base60(text) || is_huge_integer(text)
+    text == "<<"
+        || resolve(text, Profile::Manifest) != Resolved::Str
+        || matches!(resolve(text, Profile::Kustomize), Resolved::Timestamp(_))
+        || is_base60(text)
+        || is_huge_integer(text)
 }
 
 /// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`

@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(
             read(text, Profile::Manifest).unwrap(),
             [
-                json!({"true": true, "a": 420, "b": {"c": 1, "d": 1000}, "e": {"c": 1, "d": 2}, "f": "2001-01-01T00:00:00Z"}),
+                json!({"true": true, "a": 420, "b": {"c": 1, "d": 1000}, "e": {"c": 1, "d": 2}, "f": "2001-1-1"}),
                 json!(["hi", "1"]),
             ]
         );

@@ -8,7 +8,7 @@ use super::timestamp;
 /// Whose reading of YAML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// kubectl's: YAML 1.1 booleans, keys of any scalar kind become strings.
+    /// kubectl's: YAML 1.1 booleans, timestamps stay text, keys of any scalar kind become strings.
     Manifest,
     /// kustomize's: only `true` and `false` are booleans, keys are strings.
     Kustomize,
@@ -44,7 +44,11 @@ pub fn resolve(text: &str, profile: Profile) -> Resolved {
         },
         b'.' | b'+' | b'-' | b'0'..=b'9' => {
             if let Some(time) = timestamp::normalise(text) {
-                Resolved::Timestamp(time)
+                match profile {
+                    Profile::Kustomize => Resolved::Timestamp(time),
+                    // kubectl knows timestamps, and hands them on as they were written.
+                    Profile::Manifest => Resolved::Str,
+                }
             } else {
                 parse_number(text).map_or(Resolved::Str, Resolved::Number)
             }
@@ -110,6 +114,7 @@ mod tests {
                 Kustomize,
                 Resolved::Timestamp("2001-01-01T00:00:00Z".into()),
             ),
+            ("2001-01-01", Manifest, Resolved::Str),
             ("2001-13-01", Kustomize, Resolved::Str),
         ] {
             assert_eq!(resolve(text, profile), want, "{text:?} in {profile:?}");

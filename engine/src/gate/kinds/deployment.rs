@@ -1,0 +1,150 @@
+//! Deployments: complete by their counts, of the ReplicaSet that was made from the template as it is now, with pods that can be
+//! believed.
+//!
+//! Old pods that are still stopping do not hold it up; that `Available` stays True while old pods serve says nothing of
+//! the new ones.
+
+use super::replicaset;
+use crate::{
+    gate::{
+        Cause, Heals, Moment, Verdict,
+        judge::Subject,
+        reading::{condition, count, counted, flag, number, text},
+        rollout::{Counts, weigh},
+        sights::Seen,
+    },
+    object::ObjectKey,
+};
+use serde_json::Value;
+
+pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
+    let (value, now) = (subject.value(), subject.now);
+    if flag(value, "/spec/paused") {
+        let words = condition(value, "Progressing").filter(|c| c.reason == "DeploymentPaused");
+        let words = words.map_or_else(|| "Deployment is paused".to_owned(), |c| c.words());
+        return Verdict::waiting(now, Heals::Spec, Cause::Held, words, "spec.paused is true").beyond_doubt();
+    }
+    if !subject.observed() {
+        return Verdict::in_progress(now, "its controller has not seen the change yet");
+    }
+    let set = new_set(subject);
+    let progressing = condition(value, "Progressing");
+    let wanted = number(value, "/spec/replicas").unwrap_or(1);
+    let mut more = Vec::new();
+    if let Some((key, seen)) = set {
+        more.extend(replicaset::refused(subject, key, &seen.value));
+    }
+    let pods = set.into_iter().flat_map(|(key, _)| subject.sights.pods_of(key));
+    let counts = Counts {
+        wanted,
+        short: short(value, wanted, set.is_some() || subject.sights.is_blind()),
+        remark: remark(value),
+    };
+    let verdict = weigh(subject.sights, subject.settings, now, pods, counts, more);
+    match progressing.filter(|c| c.reason == "ProgressDeadlineExceeded") {
+        Some(deadline) if verdict.state == crate::gate::State::InProgress => {
+            past_deadline(verdict, &deadline.words(), now)
+        }
+        _ => verdict,
+    }
+}
+
+/// The deadline is a condition and nothing else: the Deployment goes on trying. What held it up is the reason, not the deadline.
+fn past_deadline(verdict: Verdict, deadline: &str, now: Moment) -> Verdict {
+    let because = if verdict.because.is_empty() {
+        deadline.to_owned()
+    } else {
+        format!("{}; {deadline}", verdict.because)
+    };
+    let (reason, because) = if verdict.reason.is_empty() && verdict.cause.is_none() {
+        (deadline.to_owned(), verdict.because)
+    } else {
+        (verdict.reason, because)
+    };
+    Verdict {
+        because,
+        log: verdict.log,
+        check_again_at: verdict.check_again_at,
+        ..Verdict::failed(
+            now,
+            verdict.heals.unwrap_or(Heals::Itself),
+            verdict.cause.unwrap_or(Cause::Deadline),
+            reason,
+        )
+    }
+}
+
+fn short(value: &Value, wanted: i64, set_is_known: bool) -> Option<String> {
+    let status = |field: &str| count(value, &format!("/status/{field}"));
+    let (have, updated, ready, available) = (
+        status("replicas"),
+        status("updatedReplicas"),
+        status("readyReplicas"),
+        status("availableReplicas"),
+    );
+    if updated < wanted {
+        return Some(format!("{updated} of {} updated", counted(wanted, "pod")));
+    }
+    if have > wanted {
+        return Some(format!("{} to stop", counted(have - wanted, "old pod")));
+    }
+    if ready < wanted {
+        return Some(format!("{ready} of {} ready", counted(wanted, "pod")));
+    }
+    if available < wanted {
+        return Some(format!("{available} of {} available", counted(wanted, "pod")));
+    }
+    if wanted > 0 && !set_is_known {
+        return Some("its ReplicaSet has not been seen yet".to_owned());
+    }
+    let without_deadline = number(value, "/spec/progressDeadlineSeconds").is_none_or(|s| s >= i64::from(i32::MAX));
+    let progressing = condition(value, "Progressing");
+    let settled = progressing.is_some_and(|c| c.is_true() && c.reason == "NewReplicaSetAvailable");
+    if wanted > 0 && !settled && !without_deadline {
+        return Some("its rollout has not been declared complete yet".to_owned());
+    }
+    None
+}
+
+fn remark(value: &Value) -> String {
+    match count(value, "/status/terminatingReplicas") {
+        0 => String::new(),
+        1 => "1 old pod is still stopping".to_owned(),
+        n => format!("{n} old pods are still stopping"),
+    }
+}
+
+/// The ReplicaSet of the present template. The controller compares templates without the hash label; if defaulting has changed
+/// between versions, the revision that it wrote down decides.
+fn new_set<'a>(subject: &Subject<'a>) -> Option<(&'a ObjectKey, &'a Seen)> {
+    let value = subject.value();
+    let wanted = template(value);
+    let revision = text(value, "/metadata/annotations/deployment.kubernetes.io~1revision");
+    let sights = subject.sights;
+    let mut sets: Vec<_> = sights
+        .owned(subject.key, "ReplicaSet")
+        .filter_map(|key| Some((key, sights.object(key)?)))
+        .collect();
+    sets.sort_by_key(|(key, _)| *key);
+    sets.iter()
+        .find(|(_, seen)| template(&seen.value) == wanted)
+        .or_else(|| {
+            sets.iter().find(|(_, seen)| {
+                !revision.is_empty()
+                    && text(&seen.value, "/metadata/annotations/deployment.kubernetes.io~1revision") == revision
+            })
+        })
+        .copied()
+}
+
+fn template(value: &Value) -> Value {
+    let mut template = value.pointer("/spec/template").cloned().unwrap_or_default();
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+        labels.remove("pod-template-hash");
+    }
+    // Written as null by some servers and left out by others.
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("creationTimestamp");
+    }
+    template
+}

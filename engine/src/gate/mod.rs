@@ -1,0 +1,89 @@
+//! Gates: what the watches saw of an object and its pods → how it stands, why, and what heals it.
+//!
+//! Pure: time is an argument, and nothing here talks to a cluster. The executor feeds one [`Sights`] with everything that its
+//! watches report, asks the [`Gate`] of each object that a change concerns, and sets at most one timer for each (the moment
+//! that the verdict itself names). There is nothing to poll.
+//!
+//! In order: `moment`, `verdict`, `settings`, `decision` are the vocabulary; `reading`, `healing`, `events`, `pod_facts`,
+//! `sights` hold what was seen; `finding`, `crashes`, `pod_reasons`, `rollout` judge pods; `kinds` judges objects; `judge` is the
+//! way in.
+
+mod crashes;
+mod decision;
+mod events;
+mod finding;
+mod healing;
+mod judge;
+mod kinds;
+mod moment;
+mod pod_facts;
+mod pod_reasons;
+mod reading;
+mod rollout;
+mod settings;
+mod sights;
+mod verdict;
+mod watches;
+
+pub use decision::{Decision, Patience, Wanted};
+pub use judge::{Applied, judge};
+pub use moment::Moment;
+pub use settings::Settings;
+pub use sights::{Change, Sights};
+pub use verdict::{Cause, Heals, LogSource, State, Verdict};
+pub use watches::{WatchedKind, needs_watching, watches};
+
+use crate::object::ObjectKey;
+
+/// The gate of one object: asked again after every change that concerns it, it remembers since when things have stood as
+/// they do.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    key: ObjectKey,
+    applied: Applied,
+    last: Option<Verdict>,
+    ended: bool,
+}
+
+impl Gate {
+    /// A gate behind an apply.
+    #[must_use]
+    pub fn new(key: ObjectKey, applied: Applied) -> Self {
+        Self {
+            key,
+            applied,
+            last: None,
+            ended: false,
+        }
+    }
+
+    /// The object that it stands before.
+    #[must_use]
+    pub fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+
+    /// The object was applied again.
+    pub fn applied_again(&mut self, applied: Applied) {
+        self.applied = applied;
+        self.last = None;
+        self.ended = false;
+    }
+
+    /// Judges the object by what was seen up to now.
+    pub fn look(&mut self, sights: &Sights, settings: &Settings, now: Moment) -> Verdict {
+        let mut verdict = judge(sights, &self.key, &self.applied, settings, now);
+        self.ended |= judge::had_ended(&verdict);
+        if verdict.state == State::Gone && self.ended {
+            verdict.cause = Some(Cause::Ended);
+            verdict.because = "it had completed, and was removed".to_owned();
+        }
+        if let Some(last) = &self.last
+            && (last.state, last.heals) == (verdict.state, verdict.heals)
+        {
+            verdict.since = last.since;
+        }
+        self.last = Some(verdict.clone());
+        verdict
+    }
+}

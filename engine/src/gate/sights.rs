@@ -1,0 +1,374 @@
+//! Everything that the watches have shown, in the form that rules read, with what only an observer can know: when a thing was
+//! first seen, what a pod that is gone had said.
+//!
+//! One store serves all gates of an apply. It never asks anybody anything and never judges; [`Sights::see`] says whom a
+//! change concerns, so that only their gates are asked again.
+
+use super::{
+    Moment,
+    events::Notes,
+    pod_facts::{Pod, Role, Run},
+    reading::{list, text},
+};
+use crate::object::{ObjectKey, split_api_version};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// How many last words of pods that are gone are kept for each owner.
+const MOST_EPITAPHS: usize = 16;
+
+/// How many objects that are gone are remembered as such.
+const MOST_GONE: usize = 10_000;
+
+/// What a watch reports.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// The object was in the list that the watch started with.
+    Listed(&'a Value),
+    /// The object was added or changed just now.
+    Set(&'a Value),
+    /// The object is gone.
+    Gone(&'a Value),
+}
+
+/// An object that is not a pod.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) value: Value,
+    pub(super) first: Moment,
+}
+
+/// What a pod that is gone, or whose container has been replaced, said when it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Epitaph {
+    pub(super) pod: String,
+    pub(super) uid: String,
+    pub(super) words: String,
+}
+
+/// All that was seen. See the module's header.
+#[derive(Debug, Default)]
+pub struct Sights {
+    objects: BTreeMap<ObjectKey, Seen>,
+    pods: BTreeMap<ObjectKey, Pod>,
+    notes: HashMap<ObjectKey, Notes>,
+    /// Owner → what it owns.
+    children: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
+    /// Owned → owner.
+    owners: HashMap<ObjectKey, ObjectKey>,
+    epitaphs: HashMap<ObjectKey, Vec<Epitaph>>,
+    gone: BTreeMap<ObjectKey, Moment>,
+    blind: bool,
+}
+
+impl Sights {
+    /// A store for an observer who may not watch pods and their owners: rules then go by counts and conditions alone.
+    #[must_use]
+    pub fn without_pods() -> Self {
+        Self {
+            blind: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what a watch reports, and says which objects it concerns: itself, what owns it, what an Event is about, what
+    /// mounts a claim. Objects come as the API sends them, with `apiVersion` and `kind`.
+    pub fn see(&mut self, change: Change<'_>, now: Moment) -> BTreeSet<ObjectKey> {
+        let (value, live) = match change {
+            Change::Listed(value) => (value, false),
+            Change::Set(value) | Change::Gone(value) => (value, true),
+        };
+        let key = ObjectKey::of(value);
+        let gone = matches!(change, Change::Gone(_));
+        if key.kind == "Event" {
+            return if gone {
+                BTreeSet::new()
+            } else {
+                self.hear(value, now, live)
+            };
+        }
+        let mut concerned = self.line_of(&key);
+        if gone {
+            self.forget(&key, now);
+        } else {
+            self.adopt(&key, value);
+            if key.kind == "Pod" && key.group.is_empty() {
+                let pod = Pod::read(value, self.pods.get(&key), now, live);
+                self.remember_failure(&key, &pod);
+                self.pods.insert(key.clone(), pod);
+            } else {
+                let first = match self.objects.get(&key) {
+                    Some(seen) if text(&seen.value, "/metadata/uid") == text(value, "/metadata/uid") => seen.first,
+                    _ => now,
+                };
+                let value = slim(value);
+                self.objects.insert(key.clone(), Seen { value, first });
+            }
+            self.gone.remove(&key);
+            concerned.append(&mut self.line_of(&key));
+        }
+        if key.kind == "PersistentVolumeClaim" {
+            self.add_users_of_claim(&key, &mut concerned);
+        }
+        if key.kind == "EndpointSlice" {
+            let service = text(value, "/metadata/labels/kubernetes.io~1service-name");
+            concerned.insert(ObjectKey::new("", "Service", key.namespace, service));
+        }
+        concerned
+    }
+
+    /// The watch on a namespace or a kind has been started anew from a list that does not hold this object any more.
+    pub fn lost(&mut self, key: &ObjectKey, now: Moment) -> BTreeSet<ObjectKey> {
+        let concerned = self.line_of(key);
+        self.forget(key, now);
+        concerned
+    }
+
+    /// Keys of everything of a kind in a namespace that the store holds: what a fresh list has to be compared with.
+    pub fn held<'a>(&'a self, kind: &'a str, namespace: &'a str) -> impl Iterator<Item = &'a ObjectKey> {
+        let all = self.objects.keys().chain(self.pods.keys());
+        all.filter(move |key| key.kind == kind && key.namespace == namespace)
+    }
+
+    /// What names the owner of each key on the way up, the key first.
+    fn line_of(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
+        let mut line = BTreeSet::new();
+        let mut next = Some(key);
+        while let Some(key) = next {
+            if !line.insert(key.clone()) {
+                break;
+            }
+            next = self.owners.get(key);
+        }
+        line
+    }
+
+    fn hear(&mut self, event: &Value, now: Moment, live: bool) -> BTreeSet<ObjectKey> {
+        let field = |name: &str| {
+            let core = text(event, &format!("/involvedObject/{name}"));
+            if core.is_empty() {
+                text(event, &format!("/regarding/{name}"))
+            } else {
+                core
+            }
+        };
+        let about = ObjectKey::new(
+            split_api_version(field("apiVersion")).0,
+            field("kind"),
+            field("namespace"),
+            field("name"),
+        );
+        self.notes.entry(about.clone()).or_default().hear(event, now, live);
+        let mut concerned = self.line_of(&about);
+        if about.kind == "PersistentVolumeClaim" {
+            self.add_users_of_claim(&about, &mut concerned);
+        }
+        concerned
+    }
+
+    fn add_users_of_claim(&self, claim: &ObjectKey, concerned: &mut BTreeSet<ObjectKey>) {
+        for (key, pod) in &self.pods {
+            if key.namespace == claim.namespace && pod.claims.contains(&claim.name) {
+                concerned.append(&mut self.line_of(key));
+            }
+        }
+    }
+
+    fn adopt(&mut self, key: &ObjectKey, value: &Value) {
+        let references = list(value, "/metadata/ownerReferences");
+        let controller = references
+            .iter()
+            .find(|r| r.get("controller").and_then(Value::as_bool) == Some(true));
+        let owner = controller.map(|r| {
+            let group = split_api_version(text(r, "/apiVersion")).0;
+            ObjectKey::new(group, text(r, "/kind"), &key.namespace, text(r, "/name"))
+        });
+        if self.owners.get(key) == owner.as_ref() {
+            return;
+        }
+        if let Some(old) = self.owners.remove(key) {
+            self.children.entry(old).or_default().remove(key);
+        }
+        if let Some(owner) = owner {
+            self.children.entry(owner.clone()).or_default().insert(key.clone());
+            self.owners.insert(key.clone(), owner);
+        }
+    }
+
+    fn forget(&mut self, key: &ObjectKey, now: Moment) {
+        self.objects.remove(key);
+        self.pods.remove(key);
+        self.notes.remove(key);
+        let owner = self.owners.remove(key);
+        if let Some(children) = owner.as_ref().and_then(|owner| self.children.get_mut(owner)) {
+            children.remove(key);
+        }
+        // The pods of a workload come and go, and nobody asks for them by name.
+        if owner.is_none() || key.kind != "Pod" {
+            self.gone.insert(key.clone(), now);
+            while self.gone.len() > MOST_GONE {
+                self.gone.pop_first();
+            }
+        }
+    }
+
+    /// A Job deletes the pod, and with it exit code and log, when its limit is reached.
+    fn remember_failure(&mut self, key: &ObjectKey, pod: &Pod) {
+        let Some(owner) = self.owners.get(key) else { return };
+        if pod.deleting || owner.kind != "Job" {
+            return;
+        }
+        for container in &pod.containers {
+            let exit = match &container.run {
+                Run::Ended(exit) => exit,
+                _ => match &container.last {
+                    Some(last) => last,
+                    None => continue,
+                },
+            };
+            if exit.code == 0 || container.role == Role::Sidecar {
+                continue;
+            }
+            let words = format!("pod {} container {}: {}", pod.name, container.name, exit.words());
+            let all = self.epitaphs.entry(owner.clone()).or_default();
+            all.retain(|e| e.uid != pod.uid);
+            all.push(Epitaph {
+                pod: pod.name.clone(),
+                uid: pod.uid.clone(),
+                words,
+            });
+            if all.len() > MOST_EPITAPHS {
+                all.remove(0);
+            }
+        }
+    }
+
+    pub(super) fn object(&self, key: &ObjectKey) -> Option<&Seen> {
+        self.objects.get(key)
+    }
+
+    pub(super) fn pod(&self, key: &ObjectKey) -> Option<&Pod> {
+        self.pods.get(key)
+    }
+
+    pub(super) fn notes(&self, key: &ObjectKey) -> &Notes {
+        static NONE: std::sync::LazyLock<Notes> = std::sync::LazyLock::new(Notes::default);
+        self.notes.get(key).unwrap_or(&NONE)
+    }
+
+    /// What an object owns, of one kind.
+    pub(super) fn owned<'a>(&'a self, owner: &ObjectKey, kind: &'a str) -> impl Iterator<Item = &'a ObjectKey> {
+        let children = self.children.get(owner).into_iter().flatten();
+        children.filter(move |key| key.kind == kind)
+    }
+
+    pub(super) fn pods_of<'a>(&'a self, owner: &ObjectKey) -> impl Iterator<Item = &'a Pod> {
+        self.owned(owner, "Pod").filter_map(|key| self.pods.get(key))
+    }
+
+    pub(super) fn epitaphs(&self, owner: &ObjectKey) -> &[Epitaph] {
+        self.epitaphs.get(owner).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn of_kind<'a>(
+        &'a self,
+        kind: &'a str,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a Seen)> {
+        self.objects
+            .iter()
+            .filter(move |(key, _)| key.kind == kind && key.namespace == namespace)
+    }
+
+    /// Whether it was seen, and then was not there any more.
+    pub(super) fn has_gone(&self, key: &ObjectKey) -> bool {
+        self.gone.contains_key(key)
+    }
+
+    /// Whether pods and their owners cannot be watched.
+    pub(super) fn is_blind(&self) -> bool {
+        self.blind
+    }
+}
+
+/// An object without what no rule reads, and above all without the values of a Secret.
+fn slim(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Some(object) = value.as_object_mut() {
+        for field in ["data", "stringData", "binaryData"] {
+            object.remove(field);
+        }
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields");
+            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+                annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+            }
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn owned(kind: &str, api: &str, name: &str, owner: Option<(&str, &str)>) -> Value {
+        let mut value = json!({"apiVersion": api, "kind": kind,
+            "metadata": {"namespace": "shop", "name": name, "uid": name}});
+        if let Some((kind, name)) = owner {
+            value["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}]);
+        }
+        value
+    }
+
+    fn kinds(keys: &BTreeSet<ObjectKey>) -> Vec<&str> {
+        keys.iter().map(|k| k.kind.as_str()).collect()
+    }
+
+    #[test]
+    fn a_change_concerns_every_owner_whichever_watch_speaks_first() {
+        let mut sights = Sights::default();
+        let pod = owned("Pod", "v1", "web-1-a", Some(("ReplicaSet", "web-1")));
+        let set = owned("ReplicaSet", "apps/v1", "web-1", Some(("Deployment", "web")));
+        assert_eq!(kinds(&sights.see(Change::Set(&pod), Moment(0))), ["Pod", "ReplicaSet"]);
+        assert_eq!(
+            kinds(&sights.see(Change::Set(&set), Moment(0))),
+            ["Deployment", "ReplicaSet"]
+        );
+        assert_eq!(
+            kinds(&sights.see(Change::Set(&pod), Moment(0))),
+            ["Pod", "Deployment", "ReplicaSet"]
+        );
+        let event = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"namespace": "shop", "name": "e"},
+            "involvedObject": {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "web-1-a"}});
+        assert_eq!(
+            kinds(&sights.see(Change::Set(&event), Moment(0))),
+            ["Pod", "Deployment", "ReplicaSet"]
+        );
+        assert_eq!(
+            kinds(&sights.see(Change::Gone(&pod), Moment(0))),
+            ["Pod", "Deployment", "ReplicaSet"]
+        );
+    }
+
+    #[test]
+    fn the_values_of_a_secret_are_not_kept() {
+        let mut sights = Sights::default();
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "shop", "name": "s"},
+            "data": {"k": "aHVudGVyMg=="}, "stringData": {"k": "hunter2"}});
+        sights.see(Change::Set(&secret), Moment(0));
+        assert!(!format!("{sights:?}").contains("aHVudGVyMg"));
+        assert!(!format!("{sights:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn owners_that_own_each_other_do_not_hang_it() {
+        let mut sights = Sights::default();
+        let a = owned("ReplicaSet", "apps/v1", "a", Some(("ReplicaSet", "b")));
+        let b = owned("ReplicaSet", "apps/v1", "b", Some(("ReplicaSet", "a")));
+        sights.see(Change::Set(&a), Moment(0));
+        assert_eq!(sights.see(Change::Set(&b), Moment(0)).len(), 2);
+    }
+}
