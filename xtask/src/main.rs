@@ -1,4 +1,4 @@
-//! Tasks of this repository, one file or folder each: `cargo xtask demo|test|bench`.
+//! Tasks of this repository, one file or folder each: `cargo xtask demo|bench|docs|test`.
 //!
 //! This file reads the command line and calls the task; it decides nothing. The crate stays light (no client library, no
 //! runtime) because every task, the test command included, waits for it to compile first.
@@ -10,6 +10,7 @@
 mod bench;
 mod built;
 mod demo;
+mod docs;
 mod examples;
 mod house;
 mod interrupt;
@@ -27,6 +28,7 @@ usage: cargo xtask <task>
 
   demo    a stack through its life, with the real terraform, against the sandbox; --keep leaves the sandbox up
   bench   what Myelin costs, beside what others cost: provider, apply, terraform, render, sandbox; all if none is named
+  docs    the reference pages under docs/, from the schemas
   test    everything that must hold before a change lands: format, house rules, docs, licences, lints, tests
 ";
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         Some((task, rest)) => match (task.as_str(), rest) {
             ("demo", rest) => demo::run(rest),
             ("bench", rest) => bench::run(rest),
+            ("docs", rest) => docs::run(rest),
             ("test", rest) => test::run(rest),
             ("help" | "--help" | "-h", _) => {
                 print!("{USAGE}");
