@@ -52,8 +52,11 @@ impl Sandbox {
         loop {
             interrupt.check()?;
             let said = std::fs::read_to_string(&out).unwrap_or_default();
-            // It says that it serves once the kubeconfig is written.
-            if let Some(server) = said.lines().find_map(|line| line.trim().strip_prefix("server:")) {
+            // It tells its environment once it serves and the kubeconfig is written.
+            if let Some(server) = said
+                .lines()
+                .find_map(|line| line.strip_prefix("export MYELIN_SANDBOX_URL="))
+            {
                 server.trim().clone_into(&mut sandbox.server);
                 return Ok(sandbox);
             }

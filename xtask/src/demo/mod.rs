@@ -183,14 +183,11 @@ impl Stage {
         self.narrator.part("The sandbox stays up. To look around:");
         println!("  export KUBECONFIG={}", self.kubeconfig.display());
         println!("  kubectl get all -n {NAMESPACE}");
-        println!("\nTo go on with terraform, in examples/vertex-synapse:");
-        for (name, value) in self.terraform.environment() {
-            println!("  export {name}={}", value.display());
-        }
-        println!(
-            "  terraform plan -state={} -var kubeconfig=$KUBECONFIG -var 'image_tags={{axon = \"v2.257.0\"}}'",
-            self.terraform.state().display()
-        );
+        let (name, value) = self.terraform.environment();
+        println!("\nTo go on with terraform:");
+        println!("  export {name}={}", value.display());
+        println!("  cd {}", self.terraform.module.display());
+        println!("  terraform plan {}", self.terraform.shown_variables());
         println!(
             "\nTo end it:  kill {} && rm -r {}",
             sandbox.pid(),

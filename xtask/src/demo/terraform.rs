@@ -1,7 +1,7 @@
 //! The real `terraform`, run on an example with the provider that was just built.
 //!
-//! `dev_overrides` names the folder of the provider, so nothing is downloaded and `terraform init` is not needed. State and
-//! working files stay in a temporary folder; the example's own folder is not written to.
+//! `dev_overrides` names the folder of the provider, so nothing is downloaded and `terraform init` is not needed. The module
+//! is copied to a temporary folder, where the state then lies; the example's own folder is not written to.
 
 use crate::interrupt::Interrupt;
 use anyhow::{Context, Result, bail};
@@ -18,8 +18,9 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// How to run terraform.
 pub(crate) struct Terraform {
-    module: PathBuf,
-    folder: PathBuf,
+    /// Where the module's copy lies, and its state.
+    pub(crate) module: PathBuf,
+    configuration: PathBuf,
     variables: Vec<String>,
     interrupt: Interrupt,
 }
@@ -35,7 +36,7 @@ pub(crate) struct Said {
 }
 
 impl Terraform {
-    /// Writes the command-line configuration into `folder`.
+    /// Copies the module into `folder` and writes the command-line configuration beside it.
     ///
     /// # Errors
     /// When the files cannot be written.
@@ -48,10 +49,13 @@ impl Terraform {
             "provider_installation {{\n  dev_overrides {{ \"myelin-dev/myelin\" = {} }}\n  direct {{}}\n}}\n",
             Value::from(plugins.to_string_lossy())
         );
-        std::fs::write(folder.join("terraform.rc"), configuration).context("write terraform.rc")?;
+        let file = folder.join("terraform.rc");
+        std::fs::write(&file, configuration).with_context(|| format!("write {}", file.display()))?;
+        let copy = folder.join(module.file_name().context("the module's path has a name")?);
+        copy_folder(module, &copy)?;
         Ok(Self {
-            module: module.to_path_buf(),
-            folder: folder.to_path_buf(),
+            module: copy,
+            configuration: file,
             variables: Vec::new(),
             interrupt,
         })
@@ -64,20 +68,21 @@ impl Terraform {
         self.variables.push(format!("-var={name}={value}"));
     }
 
+    /// The variables as a person would type them.
+    pub(crate) fn shown_variables(&self) -> String {
+        self.variables
+            .iter()
+            .map(|variable| format!("'{variable}'"))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
     /// The environment that makes a hand-typed terraform behave as this one.
-    pub(crate) fn environment(&self) -> [(&'static str, PathBuf); 2] {
-        [
-            ("TF_CLI_CONFIG_FILE", self.folder.join("terraform.rc")),
-            ("TF_DATA_DIR", self.folder.join("terraform-data")),
-        ]
+    pub(crate) fn environment(&self) -> (&'static str, &Path) {
+        ("TF_CLI_CONFIG_FILE", &self.configuration)
     }
 
-    /// Where the state lies.
-    pub(crate) fn state(&self) -> PathBuf {
-        self.folder.join("terraform.tfstate")
-    }
-
-    /// Starts `terraform <verb>` with state and variables; the caller collects it.
+    /// Starts `terraform <verb>` with the variables; the caller collects it.
     ///
     /// # Errors
     /// When terraform is not on the machine.
@@ -87,10 +92,9 @@ impl Terraform {
             .arg(format!("-chdir={}", self.module.display()))
             .arg(verb)
             .args(["-no-color", "-input=false"])
-            .arg(format!("-state={}", self.state().display()))
             .args(&self.variables)
             .args(arguments)
-            .envs(self.environment())
+            .envs([self.environment()])
             .envs([("TF_IN_AUTOMATION", "1"), ("CHECKPOINT_DISABLE", "1")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -119,7 +123,7 @@ impl Terraform {
             .arg(format!("-chdir={}", self.module.display()))
             .args(["show", "-json"])
             .arg(plan)
-            .envs(self.environment())
+            .envs([self.environment()])
             .output()
             .context("run terraform show")?;
         if !output.status.success() {
@@ -247,4 +251,28 @@ fn link(from: &Path, to: &Path) -> Result<()> {
     std::fs::copy(from, to)
         .map(drop)
         .with_context(|| format!("copy {}", to.display()))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).with_context(|| format!("make {}", to.display()))?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("list {}", from.display()))? {
+        let entry = entry.with_context(|| format!("list {}", from.display()))?;
+        let (source, copy) = (entry.path(), to.join(entry.file_name()));
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // What an earlier terraform left in the example's own folder is not part of the example.
+        if name.starts_with(".terraform") || name.contains(".tfstate") {
+            continue;
+        }
+        if entry
+            .file_type()
+            .with_context(|| format!("look at {}", source.display()))?
+            .is_dir()
+        {
+            copy_folder(&source, &copy)?;
+        } else {
+            std::fs::copy(&source, &copy).with_context(|| format!("copy {}", source.display()))?;
+        }
+    }
+    Ok(())
 }
