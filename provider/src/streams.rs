@@ -1,12 +1,13 @@
 //! The three standard streams after the handshake: ours alone.
 //!
 //! Terraform waits for the end of our stdout and stderr before it takes us for gone, so a child process that inherited them
-//! would make it hang; and anything on stdout is a broken protocol. After the handshake line both point to nowhere, for us
-//! and for every child; the log keeps a private copy of stderr that no child inherits.
+//! would make it hang; anything on stdout is a broken protocol; and stdin is where the person answers Terraform, not a
+//! credential plugin. After the handshake line all three point to nowhere, for us and for every child; the log keeps a
+//! private copy of stderr that no child inherits.
 
 use std::io;
 
-/// Points stdout and stderr to nowhere and gives the log its own copy of stderr.
+/// Points the standard streams to nowhere and gives the log its own copy of stderr.
 ///
 /// # Errors
 /// If the streams cannot be duplicated.
@@ -20,6 +21,7 @@ pub fn make_private() -> io::Result<()> {
     let stdout = io::stdout().as_fd().try_clone_to_owned()?;
     let nowhere = File::options().read(true).write(true).open("/dev/null")?;
     crate::log::write_to(stderr);
+    rustix::stdio::dup2_stdin(&nowhere)?;
     rustix::stdio::dup2_stdout(&nowhere)?;
     rustix::stdio::dup2_stderr(&nowhere)?;
     // The pipe itself stays open as long as we live: its end is what tells Terraform that we are gone.
