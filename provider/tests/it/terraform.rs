@@ -1,6 +1,6 @@
 //! The real `terraform`: it loads the schema, validates, and reports problems at their source line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::core::{BINARY, Debugged};
@@ -18,9 +18,26 @@ impl Workspace {
             "provider_installation {{\n  dev_overrides {{ \"myelin-dev/myelin\" = \"{binaries}\" }}\n  direct {{}}\n}}\n"
         );
         std::fs::write(folder.path().join("terraform.rc"), configuration).unwrap();
+        let workspace = Workspace { folder };
+        workspace.write_module(module);
+        workspace
+    }
+
+    /// Another text for the module; the block that names the provider stands before it.
+    pub(crate) fn write_module(&self, module: &str) {
         let header = "terraform {\n  required_providers {\n    myelin = { source = \"myelin-dev/myelin\" }\n  }\n}\n";
-        std::fs::write(folder.path().join("main.tf"), format!("{header}{module}")).unwrap();
-        Workspace { folder }
+        self.file("main.tf", &format!("{header}{module}"));
+    }
+
+    /// A file under the module's folder.
+    pub(crate) fn file(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
     }
 
     pub(crate) fn terraform(&self, arguments: &[&str]) -> Output {
@@ -41,7 +58,7 @@ impl Workspace {
     }
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     format!(
         "{}{}",
         String::from_utf8_lossy(&output.stdout),
@@ -80,6 +97,60 @@ fn a_provider_in_debug_mode_serves_one_command_after_another() {
             text(&output)
         );
     }
+}
+
+const SHOP: &str = r#"
+resource "myelin_stack" "shop" {
+  name       = "shop"
+  namespace  = "shop"
+  source     = "${path.module}/k8s"
+  substitute = { GREETING = terraform_data.greeting.output }
+  components = { web = { path = "web.yaml" } }
+}
+resource "terraform_data" "greeting" { input = "hello" }
+"#;
+
+const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: base}\ndata: {a: b}\n";
+
+const WEB: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {greeting: '${GREETING}'}\n---\n\
+                   apiVersion: v1\nkind: Secret\nmetadata: {name: web}\nstringData: {password: correct-horse}\n";
+
+#[test]
+fn a_plan_needs_no_cluster_and_only_what_is_unknown_is_unknown() {
+    let workspace = Workspace::new(SHOP);
+    workspace.file("k8s/base.yaml", CONFIG);
+    workspace.file("k8s/web.yaml", WEB);
+    let output = workspace.terraform(&["plan", "-no-color", "-input=false", "-out=plan.bin"]);
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}");
+    assert!(
+        shown.contains("Planned without the cluster") && shown.contains("No cluster is named"),
+        "{shown}"
+    );
+    let json = workspace.terraform(&["show", "-json", "plan.bin"]);
+    assert!(
+        !text(&json).contains("correct-horse") && !shown.contains("correct-horse"),
+        "a secret in the plan"
+    );
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let changes = json["resource_changes"].as_array().unwrap();
+    let stack = &changes.iter().find(|change| change["type"] == "myelin_stack").unwrap()["change"];
+    let known = stack["after"]["objects"].as_object().unwrap();
+    let unknown = stack["after_unknown"]["objects"].as_object().unwrap();
+    assert!(
+        known.contains_key("core/ConfigMap/shop/base") && known.contains_key("core/Secret/shop/web"),
+        "{known:?}"
+    );
+    assert_eq!(unknown.keys().collect::<Vec<_>>(), ["core/ConfigMap/shop/web"]);
+    assert_eq!(stack["after"]["id"], "shop/shop");
+}
+
+#[test]
+fn a_problem_in_a_manifest_is_told_with_file_and_line_at_plan() {
+    let workspace = Workspace::new(&SHOP.replace("GREETING =", "OTHER ="));
+    workspace.file("k8s/web.yaml", WEB);
+    let shown = text(&workspace.terraform(&["plan", "-no-color", "-input=false"]));
+    assert!(shown.contains("GREETING") && shown.contains("web.yaml:4"), "{shown}");
 }
 
 #[test]

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use myelin_engine::desired::{Desired, desired};
 use myelin_engine::document::UNKNOWN;
 use myelin_engine::mask::MaskKey;
+use myelin_engine::object::Object;
+use myelin_engine::render::{self, render};
+use myelin_engine::tree::{Tree, TreeLimits, TreePath};
 use sha2::{Digest as _, Sha256};
 
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, from_engine};
 use crate::schema::Schema;
-use crate::value::Value;
+use crate::value::{Path, Value};
 
 use super::document::{self, Operation};
 
@@ -32,11 +35,9 @@ pub(super) struct Wanted {
 /// All problems at once.
 pub(super) fn wanted(schema: &Schema, config: &Value, operation: Operation) -> Result<Wanted, Diagnostics> {
     let stack = document::stack(schema, config, operation)?;
-    let (rendered, texts) = render(&stack)?;
-    let desired = desired(&stack, &document::variables(config), rendered, &|file| {
-        texts.get(file).cloned()
-    })
-    .map_err(|problems| document::told(schema, &problems))?;
+    let (rendered, tree) = rendered(&stack.source)?;
+    let desired = desired(&stack, &document::variables(config), rendered, &|file| tree.text(file))
+        .map_err(|problems| document::told(schema, &problems))?;
     let warnings = document::told(schema, &desired.warnings);
     let canonical = desired.canonical(&MaskKey::of_identity(&stack.namespace, &stack.name));
     let objects: BTreeMap<String, Value> = canonical
@@ -73,8 +74,41 @@ fn revision(objects: &Value) -> Value {
     Value::string(myelin_engine::mask::hex(&hash.finalize()[..8]))
 }
 
-type Rendered = (Vec<myelin_engine::object::Object>, BTreeMap<String, String>);
-
-fn render(stack: &myelin_engine::document::Stack) -> Result<Rendered, Diagnostics> {
-    Err(Diagnostic::error("Rendering is not built yet", format!("source {:?}", stack.source)).into())
+/// The objects under a source, and the files that they come from. Paths are relative to the working folder, as everywhere in
+/// Terraform; problems and components see them relative to the source.
+fn rendered(source: &str) -> Result<(Vec<Object>, Tree), Diagnostics> {
+    let refuse = |why: String| {
+        let problem = Diagnostic::error(format!("The source {source} cannot be read"), why);
+        Diagnostics::from(problem.at(Path::attribute("source")))
+    };
+    let absolute = std::path::absolute(source).map_err(|error| refuse(error.to_string()))?;
+    let kind = std::fs::metadata(&absolute).map_err(|error| {
+        refuse(format!(
+            "{}: {error}.\n\nIt is relative to the folder that Terraform runs in; a module's own files begin with \
+             ${{path.module}}.",
+            absolute.display()
+        ))
+    })?;
+    // A kustomization may build on others outside of its own folder, so the tree is the whole file system. These are the files
+    // of the person who runs Terraform; the renderer holds files (not folders) to the kustomization's own.
+    let Some(root) = absolute.ancestors().last() else {
+        return Err(refuse("it has no root".to_owned()));
+    };
+    let inside = absolute.strip_prefix(root).ok().and_then(|path| path.to_str());
+    let inside = inside.ok_or_else(|| refuse("its name is not Unicode".to_owned()))?;
+    let place = TreePath::root()
+        .join(inside)
+        .ok_or_else(|| refuse("it leads out of the file system".to_owned()))?;
+    let folder = if kind.is_dir() {
+        Some(place.clone())
+    } else {
+        place.parent()
+    };
+    let tree = Tree::open(root, TreeLimits::default())
+        .map_err(|error| refuse(error.to_string()))?
+        .shown_from(folder.unwrap_or_else(TreePath::root));
+    match render(&tree, place.as_str(), &render::Options::default()) {
+        Ok(objects) => Ok((objects, tree)),
+        Err(problems) => Err(problems.iter().map(|problem| from_engine(problem, |_| None)).collect()),
+    }
 }
