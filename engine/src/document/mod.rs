@@ -6,11 +6,16 @@
 
 mod duration;
 mod fields;
+mod node_pool;
 mod stack;
 mod token;
 
 pub use duration::{parse_duration, show_duration};
 pub use fields::Places;
+pub use node_pool::{
+    Capacity, Health, Image, KubernetesNodes, NodePool, Rollout, RootVolume, Share, Size, TAG_PREFIX, USER_DATA_LIMIT,
+    node_pool_from_value,
+};
 pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
 pub use token::{Exec, Issuer, ObjectName, PodChoice, ProvisioningToken, SecretTarget, token_from_value};
