@@ -1,12 +1,17 @@
 //! The port to Kubernetes: the few requests that the engine makes, and the errors that it tells apart.
 //!
-//! Values are JSON; nothing here knows stacks. `connect` is the implementation on the network; tests put
-//! their own behind the same trait.
+//! Values are JSON; nothing here knows stacks. `connect` makes a client, `wire` is the port on the network, `retry` sends again
+//! what may succeed; tests put their own behind the same trait.
 
+pub mod connect;
 mod error;
 pub mod kinds;
+mod retry;
+mod wire;
 
 pub use error::{Cause, ClusterError};
+pub use retry::retrying;
+pub use wire::KubeCluster;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;

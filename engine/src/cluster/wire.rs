@@ -1,0 +1,459 @@
+//! The port [`Cluster`] on the network: one HTTP request per call, through a [`kube::Client`].
+//!
+//! Plain URLs and JSON, so that what is sent is what is written here. No caching, no retries.
+
+use super::{
+    Answer, Cluster, ClusterError, FIELD_MANAGER, List, Mode, Precondition, Propagation, Resource, Selection, Target,
+    WatchEvent,
+};
+use futures::stream::BoxStream;
+use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};
+use http::{Method, Request};
+use kube::client::Body;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// The end of one request. Above the API server's own limit for mutating requests with webhooks (30 s).
+const DEADLINE: Duration = Duration::from_secs(35);
+
+/// The end of one page of a list.
+const LIST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long the server keeps a watch open, and how long silence may last before we stop believing in it.
+const WATCH_SECONDS: u32 = 290;
+
+/// Objects per page of a list.
+const PAGE: u32 = 500;
+
+/// A line of a watch may be as large as the largest object that the API server takes, with room for its encoding.
+const LONGEST_EVENT: usize = 16 << 20;
+
+/// A cluster behind a client.
+#[derive(Clone)]
+pub struct KubeCluster {
+    client: kube::Client,
+}
+
+impl KubeCluster {
+    /// On a client, as [`super::connect::connect`] makes it.
+    #[must_use]
+    pub fn new(client: kube::Client) -> Self {
+        Self { client }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        uri: String,
+        content_type: Option<&str>,
+        body: Vec<u8>,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, ClusterError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("Accept", "application/json");
+        if let Some(content_type) = content_type {
+            request = request.header("Content-Type", content_type);
+        }
+        let request = request
+            .body(Body::from(body))
+            .map_err(|e| ClusterError::Unreadable(format!("the request cannot be written: {e}")))?;
+        let exchange = async {
+            let answer = self.client.send(request).await.map_err(unreachable)?;
+            let status = answer.status();
+            let retry_after = answer
+                .headers()
+                .get("Retry-After")
+                .and_then(|v| v.to_str().ok())
+                .and_then(|v| v.parse().ok())
+                .map(Duration::from_secs);
+            let body = answer.into_body().collect_bytes().await.map_err(unreachable)?;
+            if status.is_success() {
+                Ok(body.to_vec())
+            } else {
+                Err(ClusterError::from_status(status.as_u16(), &body, retry_after))
+            }
+        };
+        tokio::time::timeout(deadline, exchange)
+            .await
+            .unwrap_or(Err(ClusterError::TimedOut(deadline)))
+    }
+
+    async fn json(
+        &self,
+        method: Method,
+        uri: String,
+        content_type: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Value, ClusterError> {
+        let body = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
+        let answer = self.send(method, uri, content_type, body, DEADLINE).await?;
+        parse(&answer)
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Value, ClusterError> {
+    serde_json::from_slice(bytes).map_err(|e| ClusterError::Unreadable(e.to_string()))
+}
+
+/// The chain of causes in one line; the outermost alone says only "client error".
+fn unreachable(error: impl std::error::Error) -> ClusterError {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = inner.source();
+    }
+    ClusterError::Unreachable(text)
+}
+
+/// `/apis/apps/v1`, `/api/v1`.
+fn root(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        format!("/api/{version}")
+    } else {
+        format!("/apis/{group}/{version}")
+    }
+}
+
+fn collection(resource: &Resource, namespace: Option<&str>) -> String {
+    let root = root(&resource.group, &resource.version);
+    match namespace {
+        Some(namespace) if resource.namespaced => {
+            format!("{root}/namespaces/{}/{}", escape(namespace), resource.plural)
+        }
+        _ => format!("{root}/{}", resource.plural),
+    }
+}
+
+fn address(target: &Target) -> String {
+    format!(
+        "{}/{}",
+        collection(&target.resource, Some(&target.namespace)),
+        escape(&target.name)
+    )
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 and the colon, which RBAC names use.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for b in text.bytes() {
+        if b.is_ascii_alphanumeric() || b"-._~:".contains(&b) {
+            out.push(char::from(b));
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+    }
+    out
+}
+
+fn with(mut uri: String, query: &[(&str, &str)]) -> String {
+    for (name, value) in query.iter().filter(|(_, v)| !v.is_empty()) {
+        uri.push(if uri.contains('?') { '&' } else { '?' });
+        uri.push_str(&format!("{name}={}", escape(value)));
+    }
+    uri
+}
+
+fn dry(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Real => "",
+        Mode::DryRun => "All",
+    }
+}
+
+impl Cluster for KubeCluster {
+    fn discover<'a>(&'a self, api_version: &'a str) -> Answer<'a, Option<Vec<Resource>>> {
+        async move {
+            let (group, version) = crate::object::split_api_version(api_version);
+            let found = match self.json(Method::GET, root(group, version), None, None).await {
+                Err(e) if e.is_not_found() => return Ok(None),
+                other => other?,
+            };
+            let text = |v: &Value, name: &str| v.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let resources = found
+                .get("resources")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            let all = resources.iter().map(|r| Resource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                kind: text(r, "kind"),
+                plural: text(r, "name"),
+                namespaced: r.get("namespaced").and_then(Value::as_bool).unwrap_or(false),
+            });
+            Ok(Some(all.filter(|r| !r.plural.contains('/')).collect()))
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, target: &'a Target) -> Answer<'a, Option<Value>> {
+        async move {
+            match self.json(Method::GET, address(target), None, None).await {
+                Ok(value) => Ok(Some(value)),
+                Err(e) if e.is_not_found() => Ok(None),
+                Err(e) => Err(e),
+            }
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, resource: &'a Resource, selection: &'a Selection) -> Answer<'a, List> {
+        async move {
+            let base = with(
+                collection(resource, selection.namespace.as_deref()),
+                &[
+                    ("labelSelector", &selection.labels),
+                    ("fieldSelector", &selection.fields),
+                ],
+            );
+            let mut list = List::default();
+            let (mut next, mut limit) = (String::new(), PAGE.to_string());
+            loop {
+                let uri = with(base.clone(), &[("limit", &limit), ("continue", &next)]);
+                let page = match self.send(Method::GET, uri, None, Vec::new(), LIST_DEADLINE).await {
+                    // The pages' version expired under us: take everything at once, which cannot expire.
+                    Err(e) if e.is_expired() && !next.is_empty() => {
+                        list = List::default();
+                        next.clear();
+                        limit.clear();
+                        continue;
+                    }
+                    other => parse(&other?)?,
+                };
+                let text = |p: &str| page.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
+                list.resource_version = text("/metadata/resourceVersion");
+                next = text("/metadata/continue");
+                let Value::Object(mut page) = page else {
+                    return Err(ClusterError::Unreadable("not a list".into()));
+                };
+                if let Some(Value::Array(items)) = page.remove("items") {
+                    list.items.extend(items.into_iter().map(|item| typed(item, resource)));
+                }
+                if next.is_empty() {
+                    return Ok(list);
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn apply<'a>(&'a self, target: &'a Target, body: &'a Value, force: bool, mode: Mode) -> Answer<'a, Value> {
+        let query = [
+            ("fieldManager", FIELD_MANAGER),
+            ("fieldValidation", "Strict"),
+            ("force", if force { "true" } else { "" }),
+            ("dryRun", dry(mode)),
+        ];
+        let uri = with(address(target), &query);
+        async move {
+            self.json(Method::PATCH, uri, Some("application/apply-patch+yaml"), Some(body))
+                .await
+        }
+        .boxed()
+    }
+
+    fn create<'a>(&'a self, target: &'a Target, body: &'a Value, mode: Mode) -> Answer<'a, Value> {
+        let uri = with(
+            collection(&target.resource, Some(&target.namespace)),
+            &[
+                ("fieldManager", FIELD_MANAGER),
+                ("fieldValidation", "Strict"),
+                ("dryRun", dry(mode)),
+            ],
+        );
+        async move { self.json(Method::POST, uri, Some("application/json"), Some(body)).await }.boxed()
+    }
+
+    fn update<'a>(&'a self, target: &'a Target, body: &'a Value) -> Answer<'a, Value> {
+        let uri = with(address(target), &[("fieldManager", FIELD_MANAGER)]);
+        async move { self.json(Method::PUT, uri, Some("application/json"), Some(body)).await }.boxed()
+    }
+
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value> {
+        let uri = with(address(target), &[("fieldManager", FIELD_MANAGER)]);
+        async move {
+            self.json(Method::PATCH, uri, Some("application/json-patch+json"), Some(patch))
+                .await
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(
+        &'a self,
+        target: &'a Target,
+        precondition: &'a Precondition,
+        propagation: Propagation,
+        mode: Mode,
+    ) -> Answer<'a, ()> {
+        async move {
+            let policy = match propagation {
+                Propagation::Background => "Background",
+                Propagation::Foreground => "Foreground",
+                Propagation::Orphan => "Orphan",
+            };
+            let mut preconditions = json!({"uid": precondition.uid});
+            if let Some(version) = &precondition.resource_version {
+                preconditions["resourceVersion"] = version.as_str().into();
+            }
+            let body = json!({
+                "kind": "DeleteOptions", "apiVersion": "v1",
+                "preconditions": preconditions, "propagationPolicy": policy,
+            });
+            let uri = with(address(target), &[("dryRun", dry(mode))]);
+            self.json(Method::DELETE, uri, Some("application/json"), Some(&body))
+                .await
+                .map(|_| ())
+        }
+        .boxed()
+    }
+
+    fn watch<'a>(
+        &'a self,
+        resource: &'a Resource,
+        selection: &'a Selection,
+        resource_version: &'a str,
+    ) -> Answer<'a, BoxStream<'static, Result<WatchEvent, ClusterError>>> {
+        async move {
+            let seconds = WATCH_SECONDS.to_string();
+            let uri = with(
+                collection(resource, selection.namespace.as_deref()),
+                &[
+                    ("watch", "true"),
+                    ("allowWatchBookmarks", "true"),
+                    ("resourceVersion", resource_version),
+                    ("timeoutSeconds", &seconds),
+                    ("labelSelector", &selection.labels),
+                    ("fieldSelector", &selection.fields),
+                ],
+            );
+            let request = Request::get(uri)
+                .header("Accept", "application/json")
+                .body(Vec::new())
+                .map_err(|e| ClusterError::Unreadable(format!("the request cannot be written: {e}")))?;
+            let open = tokio::time::timeout(DEADLINE, self.client.request_stream(request));
+            let reader = match open.await {
+                Err(_) => return Err(ClusterError::TimedOut(DEADLINE)),
+                Ok(Err(kube::Error::Api(status))) => {
+                    let body = serde_json::to_vec(&*status).unwrap_or_default();
+                    return Err(ClusterError::from_status(status.code, &body, None));
+                }
+                Ok(Err(e)) => return Err(unreachable(e)),
+                Ok(Ok(reader)) => reader,
+            };
+            let resource = resource.clone();
+            let silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 30);
+            let state = Some((Box::pin(reader), resource));
+            let events = futures::stream::unfold(state, move |state| async move {
+                let (mut reader, resource) = state?;
+                let mut line = Vec::new();
+                let read = tokio::time::timeout(silence, reader.read_until(b'\n', &mut line));
+                let event = match read.await {
+                    Err(_) => Err(ClusterError::TimedOut(silence)),
+                    Ok(Err(e)) => Err(unreachable(e)),
+                    Ok(Ok(0)) => return None,
+                    Ok(Ok(n)) if n > LONGEST_EVENT => Err(ClusterError::Unreadable("an event is too large".into())),
+                    Ok(Ok(_)) => event(&line, &resource),
+                };
+                let next = event.is_ok().then_some((reader, resource));
+                Some((event, next))
+            });
+            Ok(events.boxed())
+        }
+        .boxed()
+    }
+
+    fn logs<'a>(
+        &'a self,
+        namespace: &'a str,
+        pod: &'a str,
+        container: &'a str,
+        previous: bool,
+        lines: u32,
+    ) -> Answer<'a, String> {
+        async move {
+            let lines = lines.to_string();
+            let uri = with(
+                format!("/api/v1/namespaces/{}/pods/{}/log", escape(namespace), escape(pod)),
+                &[
+                    ("container", container),
+                    ("previous", if previous { "true" } else { "" }),
+                    ("tailLines", &lines),
+                    ("limitBytes", "65536"),
+                ],
+            );
+            let bytes = self.send(Method::GET, uri, None, Vec::new(), DEADLINE).await?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        .boxed()
+    }
+}
+
+/// Items of built-in lists carry no kind.
+fn typed(mut item: Value, resource: &Resource) -> Value {
+    if let Some(map) = item.as_object_mut() {
+        map.entry("apiVersion").or_insert_with(|| resource.api_version().into());
+        map.entry("kind").or_insert_with(|| resource.kind.clone().into());
+    }
+    item
+}
+
+fn event(line: &[u8], resource: &Resource) -> Result<WatchEvent, ClusterError> {
+    let Value::Object(mut event) = parse(line)? else {
+        return Err(ClusterError::Unreadable("not an event".into()));
+    };
+    let object = event.remove("object").unwrap_or_default();
+    match event.get("type").and_then(Value::as_str) {
+        Some("ADDED" | "MODIFIED") => Ok(WatchEvent::Applied(typed(object, resource))),
+        Some("DELETED") => Ok(WatchEvent::Deleted(typed(object, resource))),
+        Some("BOOKMARK") => {
+            let version = object
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            Ok(WatchEvent::Bookmark(version.to_owned()))
+        }
+        // The HTTP status of an expired watch is 200; the truth is in the event.
+        Some("ERROR") => Err(ClusterError::from_status(500, object.to_string().as_bytes(), None)),
+        other => Err(ClusterError::Unreadable(format!("an event of type {other:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::kinds::known;
+
+    #[test]
+    fn addresses_follow_scope_and_group() {
+        let target = |v: &str, kind: &str| Target {
+            resource: known(v, kind),
+            namespace: "n".into(),
+            name: "a:b/c".into(),
+        };
+        assert_eq!(
+            address(&target("v1", "ConfigMap")),
+            "/api/v1/namespaces/n/configmaps/a:b%2Fc"
+        );
+        assert_eq!(
+            address(&target("apps/v1", "Deployment")),
+            "/apis/apps/v1/namespaces/n/deployments/a:b%2Fc"
+        );
+        assert_eq!(address(&target("v1", "Namespace")), "/api/v1/namespaces/a:b%2Fc");
+        assert_eq!(
+            with("/x".into(), &[("a", ""), ("labelSelector", "k=v,w"), ("b", "1")]),
+            "/x?labelSelector=k%3Dv%2Cw&b=1"
+        );
+    }
+
+    #[test]
+    fn an_expired_watch_is_told_by_its_event() {
+        let line = br#"{"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired","message":"too old"}}"#;
+        assert!(event(line, &known("v1", "Pod")).unwrap_err().is_expired());
+    }
+}
