@@ -12,6 +12,7 @@ mod shape;
 mod substitute;
 
 pub use masked::masked;
+pub(crate) use shape::scale_target;
 
 use crate::diagnostic::{Diagnostics, FilePlace};
 use crate::document::{Adopt, Conflicts, ProtectedKind, Requirement, Stack, Text};

@@ -7,6 +7,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use crate::document::Stack;
 use crate::object::ObjectKey;
 use crate::record::{PART_OF, StackId};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,6 +24,7 @@ pub(super) fn shape(stack: &Stack, id: &StackId, objects: &mut Vec<DesiredObject
             continue;
         }
         strip(&mut object.value);
+        encode_string_data(object);
         let key = ObjectKey::of(&object.value);
         let namespaced = scopes
             .get(&(key.group.clone(), key.kind.clone()))
@@ -122,6 +125,40 @@ fn strip(value: &mut Value) {
         if let Some(metadata) = value.pointer_mut(template).and_then(Value::as_object_mut) {
             metadata.retain(|name, v| !(name == "creationTimestamp" && v.is_null()));
         }
+    }
+}
+
+/// `stringData` → `data`, as the server would: it owns the one field as written and the other as stored, so that a change of
+/// the stored one would not show as ours.
+fn encode_string_data(object: &mut DesiredObject) {
+    if object.key.kind != "Secret" || !object.key.group.is_empty() {
+        return;
+    }
+    let Some(Value::Object(texts)) = object.value.as_object_mut().and_then(|o| o.remove("stringData")) else {
+        return;
+    };
+    let data = object
+        .value
+        .as_object_mut()
+        .map(|o| o.entry("data").or_insert_with(|| json!({})));
+    let Some(data) = data else { return };
+    if data.is_null() {
+        *data = json!({});
+    }
+    let Some(data) = data.as_object_mut() else { return };
+    for (name, text) in texts {
+        // Not a text: left for the server to refuse with its own words.
+        let encoded = text.as_str().map_or(text.clone(), |t| STANDARD.encode(t).into());
+        data.insert(name, encoded);
+    }
+    for places in [&mut object.write_only, &mut object.unknown] {
+        *places = std::mem::take(places)
+            .into_iter()
+            .map(|p| {
+                p.strip_prefix("/stringData/")
+                    .map_or(p.clone(), |rest| format!("/data/{rest}"))
+            })
+            .collect();
     }
 }
 

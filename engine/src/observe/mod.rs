@@ -1,22 +1,53 @@
-//! What is there: the record, the live objects, what the server would do. Reads only.
+//! What is there: the record, the live objects, what the server would do. Reads and dry runs only.
 //!
 //! A stack is read with one list per kind, by the ApplySet label, and one read of the record. An object whose owned fields
-//! still have the recorded hash needs nothing more.
+//! still have the recorded hash needs nothing more. `live` finds the objects, `owned` says what of them is ours, `trial` asks
+//! the server what it would do, `refresh` is the reading without documents.
 
-use crate::cluster::Cluster;
-use crate::desired::Desired;
+mod live;
+mod owned;
+mod refresh;
+mod trial;
+
+pub(crate) use live::{find, resources};
+pub(crate) use owned::{attest, entries, is_ours, owned_paths};
+pub use refresh::{Refresh, refresh};
+pub(crate) use trial::{Manners, REPLACED_MANAGERS, Trial, immutable_fields, settle};
+
+use crate::cluster::{Cluster, ClusterError, Mode, Resource, Selection, Target, kinds, retrying};
+use crate::desired::{Desired, DesiredObject, scale_target};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::mask::MaskKey;
 use crate::object::ObjectKey;
-use crate::record::{Owner, StackId};
-use std::collections::BTreeMap;
+use crate::record::{self, Entry, Owner, Stored, desired_hash};
+use futures::StreamExt as _;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_util::sync::CancellationToken;
+
+/// Requests in flight while observing.
+const IN_FLIGHT: usize = 32;
+
+/// Path of the field that an autoscaler owns, as conflicts write it.
+const REPLICAS: &str = ".spec.replicas";
 
 /// Which changes are tried on the server before they are planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DryRun {
     /// All: for a plan that a person reads. Finds conflicts, immutable fields and invalid manifests.
     Changes,
-    /// Only where the decision needs it: drift, and kinds that may be replaced. For a plan that is applied at once.
+    /// Only where the decision needs it: drift, adoption, and kinds that may be replaced. For a plan that is applied at once.
     Decisions,
+}
+
+/// An object as it will really be sent: without the fields that are left to others.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) body: Value,
+    /// Paths left to others.
+    pub(crate) left: Vec<String>,
+    /// Keyed hash of the body.
+    pub(crate) hash: String,
 }
 
 /// What was seen of the cluster.
@@ -24,6 +55,19 @@ pub enum DryRun {
 pub struct Observation {
     /// False when no cluster was asked; the plan then says what would be made on an empty one.
     pub(crate) reached: bool,
+    pub(crate) stored: Option<Stored>,
+    /// Where objects live, by apiVersion and kind.
+    pub(crate) resources: BTreeMap<(String, String), Resource>,
+    /// Kinds that the cluster does not serve.
+    pub(crate) missing: BTreeSet<(String, String)>,
+    /// Live objects of the set and of the inventory.
+    pub(crate) live: BTreeMap<ObjectKey, Value>,
+    /// What would be sent, for every object that is known and there.
+    pub(crate) wanted: BTreeMap<ObjectKey, Wanted>,
+    /// What the server said to objects that were tried.
+    pub(crate) trials: BTreeMap<ObjectKey, Trial>,
+    /// Whether a new object in place of one that cannot change would be accepted.
+    pub(crate) recreations: BTreeMap<ObjectKey, Result<(), ClusterError>>,
 }
 
 impl Observation {
@@ -36,8 +80,29 @@ impl Observation {
     /// Who owns the stack now; None when there is no record.
     #[must_use]
     pub fn owner(&self) -> Option<&Owner> {
-        None
+        self.stored.as_ref().map(|s| &s.record.owner)
     }
+
+    pub(crate) fn entry(&self, key: &ObjectKey) -> Option<&Entry> {
+        self.stored.as_ref().and_then(|s| s.record.entry(key))
+    }
+
+    /// Whether the object's manifest and everything that is ours of it are as recorded: nothing is to be sent.
+    pub(crate) fn is_attested(&self, key: &ObjectKey) -> bool {
+        let (Some(stored), Some(live), Some(wanted)) = (&self.stored, self.live.get(key), self.wanted.get(key)) else {
+            return false;
+        };
+        self.entry(key).is_some_and(|e| {
+            e.desired.as_ref() == Some(&wanted.hash)
+                && e.uid.as_deref() == uid(live)
+                && e.attested.is_some()
+                && e.attested == attest(&stored.record.key, live)
+        })
+    }
+}
+
+pub(crate) fn uid(live: &Value) -> Option<&str> {
+    live.pointer("/metadata/uid").and_then(Value::as_str)
 }
 
 /// Looks at the cluster for one stack.
@@ -46,37 +111,242 @@ impl Observation {
 /// When the cluster cannot be reached or refuses, with what it said. What is wrong with single objects is not an error here but
 /// a diagnostic of the plan.
 pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) -> Result<Observation, Diagnostics> {
-    let _ = (cluster, desired, dry_run);
-    Err(Diagnostic::error("observing is not built yet").into())
+    let cancel = CancellationToken::new();
+    let doing = "reading";
+    let stored = record::read(cluster, &desired.stack, &cancel)
+        .await
+        .map_err(|e| Diagnostics::from(e.diagnostic(&desired.stack, doing)))?;
+    let mut seen = Observation {
+        reached: true,
+        stored,
+        ..Observation::default()
+    };
+    let mut keys: BTreeMap<ObjectKey, String> = seen
+        .stored
+        .iter()
+        .flat_map(|s| &s.record.entries)
+        .map(|e| (e.key.clone(), e.api_version.clone()))
+        .collect();
+    keys.extend(desired.objects.iter().map(|o| (o.key.clone(), o.api_version.clone())));
+    let told = |e: ClusterError| Diagnostics::from(told(&e, "reading the stack's objects failed"));
+    let (resources, missing) = resources(cluster, keys.iter().map(|(k, v)| (v, &k.kind)), &cancel)
+        .await
+        .map_err(told)?;
+    let known: BTreeSet<&ObjectKey> = seen
+        .stored
+        .iter()
+        .flat_map(|s| &s.record.entries)
+        .filter(|e| e.uid.is_some())
+        .map(|e| &e.key)
+        .collect();
+    let live = find(
+        cluster,
+        &desired.stack,
+        &keys,
+        &known,
+        &resources,
+        seen.stored.is_some(),
+        &cancel,
+    )
+    .await
+    .map_err(told)?;
+    drop(known);
+    seen.live = live;
+    (seen.resources, seen.missing) = (resources, missing);
+    want(desired, &mut seen);
+    leave_replicas(cluster, desired, &mut seen, &cancel)
+        .await
+        .map_err(told)?;
+    try_changes(cluster, desired, &mut seen, dry_run, &cancel).await;
+    Ok(seen)
 }
 
-/// A stack as its record and the cluster have it, without its documents. What a Terraform read and an import need.
-#[derive(Debug, Clone)]
-pub struct Refresh {
-    /// Who drives it.
-    pub owner: Owner,
-    /// For each object that is there: `prior` verbatim when nothing of ours changed, otherwise the live values at our fields,
-    /// secrets masked. Objects that are gone are absent.
-    pub objects: BTreeMap<ObjectKey, String>,
-    /// Objects whose owned fields changed, and objects that are gone.
-    pub drifted: Vec<ObjectKey>,
-    /// Whether the last apply ended with everything ready.
-    pub ready: bool,
-    /// Status of each component at the end of the last apply.
-    pub components: BTreeMap<String, String>,
+/// A refusal in the person's words.
+pub(crate) fn told(error: &ClusterError, summary: &str) -> Diagnostic {
+    let fix = if error.is_denied() {
+        "\ncheck the credentials and their RBAC rules"
+    } else {
+        ""
+    };
+    Diagnostic::error(summary).detail(format!("{error}{fix}"))
 }
 
-/// Reads a stack from its record: one list per kind. None when there is no record.
-///
-/// `prior` is what the front end stored for each object (canonical JSON, as `Desired::canonical` makes it); empty for an import.
-///
-/// # Errors
-/// When the cluster cannot be reached or refuses, or the record cannot be read.
-pub async fn refresh(
+/// What would be sent for each object that is there, without what is left to others since the last apply.
+fn want(desired: &Desired, seen: &mut Observation) {
+    let key = mask_key(desired, seen);
+    for object in desired.objects.iter().filter(|o| o.unknown.is_empty()) {
+        if seen.live.contains_key(&object.key) {
+            let left = seen.entry(&object.key).map(|e| e.left.clone()).unwrap_or_default();
+            seen.wanted.insert(object.key.clone(), wanted(object, left, &key));
+        }
+    }
+}
+
+pub(crate) fn wanted(object: &DesiredObject, left: Vec<String>, key: &MaskKey) -> Wanted {
+    let mut body = object.value.clone();
+    for path in &left {
+        owned::remove(&mut body, path);
+    }
+    let hash = desired_hash(key, &body);
+    Wanted { body, left, hash }
+}
+
+/// The record's key, or one of the stack's identity before there is a record.
+pub(crate) fn mask_key(desired: &Desired, seen: &Observation) -> MaskKey {
+    seen.stored.as_ref().map_or_else(
+        || MaskKey::of_identity(&desired.stack.namespace, &desired.stack.name),
+        |s| s.record.key.clone(),
+    )
+}
+
+/// Replicas of workloads that a live autoscaler of someone else scales are its, without anyone saying so. Asked only when such a
+/// workload is to be touched.
+async fn leave_replicas(
     cluster: &dyn Cluster,
-    stack: &StackId,
-    prior: &BTreeMap<ObjectKey, String>,
-) -> Result<Option<Refresh>, Diagnostics> {
-    let _ = (cluster, stack, prior);
-    Err(Diagnostic::error("refreshing is not built yet").into())
+    desired: &Desired,
+    seen: &mut Observation,
+    cancel: &CancellationToken,
+) -> Result<(), ClusterError> {
+    let touched: Vec<&DesiredObject> = desired
+        .objects
+        .iter()
+        .filter(|o| {
+            seen.wanted
+                .get(&o.key)
+                .is_some_and(|w| w.body.pointer("/spec/replicas").is_some())
+                && !seen.is_attested(&o.key)
+        })
+        .collect();
+    let namespaces: BTreeSet<&str> = touched.iter().map(|o| o.key.namespace.as_str()).collect();
+    let autoscaler = kinds::known("autoscaling/v2", "HorizontalPodAutoscaler");
+    let mut scaled: BTreeSet<ObjectKey> = BTreeSet::new();
+    for namespace in namespaces {
+        let selection = Selection {
+            namespace: Some(namespace.to_owned()),
+            ..Selection::default()
+        };
+        match retrying(cancel, || cluster.list(&autoscaler, &selection)).await {
+            Ok(list) => scaled.extend(list.items.iter().filter_map(scale_target)),
+            // Not served or not allowed to see: then nothing is known to scale.
+            Err(e) if e.is_not_found() || e.is_denied() => {}
+            Err(e) => return Err(e),
+        }
+    }
+    let key = mask_key(desired, seen);
+    for object in touched.into_iter().filter(|o| scaled.contains(&o.key)) {
+        let mut left = seen.wanted.get(&object.key).map(|w| w.left.clone()).unwrap_or_default();
+        left.push(REPLICAS.to_owned());
+        seen.wanted.insert(object.key.clone(), wanted(object, left, &key));
+    }
+    Ok(())
+}
+
+/// Tries what may change on the server.
+async fn try_changes(
+    cluster: &dyn Cluster,
+    desired: &Desired,
+    seen: &mut Observation,
+    dry_run: DryRun,
+    cancel: &CancellationToken,
+) {
+    let key = mask_key(desired, seen);
+    let mut trials = Vec::new();
+    for object in desired.objects.iter().filter(|o| o.unknown.is_empty()) {
+        let Some(resource) = seen
+            .resources
+            .get(&(object.api_version.clone(), object.key.kind.clone()))
+        else {
+            continue;
+        };
+        let target = target(resource, &object.key);
+        let entry = seen.entry(&object.key);
+        let (live, wanted) = (seen.live.get(&object.key), seen.wanted.get(&object.key));
+        let body = match (live, wanted) {
+            (Some(live), Some(wanted)) => {
+                let same = entry.is_some_and(|e| e.desired.as_ref() == Some(&wanted.hash));
+                let decides = same || !is_ours(live) || desired.policy.replace.contains(&object.key.kind);
+                let left_alone = object.implicit || is_deleting(live);
+                if seen.is_attested(&object.key) || left_alone || dry_run == DryRun::Decisions && !decides {
+                    continue;
+                }
+                wanted.body.clone()
+            }
+            // A new object can be tried only where its namespace is.
+            _ if dry_run == DryRun::Changes && namespace_is_there(seen, &object.key) => object.value.clone(),
+            _ => continue,
+        };
+        let manners = Manners {
+            policy: desired.policy.conflicts,
+            adopting: entry.is_none(),
+            owned: entry.map(|e| e.owned.clone()).unwrap_or_default(),
+            key: key.clone(),
+        };
+        let replaceable = live.is_some() && desired.policy.replace.contains(&object.key.kind);
+        trials.push((object.key.clone(), target, body, manners, replaceable));
+    }
+    let tried = futures::stream::iter(
+        trials
+            .into_iter()
+            .map(|(key, target, body, manners, replaceable)| async move {
+                let trial = settle(cluster, &target, &body, &manners, Mode::DryRun, cancel).await;
+                let stuck = trial
+                    .result
+                    .as_ref()
+                    .err()
+                    .is_some_and(|e| !immutable_fields(e).is_empty());
+                let recreation = if stuck && replaceable {
+                    Some(try_recreation(cluster, &target, &body, cancel).await)
+                } else {
+                    None
+                };
+                (key, trial, recreation)
+            }),
+    )
+    .buffer_unordered(IN_FLIGHT)
+    .collect::<Vec<_>>()
+    .await;
+    for (key, trial, recreation) in tried {
+        seen.recreations.extend(recreation.map(|r| (key.clone(), r)));
+        seen.trials.insert(key, trial);
+    }
+}
+
+/// Proves that a new object would be accepted, under a name that nobody has, before the old one is thought of as replaceable.
+async fn try_recreation(
+    cluster: &dyn Cluster,
+    target: &Target,
+    body: &Value,
+    cancel: &CancellationToken,
+) -> Result<(), ClusterError> {
+    let mut scratch = target.clone();
+    scratch.name = format!("{}-myelin-trial", target.name.chars().take(40).collect::<String>());
+    let mut body = body.clone();
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.insert("name".into(), scratch.name.as_str().into());
+    }
+    retrying(cancel, || cluster.create(&scratch, &body, Mode::DryRun))
+        .await
+        .map(|_| ())
+}
+
+pub(crate) fn target(resource: &Resource, key: &ObjectKey) -> Target {
+    Target {
+        resource: resource.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    }
+}
+
+/// Whether an object is on its way out.
+pub(crate) fn is_deleting(live: &Value) -> bool {
+    live.pointer("/metadata/deletionTimestamp")
+        .is_some_and(|t| !t.is_null())
+}
+
+fn namespace_is_there(seen: &Observation, key: &ObjectKey) -> bool {
+    key.namespace.is_empty()
+        || seen
+            .live
+            .get(&ObjectKey::new("", "Namespace", "", &*key.namespace))
+            .is_some_and(|n| !is_deleting(n))
 }

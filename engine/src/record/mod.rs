@@ -2,12 +2,22 @@
 //!
 //! It is a standard ApplySet parent (KEP-3659), so that other tools can list the members, and it carries what the standard
 //! has no place for: UIDs, components, hashes, the owner and the journal. It holds no value of any Secret: hashes are keyed
-//! with a key that lies in the record itself. It is written before the effects it names.
+//! with a key that lies in the record itself. It is written before the effects it names. `secret` is its form in the cluster,
+//! `store` reads and writes it.
 
+mod secret;
+mod store;
+
+pub use secret::{from_secret, to_secret};
+pub use store::{RecordError, Stored, Version, delete, hand_over, read, write};
+
+use crate::mask::{MaskKey, hex};
 use crate::object::ObjectKey;
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Which stack: its record's namespace and its name.
@@ -130,9 +140,94 @@ pub struct Entry {
     /// Keyed hash of the fields that we own, with their values, as the server confirmed them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attested: Option<String>,
+    /// Hashes of the paths of the fields that we own, to tell another's grip on our field from a field that was never ours.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub owned: String,
+    /// Paths of fields that the manifest sets and that were left to others: an autoscaler's replicas, a yielded conflict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// When others' changes to our fields were reverted (seconds since 1970), the latest few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reverted: Vec<i64>,
+}
+
+/// What was about to be done when the record was written. Emptied when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Intent {
+    /// Make or change it.
+    Apply,
+    /// Delete it and make it again.
+    Replace,
+    /// Delete it.
+    Delete,
+}
+
+/// Everything a stack owns, and what is being done to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// Which stack.
+    pub stack: StackId,
+    /// Who drives it.
+    pub owner: Owner,
+    /// The inventory.
+    pub entries: Vec<Entry>,
+    /// What is under way.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub journal: BTreeMap<ObjectKey, Intent>,
+    /// Status of each component at the end of the last apply.
+    #[serde(default)]
+    pub components: BTreeMap<String, String>,
+    /// Whether the last apply ended with everything ready.
+    #[serde(default)]
+    pub ready: bool,
+    /// Hash of the last plan that was started.
+    #[serde(default)]
+    pub plan: String,
+    /// Counts writes.
+    #[serde(default)]
+    pub serial: u64,
+    /// Names the run that wrote last, so that a writer whose answer was lost knows its own hand.
+    #[serde(default)]
+    pub run: String,
+    /// Key of all hashes and marks. Kept beside the text, never in it.
+    #[serde(skip, default = "no_key")]
+    pub key: MaskKey,
+}
+
+fn no_key() -> MaskKey {
+    MaskKey::new([0; 32])
+}
+
+impl Record {
+    /// An empty record with a new random key.
+    #[must_use]
+    pub fn new(stack: StackId, owner: Owner, key: [u8; 32]) -> Self {
+        Self {
+            stack,
+            owner,
+            entries: Vec::new(),
+            journal: BTreeMap::new(),
+            components: BTreeMap::new(),
+            ready: false,
+            plan: String::new(),
+            serial: 0,
+            run: String::new(),
+            key: MaskKey::new(key),
+        }
+    }
+
+    /// The entry of an object.
+    #[must_use]
+    pub fn entry(&self, key: &ObjectKey) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.key == *key)
+    }
+}
+
+/// Keyed hash of a manifest, as the record keeps it.
+#[must_use]
+pub fn desired_hash(key: &MaskKey, value: &Value) -> String {
+    hex(&key.mac(value.to_string().as_bytes())[..16])
 }
 
 #[cfg(test)]

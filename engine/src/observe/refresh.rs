@@ -1,0 +1,175 @@
+//! A stack as its record and the cluster have it, without its documents: what a Terraform read and an import need.
+
+use super::owned::{attest, projection};
+use super::{find, resources, told, uid};
+use crate::cluster::Cluster;
+use crate::desired::masked;
+use crate::diagnostic::Diagnostics;
+use crate::mask::{MaskKey, WRITE_ONLY};
+use crate::object::ObjectKey;
+use crate::record::{self, Owner, StackId};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use tokio_util::sync::CancellationToken;
+
+/// What a stack is now.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// Who drives it.
+    pub owner: Owner,
+    /// For each object that is there: `prior` verbatim when nothing of ours changed, otherwise the live values at our fields,
+    /// secrets masked. Objects that are gone are absent.
+    pub objects: BTreeMap<ObjectKey, String>,
+    /// Objects whose owned fields changed, and objects that are gone.
+    pub drifted: Vec<ObjectKey>,
+    /// Whether the last apply ended with everything ready.
+    pub ready: bool,
+    /// Status of each component at the end of the last apply.
+    pub components: BTreeMap<String, String>,
+}
+
+/// Reads a stack from its record: one list per kind. None when there is no record.
+///
+/// `prior` is what the front end stored for each object (canonical JSON, as `Desired::canonical` makes it with the stack's
+/// identity key); empty for an import.
+///
+/// # Errors
+/// When the cluster cannot be reached or refuses, or the record cannot be read.
+pub async fn refresh(
+    cluster: &dyn Cluster,
+    stack: &StackId,
+    prior: &BTreeMap<ObjectKey, String>,
+) -> Result<Option<Refresh>, Diagnostics> {
+    let cancel = CancellationToken::new();
+    let stored = record::read(cluster, stack, &cancel)
+        .await
+        .map_err(|e| Diagnostics::from(e.diagnostic(stack, "reading")))?;
+    let Some(stored) = stored else { return Ok(None) };
+    let record = stored.record;
+    let failed = |e| Diagnostics::from(told(&e, "reading the stack's objects failed"));
+    let keys: BTreeMap<ObjectKey, String> = record
+        .entries
+        .iter()
+        .map(|e| (e.key.clone(), e.api_version.clone()))
+        .collect();
+    let (resources, _) = resources(cluster, keys.iter().map(|(k, v)| (v, &k.kind)), &cancel)
+        .await
+        .map_err(failed)?;
+    let confirmed: BTreeSet<&ObjectKey> = record.entries.iter().map(|e| &e.key).collect();
+    let live = find(cluster, stack, &keys, &confirmed, &resources, true, &cancel)
+        .await
+        .map_err(failed)?;
+    let shown = MaskKey::of_identity(&stack.namespace, &stack.name);
+    let mut objects = BTreeMap::new();
+    let mut drifted = Vec::new();
+    for entry in &record.entries {
+        let Some(live) = live.get(&entry.key) else {
+            drifted.push(entry.key.clone());
+            continue;
+        };
+        let same = entry.uid.as_deref() == uid(live)
+            && entry.attested.is_some()
+            && attest(&record.key, live) == entry.attested;
+        let before = prior.get(&entry.key);
+        let text = match (same, before) {
+            (true, Some(before)) => before.clone(),
+            (true, None) => owned_text(live, &shown),
+            (false, before) => {
+                drifted.push(entry.key.clone());
+                drift_text(live, before.map(String::as_str), &shown)
+            }
+        };
+        objects.insert(entry.key.clone(), text);
+    }
+    Ok(Some(Refresh {
+        owner: record.owner,
+        objects,
+        drifted,
+        ready: record.ready,
+        components: record.components,
+    }))
+}
+
+fn owned_text(live: &Value, key: &MaskKey) -> String {
+    let ours = projection(live).unwrap_or_else(|| Value::Object(Map::new()));
+    masked(&ours, &BTreeSet::new(), key).to_string()
+}
+
+/// The live values where the prior text has values, so that the difference is what somebody changed and nothing else.
+fn drift_text(live: &Value, prior: Option<&str>, key: &MaskKey) -> String {
+    let Some(Ok(prior)) = prior.map(serde_json::from_str::<Value>) else {
+        return owned_text(live, key);
+    };
+    let mut shown = like(&prior, &masked(live, &BTreeSet::new(), key));
+    if shown == prior {
+        // The change is in a value that is not shown, or in who owns a field.
+        if let Some(map) = shown.as_object_mut() {
+            map.insert(
+                "drift".into(),
+                "a value that is not shown, or the owner of a field, has changed".into(),
+            );
+        }
+    }
+    shown.to_string()
+}
+
+/// The parts of `live` that `prior` has.
+fn like(prior: &Value, live: &Value) -> Value {
+    match (prior, live) {
+        (Value::String(text), _) if text == WRITE_ONLY => prior.clone(),
+        (Value::Object(prior), Value::Object(live)) => {
+            let both = prior
+                .iter()
+                .filter_map(|(name, p)| live.get(name).map(|l| (name.clone(), like(p, l))));
+            Value::Object(both.collect())
+        }
+        (Value::Array(prior), Value::Array(live)) => {
+            let named = |v: &Value| v.get("name").and_then(Value::as_str).map(str::to_owned);
+            let by_name = !prior.is_empty() && prior.iter().chain(live).all(|v| named(v).is_some());
+            let mut out = Vec::new();
+            for (i, p) in prior.iter().enumerate() {
+                let found = if by_name {
+                    live.iter().find(|l| named(l) == named(p))
+                } else {
+                    live.get(i)
+                };
+                out.extend(found.map(|l| like(p, l)));
+            }
+            // Plain values beyond the known ones were added to a list that is ours.
+            if !by_name && live.len() > prior.len() && !live.iter().any(Value::is_object) {
+                out.extend(live[prior.len()..].iter().cloned());
+            }
+            Value::Array(out)
+        }
+        _ => live.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn drift_shows_the_changed_value_in_the_shape_of_the_prior_text() {
+        let key = MaskKey::of_identity("n", "s");
+        let prior =
+            json!({"spec": {"replicas": 2, "containers": [{"name": "a", "image": "x:1"}], "args": ["p"]}}).to_string();
+        let live = json!({"metadata": {"uid": "u"}, "spec": {"replicas": 5, "strategy": {},
+            "containers": [{"name": "b", "image": "y"}, {"name": "a", "image": "x:1", "pull": "Always"}], "args": ["p", "q"]}});
+        assert_eq!(
+            drift_text(&live, Some(&prior), &key),
+            json!({"spec": {"replicas": 5, "containers": [{"name": "a", "image": "x:1"}], "args": ["p", "q"]}})
+                .to_string()
+        );
+    }
+
+    #[test]
+    fn drift_of_a_secret_shows_no_value() {
+        let key = MaskKey::of_identity("n", "s");
+        let secret = |v: &str| json!({"apiVersion": "v1", "kind": "Secret", "data": {"p": v}});
+        let prior = masked(&secret("aHVudGVy"), &BTreeSet::new(), &key).to_string();
+        let text = drift_text(&secret("bWFybGlu"), Some(&prior), &key);
+        assert!(text.contains("(sensitive ") && !text.contains("bWFybGlu") && text != prior);
+    }
+}

@@ -1,0 +1,162 @@
+//! One server-side apply with the stack's manners: whose field is taken, whose is left, and what an error means.
+//!
+//! Tried with [`Mode::DryRun`] to plan and sent with [`Mode::Real`] to apply, so that both follow the same rules:
+//! a conflict over a field that the record says was ours is drift and is taken back; over a field of a manager that an adoption
+//! replaces, it is taken; any other conflict is the policy's.
+
+use super::owned::{remove, was_owned};
+use crate::cluster::{Cluster, ClusterError, Mode, Target, retrying};
+use crate::document::Conflicts;
+use crate::mask::MaskKey;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// Field managers of `kubectl apply` and of objects older than server-side apply, which an adoption replaces.
+pub(crate) const REPLACED_MANAGERS: &[&str] = &["kubectl-client-side-apply", "kubectl", "before-first-apply"];
+
+/// What decides about conflicts.
+#[derive(Debug, Clone)]
+pub(crate) struct Manners {
+    pub(crate) policy: Conflicts,
+    /// The object was not ours: fields of [`REPLACED_MANAGERS`] are taken.
+    pub(crate) adopting: bool,
+    /// Hashes of the paths that were ours, and their key.
+    pub(crate) owned: String,
+    pub(crate) key: MaskKey,
+}
+
+/// What came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Trial {
+    /// The object as it is, or would be, afterwards.
+    pub(crate) result: Result<Value, ClusterError>,
+    /// Fields that were taken from others: manager and path.
+    pub(crate) taken: Vec<(String, String)>,
+    /// Fields that others own and that the policy does not take: manager and path. With [`Conflicts::Fail`] the result is the
+    /// conflict, with [`Conflicts::Yield`] the object was applied without them.
+    pub(crate) foreign: Vec<(String, String)>,
+}
+
+/// Applies, and on conflicts applies again as the manners say.
+pub(crate) async fn settle(
+    cluster: &dyn Cluster,
+    target: &Target,
+    body: &Value,
+    manners: &Manners,
+    mode: Mode,
+    cancel: &CancellationToken,
+) -> Trial {
+    let mut force = manners.policy == Conflicts::Force;
+    let mut body = std::borrow::Cow::Borrowed(body);
+    let mut trial = Trial {
+        result: Ok(Value::Null),
+        taken: Vec::new(),
+        foreign: Vec::new(),
+    };
+    // Twice is enough when nobody else writes; the third is for a manager that comes between.
+    for _ in 0..3 {
+        let sent = retrying(cancel, || cluster.apply(target, &body, force, mode)).await;
+        let conflicts = sent
+            .as_ref()
+            .err()
+            .map(ClusterError::field_conflicts)
+            .unwrap_or_default();
+        trial.result = sent;
+        if conflicts.is_empty() {
+            break;
+        }
+        let (taken, foreign): (Vec<_>, Vec<_>) = conflicts.into_iter().partition(|(manager, path)| {
+            was_owned(&manners.key, &manners.owned, path)
+                || manners.adopting && REPLACED_MANAGERS.contains(&manager.as_str())
+        });
+        trial.taken = taken;
+        force = !trial.taken.is_empty();
+        if foreign.is_empty() {
+            continue;
+        }
+        if manners.policy != Conflicts::Yield {
+            trial.foreign = foreign;
+            break;
+        }
+        let mut gave_way = false;
+        for (manager, path) in foreign {
+            gave_way |= remove(body.to_mut(), &path);
+            trial.foreign.push((manager, path));
+        }
+        if !gave_way {
+            break;
+        }
+    }
+    trial
+}
+
+/// The fields that a refusal says cannot change, with the server's words; empty when the object is simply not valid.
+pub(crate) fn immutable_fields(error: &ClusterError) -> Vec<(String, String)> {
+    let ClusterError::Refused {
+        code: 422,
+        causes,
+        message,
+        ..
+    } = error
+    else {
+        return Vec::new();
+    };
+    const WORDS: &[&str] = &[
+        "field is immutable",
+        "is immutable",
+        "updates to statefulset spec for fields other than",
+        "cannot change roleRef",
+        "may not change once set",
+        "pod updates may not change fields other than",
+        "may not be changed",
+    ];
+    let says = |text: &str| WORDS.iter().any(|w| text.contains(w));
+    let mut found: Vec<(String, String)> = causes
+        .iter()
+        .filter(|c| says(&c.message))
+        .map(|c| (c.field.clone(), c.message.clone()))
+        .collect();
+    // Some refusals carry their reason only in the message.
+    if found.is_empty() && causes.is_empty() && says(message) {
+        found.push((String::new(), message.clone()));
+    }
+    // A cause beside them that is about something else means that the object is not valid either: then nothing is immutable
+    // for sure, and replacing would only lose the old one.
+    if found.len() < causes.len() { Vec::new() } else { found }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Cause;
+
+    fn refused(causes: &[(&str, &str)], message: &str) -> ClusterError {
+        ClusterError::Refused {
+            code: 422,
+            reason: "Invalid".into(),
+            message: message.into(),
+            causes: causes
+                .iter()
+                .map(|(field, message)| Cause {
+                    reason: "x".into(),
+                    message: (*message).into(),
+                    field: (*field).into(),
+                })
+                .collect(),
+            retry_after: None,
+        }
+    }
+
+    #[test]
+    fn a_manifest_that_is_simply_wrong_is_not_taken_for_immutable() {
+        let immutable = ("spec.selector", "Invalid value: {}: field is immutable");
+        let wrong = ("spec.replicas", "must be greater than or equal to 0");
+        assert_eq!(immutable_fields(&refused(&[immutable], "")).len(), 1);
+        assert!(immutable_fields(&refused(&[wrong], "")).is_empty());
+        assert!(immutable_fields(&refused(&[immutable, wrong], "")).is_empty());
+        assert_eq!(
+            immutable_fields(&refused(&[], "roleRef: Invalid value: cannot change roleRef")).len(),
+            1
+        );
+    }
+}
