@@ -50,3 +50,66 @@ pub(super) fn template_annotations(key: &ObjectKey) -> Option<String> {
         .then(|| pod_template(&key.group, &key.kind).map(|p| format!("{p}/metadata/annotations")))
         .flatten()
 }
+
+/// A message of the server about an object, without any value that the object keeps secret. Validation errors repeat values.
+#[must_use]
+pub fn redact(text: &str, value: &Value, write_only: &BTreeSet<String>) -> String {
+    use base64::Engine as _;
+    let mut secrets: BTreeSet<String> = BTreeSet::new();
+    for pointer in write_only {
+        secrets.extend(value.pointer(pointer).and_then(Value::as_str).map(str::to_owned));
+    }
+    let key = ObjectKey::of(value);
+    if key.group.is_empty() && key.kind == "Secret" {
+        for v in ["data", "stringData"]
+            .iter()
+            .filter_map(|f| value.get(f))
+            .filter_map(Value::as_object)
+            .flat_map(|m| m.values())
+        {
+            let text = v.as_str().map_or_else(|| v.to_string(), str::to_owned);
+            let decoded = base64::engine::general_purpose::STANDARD.decode(&text).ok();
+            secrets.extend(decoded.and_then(|b| String::from_utf8(b).ok()));
+            secrets.insert(text);
+        }
+    }
+    secrets.remove("");
+    // A short value cannot be cut out of a sentence without tearing it, and not cutting would show it.
+    if secrets.iter().any(|s| s.len() < 4 && text.contains(s.as_str())) {
+        return "the server's words are not shown, because they may contain a secret value".into();
+    }
+    // The longest first: one value may be part of another.
+    let mut all: Vec<&String> = secrets.iter().collect();
+    all.sort_by_key(|s| std::cmp::Reverse(s.len()));
+    let mut out = text.to_owned();
+    for secret in all {
+        out = out.replace(secret.as_str(), "(sensitive)");
+        let escaped = secret.escape_default().to_string();
+        out = out.replace(&escaped, "(sensitive)");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn messages_lose_the_values_they_repeat() {
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "data": {"p": "aHVudGVyMg=="}});
+        let none = BTreeSet::new();
+        assert_eq!(
+            redact("bad hunter2, aHVudGVyMg==", &secret, &none),
+            "bad (sensitive), (sensitive)"
+        );
+        let map = json!({"kind": "ConfigMap", "data": {"u": "db://swordfish"}});
+        assert_eq!(
+            redact("\"db://swordfish\" is bad", &map, &["/data/u".to_owned()].into()),
+            "\"(sensitive)\" is bad"
+        );
+        assert_eq!(redact("plain", &map, &none), "plain");
+        let short = json!({"apiVersion": "v1", "kind": "Secret", "data": {"p": "YQ=="}});
+        assert!(!redact("an a", &short, &none).contains("an a"));
+    }
+}

@@ -11,7 +11,7 @@ mod masked;
 mod shape;
 mod substitute;
 
-pub use masked::masked;
+pub use masked::{masked, redact};
 pub(crate) use shape::scale_target;
 
 use crate::diagnostic::{Diagnostics, FilePlace};
@@ -129,7 +129,8 @@ pub const SUBSTITUTE: &str = "myelin.dev/substitute";
 
 /// From the document and the rendered manifests to what the stack should be.
 ///
-/// `text` answers the text of a source file by the path that origins use, so that problems inside it can name their line.
+/// Origins are relative to the source (`Tree::shown_from`); `text` answers the text of a file by the path that origins use, so
+/// that problems inside it can name their line.
 ///
 /// # Errors
 /// Every problem of the input: unset variables, components that match nothing, duplicate objects, cycles.

@@ -176,8 +176,8 @@ fn read_component(value: Value, path: Vec<String>, places: Places<'_>, p: &mut D
     let raw = fields.required("path", "name the component's folder or file under the source", p);
     let folder = clean_path(&raw);
     if folder.is_none() {
-        let fix = "write a path under the source, without ..";
-        fields.problem("path", format!("\"{raw}\" leads out of the source"), fix, p);
+        let fix = "write a path relative to the source";
+        fields.problem("path", format!("\"{raw}\" is not a relative path"), fix, p);
     }
     let after = fields.texts("after", p).into_iter().collect();
     let requires = read_requires(&mut fields, places, p);
@@ -279,16 +279,19 @@ pub(crate) fn is_variable(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// `./a//b/` → `a/b`; `.` → empty; None when it leaves the source.
+/// `./a//b/` → `a/b`; `.` → empty. Leading `..` stay: a base beside an overlay is a component's folder as well. None for what
+/// is no relative path.
 fn clean_path(path: &str) -> Option<String> {
     if path.starts_with('/') || path.contains('\\') {
         return None;
     }
-    let mut parts = Vec::new();
+    let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => return None,
+            ".." if parts.last().is_some_and(|p| *p != "..") => {
+                parts.pop();
+            }
             part => parts.push(part),
         }
     }
@@ -329,7 +332,7 @@ mod tests {
     fn all_problems_come_at_once_each_with_its_path() {
         let problems = read(json!({
             "source": 7, "namspace": "x",
-            "components": {"a": {"path": "../b", "after": ["a", "zz"], "verify": {"http": 1}}},
+            "components": {"a": {"path": "/b", "after": ["a", "zz"], "verify": {"http": 1}}},
             "adopt": "maybe", "onFailure": "rollback", "tokens": {"t": {}}, "replace": ["Namespace"],
             "substitute": {"1X": "v", "Y": 1.1},
         }))
@@ -339,7 +342,7 @@ mod tests {
             "spec.namespace is missing",
             "spec.source must be a text, not a number",
             "spec.namspace is not a field\n  did you mean namespace?",
-            "leads out of the source",
+            "\"/b\" is not a relative path",
             "component a waits for itself",
             "component a waits for zz, which does not exist",
             "spec.components.a.verify is not supported yet",

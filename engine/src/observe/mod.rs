@@ -66,6 +66,8 @@ pub struct Observation {
     pub(crate) wanted: BTreeMap<ObjectKey, Wanted>,
     /// What the server said to objects that were tried.
     pub(crate) trials: BTreeMap<ObjectKey, Trial>,
+    /// When it was seen, in seconds since 1970.
+    pub(crate) at: i64,
     /// Whether a new object in place of one that cannot change would be accepted.
     pub(crate) recreations: BTreeMap<ObjectKey, Result<(), ClusterError>>,
 }
@@ -124,7 +126,7 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     let mut keys: BTreeMap<ObjectKey, String> = seen
         .stored
         .iter()
-        .flat_map(|s| &s.record.entries)
+        .flat_map(|s| s.record.entries.values())
         .map(|e| (e.key.clone(), e.api_version.clone()))
         .collect();
     keys.extend(desired.objects.iter().map(|o| (o.key.clone(), o.api_version.clone())));
@@ -135,7 +137,7 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     let known: BTreeSet<&ObjectKey> = seen
         .stored
         .iter()
-        .flat_map(|s| &s.record.entries)
+        .flat_map(|s| s.record.entries.values())
         .filter(|e| e.uid.is_some())
         .map(|e| &e.key)
         .collect();

@@ -49,20 +49,20 @@ pub async fn refresh(
     let failed = |e| Diagnostics::from(told(&e, "reading the stack's objects failed"));
     let keys: BTreeMap<ObjectKey, String> = record
         .entries
-        .iter()
+        .values()
         .map(|e| (e.key.clone(), e.api_version.clone()))
         .collect();
     let (resources, _) = resources(cluster, keys.iter().map(|(k, v)| (v, &k.kind)), &cancel)
         .await
         .map_err(failed)?;
-    let confirmed: BTreeSet<&ObjectKey> = record.entries.iter().map(|e| &e.key).collect();
+    let confirmed: BTreeSet<&ObjectKey> = record.entries.values().map(|e| &e.key).collect();
     let live = find(cluster, stack, &keys, &confirmed, &resources, true, &cancel)
         .await
         .map_err(failed)?;
     let shown = MaskKey::of_identity(&stack.namespace, &stack.name);
     let mut objects = BTreeMap::new();
     let mut drifted = Vec::new();
-    for entry in &record.entries {
+    for entry in record.entries.values() {
         let Some(live) = live.get(&entry.key) else {
             drifted.push(entry.key.clone());
             continue;

@@ -1,13 +1,25 @@
 //! The plan: what would change, object by object and field by field, why, and in which order.
 //!
 //! A pure function of [`Desired`](crate::desired::Desired) and [`Observation`](crate::observe::Observation). It is the only
-//! way to change anything: `apply` takes a plan and nothing else.
+//! way to change anything: `apply` takes a plan and nothing else. `decide` says what happens to each wanted object, `prune` what
+//! happens to those that are wanted no more, `diff` shows fields, `text` prints it all.
+
+mod decide;
+mod diff;
+mod prune;
+mod text;
+
+pub use prune::keeps;
 
 use crate::desired::Desired;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::mask::hex;
 use crate::object::ObjectKey;
-use crate::observe::Observation;
-use crate::record::Owner;
+use crate::observe::{Observation, uid};
+use crate::record::{Owner, desired_hash};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What happens to one object.
@@ -29,6 +41,23 @@ pub enum Action {
     Release,
     /// What it will be is not known yet.
     Unknown,
+}
+
+impl Action {
+    /// One word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Adopt => "adopt",
+            Self::Update => "update",
+            Self::Replace => "replace",
+            Self::Unchanged => "unchanged",
+            Self::Prune => "prune",
+            Self::Release => "release",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 /// One field that changes. Texts are JSON, secrets masked.
@@ -55,6 +84,8 @@ pub struct Change {
     pub reason: String,
     /// Field by field, for updates, adoptions and replacements.
     pub fields: Vec<FieldChange>,
+    /// Whether the change reverts what somebody else did to our fields.
+    pub drift: bool,
 }
 
 /// What would change. Made by [`plan`]; executed by [`apply`](crate::apply::apply).
@@ -78,17 +109,66 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.changes.iter().all(|c| c.action == Action::Unchanged)
     }
+
+    /// The change of one object.
+    #[must_use]
+    pub fn change(&self, key: &ObjectKey) -> Option<&Change> {
+        self.changes.iter().find(|c| c.key == *key)
+    }
 }
 
 /// Decides what would change. With [`Observation::none`] everything is made.
 #[must_use]
 pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) -> Plan {
+    let mut problems = Diagnostics::new();
+    if let Some(current) = observation.owner().filter(|o| **o != owner) {
+        problems.push(
+            Diagnostic::error(format!("stack {} is owned by {current}, not by {owner}", desired.stack))
+                .detail("two owners would undo each other's work; hand the stack over first, or leave it to its owner"),
+        );
+    }
+    let mut changes: Vec<Change> = desired
+        .objects
+        .iter()
+        .map(|object| decide::decide(&desired, &observation, object, &mut problems))
+        .collect();
+    changes.extend(prune::prune(&desired, &observation, &mut problems));
+    let hash = hash(&desired, &observation, &changes);
     Plan {
         owner,
-        changes: Vec::new(),
-        diagnostics: crate::diagnostic::Diagnostic::error("planning is not built yet").into(),
-        hash: String::new(),
+        changes,
+        diagnostics: problems,
+        hash,
         desired,
         observation,
     }
 }
+
+/// What the plan is about to do, to which objects as they are now. Texts for people, and who asks, are not part of it.
+fn hash(desired: &Desired, seen: &Observation, changes: &[Change]) -> String {
+    let key = crate::observe::mask_key(desired, seen);
+    let bodies: BTreeMap<&ObjectKey, String> = desired
+        .objects
+        .iter()
+        .map(|o| (&o.key, desired_hash(&key, &o.value)))
+        .collect();
+    let all: Vec<_> = changes
+        .iter()
+        .map(|c| {
+            let wanted = seen.wanted.get(&c.key).map(|w| &w.hash).or_else(|| bodies.get(&c.key));
+            json!([
+                c.key,
+                c.component,
+                c.action.word(),
+                wanted,
+                seen.live.get(&c.key).and_then(uid)
+            ])
+        })
+        .collect();
+    let terms: Vec<_> = desired.components.iter().map(|(n, t)| json!([n, t.after])).collect();
+    let text = json!(["myelin plan v1", desired.stack, terms, desired.policy.prune, all]).to_string();
+    hex(&Sha256::digest(text.as_bytes())[..16])
+}
+
+#[cfg(test)]
+mod tests;

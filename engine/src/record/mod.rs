@@ -171,7 +171,8 @@ pub struct Record {
     /// Who drives it.
     pub owner: Owner,
     /// The inventory.
-    pub entries: Vec<Entry>,
+    #[serde(with = "listed")]
+    pub entries: BTreeMap<ObjectKey, Entry>,
     /// What is under way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub journal: BTreeMap<ObjectKey, Intent>,
@@ -206,7 +207,7 @@ impl Record {
         Self {
             stack,
             owner,
-            entries: Vec::new(),
+            entries: BTreeMap::new(),
             journal: BTreeMap::new(),
             components: BTreeMap::new(),
             ready: false,
@@ -220,7 +221,26 @@ impl Record {
     /// The entry of an object.
     #[must_use]
     pub fn entry(&self, key: &ObjectKey) -> Option<&Entry> {
-        self.entries.iter().find(|e| e.key == *key)
+        self.entries.get(key)
+    }
+}
+
+/// The inventory as a list: each key once.
+mod listed {
+    use super::{BTreeMap, Deserialize, Entry, ObjectKey};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        entries: &BTreeMap<ObjectKey, Entry>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(entries.values())
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<ObjectKey, Entry>, D::Error> {
+        let entries = Vec::<Entry>::deserialize(deserializer)?;
+        Ok(entries.into_iter().map(|e| (e.key.clone(), e)).collect())
     }
 }
 

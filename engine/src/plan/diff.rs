@@ -1,0 +1,267 @@
+//! Two states of an object → the fields that differ, as people write paths, secrets masked.
+
+use super::FieldChange;
+use crate::desired::masked;
+use crate::mask::{MaskKey, WRITE_ONLY};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// The most fields shown of one object.
+const MOST: usize = 200;
+
+/// Keys that name the items of lists of objects, in order of preference. For display only: ownership is never judged by them.
+const ITEM_KEYS: &[&str] = &[
+    "name",
+    "key",
+    "containerPort",
+    "port",
+    "mountPath",
+    "ip",
+    "type",
+    "uid",
+    "host",
+];
+
+/// What changes from `live` to the server's `result`; without one, where the manifest `wanted` differs from `live`. `write_only`
+/// are JSON pointers into the manifest.
+pub(super) fn fields(
+    live: &Value,
+    result: Option<&Value>,
+    wanted: &Value,
+    write_only: &BTreeSet<String>,
+    key: &MaskKey,
+) -> Vec<FieldChange> {
+    let hidden: Vec<String> = write_only.iter().filter_map(|p| path_of(wanted, p)).collect();
+    let none = BTreeSet::new();
+    let mut differ = Differ {
+        hidden: &hidden,
+        subset: result.is_none(),
+        found: Vec::new(),
+    };
+    let before = masked(&bare(live), &none, key);
+    let after = masked(&bare(result.unwrap_or(wanted)), &none, key);
+    differ.walk(Some(&before), Some(&after), &mut String::new());
+    differ.found
+}
+
+/// Without what the server counts and stamps.
+fn bare(value: &Value) -> Value {
+    let mut value = value.clone();
+    if let Some(object) = value.as_object_mut() {
+        object.remove("status");
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            for name in [
+                "managedFields",
+                "resourceVersion",
+                "generation",
+                "creationTimestamp",
+                "uid",
+                "selfLink",
+            ] {
+                metadata.remove(name);
+            }
+        }
+    }
+    value
+}
+
+struct Differ<'a> {
+    hidden: &'a [String],
+    /// Only what `after` has counts.
+    subset: bool,
+    found: Vec<FieldChange>,
+}
+
+impl Differ<'_> {
+    fn walk(&mut self, before: Option<&Value>, after: Option<&Value>, path: &mut String) {
+        if before == after || self.found.len() >= MOST {
+            return;
+        }
+        match (before, after) {
+            (Some(Value::Object(b)), Some(Value::Object(a))) => self.objects(b, a, path),
+            (Some(Value::Array(b)), Some(Value::Array(a))) => self.lists(b, a, path),
+            (Some(_), None) if self.subset => {}
+            (before, after) => {
+                let (before, after) = (before.map(|v| self.show(v, path)), after.map(|v| self.show(v, path)));
+                // In a hidden value nothing can be compared: the change itself is worth telling.
+                self.found.push(FieldChange {
+                    path: path.clone(),
+                    before,
+                    after,
+                });
+            }
+        }
+    }
+
+    fn objects(&mut self, before: &Map<String, Value>, after: &Map<String, Value>, path: &mut String) {
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for name in names {
+            let length = path.len();
+            if name.contains(['.', '/']) {
+                path.push_str(&format!("[{name}]"));
+            } else {
+                if !path.is_empty() {
+                    path.push('.');
+                }
+                path.push_str(name);
+            }
+            self.walk(before.get(name), after.get(name), path);
+            path.truncate(length);
+        }
+    }
+
+    fn lists(&mut self, before: &[Value], after: &[Value], path: &mut String) {
+        let Some(key) = item_key(before, after) else {
+            if before.len() == after.len() && after.iter().any(|v| v.is_object() || v.is_array()) {
+                for (i, (b, a)) in before.iter().zip(after).enumerate() {
+                    let length = path.len();
+                    path.push_str(&format!("[{i}]"));
+                    self.walk(Some(b), Some(a), path);
+                    path.truncate(length);
+                }
+                return;
+            }
+            let show = |items: &[Value]| Some(self.show(&Value::Array(items.to_vec()), path));
+            let change = FieldChange {
+                path: path.clone(),
+                before: show(before),
+                after: show(after),
+            };
+            self.found.push(change);
+            return;
+        };
+        let name = |v: &Value| v.get(key).map(plain);
+        let mut names: Vec<String> = before.iter().chain(after).filter_map(name).collect();
+        let mut seen = BTreeSet::new();
+        names.retain(|n| seen.insert(n.clone()));
+        for item in names {
+            let find = |list: &'_ [Value]| list.iter().find(|v| name(v).as_ref() == Some(&item)).cloned();
+            let length = path.len();
+            path.push_str(&format!("[{key}={item}]"));
+            self.walk(find(before).as_ref(), find(after).as_ref(), path);
+            path.truncate(length);
+        }
+    }
+
+    fn show(&self, value: &Value, path: &str) -> String {
+        let inside = |h: &&String| path == h.as_str() || lies_under(path, h) || lies_under(h, path);
+        if self.hidden.iter().any(|h| inside(&h)) {
+            WRITE_ONLY.to_owned()
+        } else {
+            value.to_string()
+        }
+    }
+}
+
+fn lies_under(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The key that names every item of both lists, each once.
+fn item_key(before: &[Value], after: &[Value]) -> Option<&'static str> {
+    if before.is_empty() && after.is_empty() {
+        return None;
+    }
+    let names = |list: &[Value], key: &str| {
+        let all: BTreeSet<String> = list.iter().filter_map(|v| v.get(key)).map(plain).collect();
+        all.len() == list.len()
+    };
+    ITEM_KEYS
+        .iter()
+        .copied()
+        .find(|key| names(before, key) && names(after, key))
+}
+
+/// A JSON pointer into a manifest as a path for people.
+fn path_of(value: &Value, pointer: &str) -> Option<String> {
+    let mut path = String::new();
+    let mut here = value;
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        match here {
+            Value::Object(map) => {
+                if part.contains(['.', '/']) {
+                    path.push_str(&format!("[{part}]"));
+                } else {
+                    if !path.is_empty() {
+                        path.push('.');
+                    }
+                    path.push_str(&part);
+                }
+                here = map.get(&part)?;
+            }
+            Value::Array(items) => {
+                let item = items.get(part.parse::<usize>().ok()?)?;
+                match item_key(items, items) {
+                    Some(key) => path.push_str(&format!("[{key}={}]", plain(item.get(key)?))),
+                    None => path.push_str(&format!("[{part}]")),
+                }
+                here = item;
+            }
+            _ => return None,
+        }
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn show(changes: Vec<FieldChange>) -> Vec<String> {
+        changes
+            .into_iter()
+            .map(|c| {
+                format!(
+                    "{}: {} -> {}",
+                    c.path,
+                    c.before.unwrap_or("-".into()),
+                    c.after.unwrap_or("-".into())
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn fields_are_named_as_people_write_them_and_secrets_are_masked() {
+        let key = MaskKey::new([1; 32]);
+        let live = json!({"kind": "Deployment", "metadata": {"resourceVersion": "1", "annotations": {"a.b/c": "1"}}, "spec": {
+            "replicas": 2, "strategy": {}, "containers": [
+                {"name": "web", "image": "w:1", "env": [{"name": "PW", "value": "old-secret"}]}, {"name": "injected"}]}});
+        let wanted = json!({"kind": "Deployment", "metadata": {"annotations": {"a.b/c": "2"}}, "spec": {
+            "replicas": 2, "containers": [{"name": "web", "image": "w:2", "env": [{"name": "PW", "value": "new-secret"}]}]}});
+        let write_only = ["/spec/containers/0/env/0/value".to_owned()].into();
+        assert_eq!(
+            show(fields(&live, None, &wanted, &write_only, &key)),
+            [
+                "metadata.annotations[a.b/c]: \"1\" -> \"2\"",
+                "spec.containers[name=web].env[name=PW].value: (write-only) -> (write-only)",
+                "spec.containers[name=web].image: \"w:1\" -> \"w:2\"",
+            ]
+        );
+        let mut result = live.clone();
+        result["spec"]["containers"] = json!([{"name": "web", "image": "w:1"}]);
+        let all = show(fields(&live, Some(&result), &wanted, &write_only, &key)).join("\n");
+        assert!(
+            all.contains("spec.containers[name=injected]: {\"name\":\"injected\"} -> -"),
+            "{all}"
+        );
+        assert!(!all.contains("old-secret"), "{all}");
+    }
+
+    #[test]
+    fn a_secret_shows_that_it_changed_and_not_to_what() {
+        let key = MaskKey::new([1; 32]);
+        let secret = |v: &str| json!({"apiVersion": "v1", "kind": "Secret", "data": {"p": v}});
+        let all = show(fields(&secret("b2xk"), None, &secret("bmV3"), &BTreeSet::new(), &key));
+        assert_eq!(all.len(), 1);
+        assert!(all[0].starts_with("data.p: \"(sensitive ") && !all[0].contains("b2xk") && !all[0].contains("bmV3"));
+    }
+}

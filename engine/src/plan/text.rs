@@ -1,0 +1,56 @@
+//! The plan as text: the same in every front end.
+
+use super::{Action, Plan};
+use std::fmt;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts: Vec<(Action, usize)> = Vec::new();
+        for change in &self.changes {
+            match counts.iter_mut().find(|(action, _)| *action == change.action) {
+                Some((_, n)) => *n += 1,
+                None => counts.push((change.action, 1)),
+            }
+        }
+        counts.sort_unstable();
+        let words: Vec<String> = counts
+            .iter()
+            .map(|(action, n)| format!("{n} {}", action.word()))
+            .collect();
+        writeln!(
+            f,
+            "stack {}: {}",
+            self.desired.stack,
+            if words.is_empty() {
+                "nothing".into()
+            } else {
+                words.join(", ")
+            }
+        )?;
+        for change in self
+            .changes
+            .iter()
+            .filter(|c| c.action != Action::Unchanged || !c.reason.is_empty())
+        {
+            let component = change.component.as_ref().map(|c| format!(" [{c}]")).unwrap_or_default();
+            write!(f, "  {} {}{component}", change.action.word(), change.key.human())?;
+            if change.reason.is_empty() {
+                writeln!(f)?;
+            } else {
+                writeln!(f, ": {}", change.reason)?;
+            }
+            for field in &change.fields {
+                match (&field.before, &field.after) {
+                    (Some(before), Some(after)) => writeln!(f, "      {}: {before} -> {after}", field.path)?,
+                    (None, Some(after)) => writeln!(f, "    + {}: {after}", field.path)?,
+                    (Some(before), None) => writeln!(f, "    - {}: {before}", field.path)?,
+                    (None, None) => {}
+                }
+            }
+        }
+        for diagnostic in self.diagnostics.iter() {
+            writeln!(f, "{diagnostic}")?;
+        }
+        write!(f, "plan {}", self.hash)
+    }
+}
