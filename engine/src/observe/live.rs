@@ -88,10 +88,14 @@ pub(crate) async fn find(
         }
     }
     let label = format!("{PART_OF}={}", stack.apply_set());
-    let listed: Vec<Vec<Value>> = futures::stream::iter(groups.keys().map(|(resource, namespace)| {
-        let labels = label.clone();
-        list(cluster, resource, namespace, labels, cancel)
-    }))
+    let listed: Vec<Vec<Value>> = futures::stream::iter(
+        // Owned, so that the future is `Send` for every caller.
+        groups
+            .keys()
+            .map(|(resource, namespace)| ((*resource).clone(), (*namespace).to_owned()))
+            .collect::<Vec<_>>(),
+    )
+    .map(|(resource, namespace)| list(cluster, resource, namespace, label.clone(), cancel))
     .buffer_unordered(IN_FLIGHT)
     .try_collect()
     .await?;
@@ -103,7 +107,7 @@ pub(crate) async fn find(
         let unseen: Vec<&ObjectKey> = keys.iter().filter(|k| !live.contains_key(**k)).copied().collect();
         let unconfirmed = unseen.iter().filter(|k| !confirmed.contains(**k)).count();
         if unseen.len() >= LIST_FROM && unconfirmed > 0 {
-            lists.push((*resource, *namespace));
+            lists.push(((*resource).clone(), (*namespace).to_owned()));
         } else {
             reads.extend(unseen.into_iter().map(|k| super::target(resource, k)));
         }
@@ -131,18 +135,18 @@ pub(crate) async fn find(
 
 async fn list(
     cluster: &dyn Cluster,
-    resource: &Resource,
-    namespace: &str,
+    resource: Resource,
+    namespace: String,
     labels: String,
     cancel: &CancellationToken,
 ) -> Result<Vec<Value>, ClusterError> {
-    let namespace = (!namespace.is_empty()).then(|| namespace.to_owned());
+    let namespace = (!namespace.is_empty()).then_some(namespace);
     let selection = Selection {
         namespace,
         labels,
         fields: String::new(),
     };
-    match retrying(cancel, || cluster.list(resource, &selection)).await {
+    match retrying(cancel, || cluster.list(&resource, &selection)).await {
         Ok(list) => Ok(list.items),
         // The kind vanished since discovery: so did its objects.
         Err(e) if e.is_not_found() => Ok(Vec::new()),
