@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::faults::Faults;
+use crate::kubernetes::api::{Api, PodStreams, server, tls};
 use crate::kubernetes::registry::Registry;
+use crate::meddling;
 
 /// How a sandbox is to run.
 #[derive(Debug, Clone)]
@@ -55,27 +58,52 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Sandbox {
     registry: Arc<Registry>,
-    clock: Clock,
+    faults: Arc<Faults>,
+    url: String,
+    token: String,
+    authority: String,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Sandbox {
-    /// Start a sandbox on the current tokio runtime.
-    #[allow(clippy::unused_async, reason = "binding the port will wait")]
+    /// Start a sandbox on the current tokio runtime: it listens when this returns.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let clock = Clock::new(options.speed);
-        let registry = Arc::new(Registry::new(clock.clone(), options.history));
+        let registry = Arc::new(Registry::new(clock, options.history));
+        registry.found();
+        let faults = Arc::new(Faults::new(options.seed));
+        let certificates = tls::generate().map_err(StartError::Certificates)?;
+        let (listener, address) = server::listen(options.port)
+            .await
+            .map_err(|source| StartError::Listen {
+                port: options.port,
+                source,
+            })?;
+        let token = format!("sandbox-{:032x}", rand::random::<u128>());
         let sandbox = Self {
-            registry,
-            clock,
+            registry: registry.clone(),
+            faults: faults.clone(),
+            url: format!("https://127.0.0.1:{}", address.port()),
+            token: token.clone(),
+            authority: certificates.authority,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
+        let streams = sandbox.streams();
+        let api = Arc::new(Api::new(registry.clone(), faults, token, streams));
+        sandbox.spawn(server::serve(listener, certificates.server, api));
+        sandbox.spawn(meddling::run(registry));
         if options.controllers {
             sandbox.spawn_controllers();
         }
         Ok(sandbox)
+    }
+
+    /// What answers `pods/log`, `exec` and their like.
+    #[allow(clippy::unused_self, reason = "the model kubelet's streams belong to this sandbox")]
+    fn streams(&self) -> Option<Arc<dyn PodStreams>> {
+        None
     }
 
     /// Where controllers are started: each is a future on the registry that runs until the sandbox stops.
@@ -101,7 +129,32 @@ impl Sandbox {
 
     /// Its clock.
     pub fn clock(&self) -> &Clock {
-        &self.clock
+        self.registry.clock()
+    }
+
+    /// Its fault rules and request log.
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
+    /// The API's base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The administrator's bearer token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The certificate authority in PEM.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A kubeconfig for the administrator.
+    pub fn kubeconfig(&self) -> String {
+        tls::kubeconfig(&self.url, &self.authority, &self.token)
     }
 
     /// Stop everything and wait until it has ended.

@@ -1,6 +1,7 @@
 //! The embedded Kubernetes API, from what objects are made of to how they are sent.
 
 pub mod admission;
+pub mod api;
 pub mod fields;
 pub mod patch;
 pub mod registry;

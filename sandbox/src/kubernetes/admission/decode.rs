@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::kubernetes::registry::{Failure, FieldValidation};
+use crate::kubernetes::registry::{Failure, WriteOptions};
 use crate::kubernetes::schema::resources::Resource;
+use crate::kubernetes::schema::versions;
 
 /// A body that fits its kind.
 pub(crate) struct Decoded {
@@ -11,9 +12,9 @@ pub(crate) struct Decoded {
     pub(crate) warnings: Vec<String>,
 }
 
-pub(crate) fn decode(_: &Resource, body: Value, _: FieldValidation) -> Result<Decoded, Failure> {
+pub(crate) fn decode(resource: &Resource, body: Value, _: &WriteOptions) -> Result<Decoded, Failure> {
     Ok(Decoded {
-        value: body,
+        value: versions::to_storage(resource, body),
         warnings: Vec::new(),
     })
 }
@@ -22,7 +23,7 @@ pub(crate) fn decode_patched(
     resource: &Resource,
     _live: &Value,
     body: Value,
-    validation: FieldValidation,
+    options: &WriteOptions,
 ) -> Result<Decoded, Failure> {
-    decode(resource, body, validation)
+    decode(resource, body, options)
 }

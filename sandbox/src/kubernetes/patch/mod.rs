@@ -1,6 +1,7 @@
 //! The four ways of saying a change: JSON patch, merge patch, strategic merge patch, and apply.
 
 pub mod merge;
+pub(crate) mod yaml;
 
 use serde_json::Value;
 

@@ -73,6 +73,10 @@ pub struct WriteOptions {
     pub field_validation: FieldValidation,
     /// Apply only: take fields from their owners.
     pub force: bool,
+    /// Paths of fields that the body held twice.
+    pub duplicates: Vec<String>,
+    /// What reading the body gave rise to already.
+    pub warnings: Vec<String>,
 }
 
 /// How a delete is to be done.
@@ -116,6 +120,10 @@ pub enum Part {
     EphemeralContainers,
     /// A pod's `/resize`.
     Resize,
+    /// `/scale`: one field of the object.
+    Scale,
+    /// A pod's `/binding`: its node.
+    Binding,
 }
 
 impl Part {
@@ -128,6 +136,8 @@ impl Part {
             Self::Approval => "approval",
             Self::EphemeralContainers => "ephemeralcontainers",
             Self::Resize => "resize",
+            Self::Scale => "scale",
+            Self::Binding => "binding",
         }
     }
 }

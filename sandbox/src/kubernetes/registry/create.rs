@@ -24,7 +24,7 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Written, Failure> {
         check_identity(resource, namespace, &body)?;
-        let decoded = decode::decode(resource, body, options.field_validation)?;
+        let decoded = decode::decode(resource, body, options)?;
         let mut object = decoded.value;
         self.enter(resource, namespace, &mut object)?;
         defaults::fill(resource, &mut object);

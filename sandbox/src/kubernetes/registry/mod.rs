@@ -34,7 +34,9 @@ mod actor;
 mod create;
 mod delete;
 mod failure;
+mod founding;
 mod read;
+mod scale;
 mod selector;
 pub(crate) mod traits;
 mod update;
@@ -55,6 +57,7 @@ use crate::clock::Clock;
 use crate::kubernetes::patch::Patch;
 use crate::kubernetes::schema::resources::{Catalog, Resource};
 use crate::kubernetes::store::{Object, Store, Table};
+use crate::meddling::Meddling;
 
 /// All verbs on all objects.
 #[derive(Debug)]
@@ -62,6 +65,7 @@ pub struct Registry {
     store: Store,
     catalog: Catalog,
     clock: Clock,
+    meddling: Meddling,
 }
 
 /// What a write did.
@@ -82,12 +86,18 @@ impl Registry {
             store: Store::new(window),
             catalog: Catalog::new(),
             clock,
+            meddling: Meddling::default(),
         }
     }
 
     /// The clock that everything waits on.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Webhooks and editors that get in the way.
+    pub fn meddling(&self) -> &Meddling {
+        &self.meddling
     }
 
     /// Which resources there are.

@@ -36,3 +36,57 @@ pub(crate) fn keeps_status(resource: &Resource) -> bool {
         None => strategy::of_resource(resource).status != Status::Plain,
     }
 }
+
+/// Whether a field selector may name a field.
+pub(crate) fn selectable(resource: &Resource, field: &str) -> bool {
+    if field == "metadata.name" || (field == "metadata.namespace" && resource.namespaced) {
+        return true;
+    }
+    // The cluster-scoped kinds know the namespace as well; it is empty.
+    if field == "metadata.namespace" {
+        return resource.is_custom() || !matches!(&*resource.storage, "namespaces" | "nodes");
+    }
+    if let Some(custom) = &resource.custom {
+        return custom
+            .selectable
+            .iter()
+            .any(|path| path.trim_start_matches('.') == field);
+    }
+    let fields: &[&str] = match &*resource.storage {
+        "pods" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        "nodes" => &["spec.unschedulable"],
+        "namespaces" => &["status.phase"],
+        "secrets" => &["type"],
+        "services" => &["spec.clusterIP", "spec.type"],
+        "replicationcontrollers" | "replicasets.apps" => &["status.replicas"],
+        "jobs.batch" => &["status.successful"],
+        "events" => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+            "regarding.kind",
+            "regarding.name",
+        ],
+        "certificatesigningrequests.certificates.k8s.io" => &["spec.signerName"],
+        _ => &[],
+    };
+    fields.contains(&field)
+}

@@ -61,7 +61,7 @@ impl Registry {
                 "the name of the object ({sent}) does not match the name on the URL ({name})"
             )));
         }
-        let decoded = decode::decode(resource, body, options.field_validation)?;
+        let decoded = decode::decode(resource, body, options)?;
         let absent = self.table(resource).get(&store::key(namespace, name)).is_none();
         if absent && part == Part::Main && traits::put_creates(resource) {
             let body = decoded.value;
@@ -115,7 +115,7 @@ impl Registry {
     ) -> Result<Written, Failure> {
         self.rewrite(actor, resource, namespace, name, part, options, &mut |live| {
             let patched = patch::patched(resource, live.value(), patch)?;
-            let decoded = decode::decode_patched(resource, live.value(), patched, options.field_validation)?;
+            let decoded = decode::decode_patched(resource, live.value(), patched, options)?;
             let mut value = decoded.value;
             let changed = |field: &str| {
                 let sent = &value["metadata"][field];

@@ -15,6 +15,8 @@ pub struct Definition {
     pub columns: Vec<Value>,
     /// JSON paths that field selectors may name.
     pub selectable: Vec<String>,
+    /// The kind of lists.
+    pub list_kind: String,
 }
 
 /// The JSON paths of a custom resource's scale.

@@ -5,8 +5,10 @@
 
 pub mod builtin;
 pub mod custom;
+pub(crate) mod document;
 pub mod quantity;
 pub mod resources;
+pub(crate) mod versions;
 
 use std::collections::HashMap;
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use serde_json::Value;
 
 pub use object::Object;
+pub(crate) use object::render_body;
 pub use watch::{Expired, Feed};
 
 /// What happened to an object.
@@ -168,6 +169,11 @@ impl Table {
     /// The object under a key, and the revision at which it was looked up.
     pub fn get(&self, key: &str) -> Option<Arc<Object>> {
         self.read().objects.get(key).cloned()
+    }
+
+    /// Whether history after a revision is incomplete: a watch from there must start again.
+    pub fn is_expired(&self, revision: u64) -> bool {
+        revision < self.read().floor
     }
 
     /// How many objects there are.

@@ -1,0 +1,279 @@
+//! Subresources that are not simply a part of the object: scale, eviction, binding, token.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::negotiate::Media;
+use super::reply::Reply;
+use super::route::{self, Target};
+use super::{Api, Call, body, verbs};
+use crate::kubernetes::patch::Patch;
+use crate::kubernetes::registry::{DeleteOptions, Failure, FieldFault, Labels, WriteOptions};
+
+/// Answer a request for a subresource.
+pub(crate) fn answer(
+    api: &Arc<Api>,
+    call: &Call,
+    target: &Target,
+    bytes: &Bytes,
+    media: Media,
+) -> Result<Reply, Failure> {
+    match (&*target.resource.storage, target.subresource.as_str()) {
+        (_, "scale") => scale(api, call, target, bytes, media),
+        ("pods", "eviction") => eviction(api, call, target, bytes, media),
+        ("pods", "binding") => binding(api, call, target, bytes, media),
+        ("serviceaccounts", "token") => token(api, call, target, bytes, media),
+        (_, other) => Err(Failure::unmodelled(&format!("{}/{other}", target.resource.qualified()))),
+    }
+}
+
+fn scale(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {
+    let (resource, namespace, name) = (&target.resource, target.namespace.as_str(), target.name.as_str());
+    let actor = verbs::actor(call);
+    let written = match call.parts.method {
+        Method::GET | Method::HEAD => {
+            let object = api.registry.read(resource, namespace, name)?;
+            return Ok(Reply::value(
+                200,
+                &api.registry.scale_of(resource, object.value())?,
+                media,
+            ));
+        }
+        Method::PUT => {
+            let options = verbs::write_options(call, "UpdateOptions")?;
+            let sent = parse(bytes)?;
+            api.registry
+                .put_scale(&actor, resource, namespace, name, &sent, &options)?
+        }
+        Method::PATCH => {
+            let mut options = verbs::write_options(call, "PatchOptions")?;
+            options.force = matches!(call.query("force"), Some("true" | "1"));
+            let media_type = call.header("content-type").unwrap_or_default();
+            let kind = media_type.split(';').next().unwrap_or_default();
+            verbs::patch_option_faults(call, kind == "application/apply-patch+yaml")?;
+            let patch = match kind {
+                "application/apply-patch+yaml" => {
+                    let parsed = body::yaml(&String::from_utf8_lossy(bytes)).map_err(Failure::bad_request)?;
+                    let (version, scale_kind) = (
+                        parsed.value["apiVersion"].as_str().unwrap_or_default(),
+                        parsed.value["kind"].as_str().unwrap_or_default(),
+                    );
+                    if (version, scale_kind) != ("autoscaling/v1", "Scale") {
+                        let (group, bare) = version.split_once('/').unwrap_or(("", version));
+                        return Err(Failure::bad_request(format!(
+                            "invalid object type: {group}/{bare}, Kind={scale_kind}"
+                        )));
+                    }
+                    Patch::Apply(parsed.value)
+                }
+                "application/json-patch+json" => Patch::Json(parse(bytes)?),
+                "application/merge-patch+json" => Patch::Merge(parse(bytes)?),
+                _ => Patch::Strategic(parse(bytes)?),
+            };
+            api.registry
+                .patch_scale(&actor, resource, namespace, name, &patch, &options)?
+        }
+        _ => return Err(route::method_not_allowed()),
+    };
+    Ok(Reply::value(
+        200,
+        &api.registry.scale_of(resource, written.object.value())?,
+        media,
+    ))
+}
+
+fn parse(bytes: &Bytes) -> Result<Value, Failure> {
+    body::json(bytes)
+        .map(|parsed| parsed.value)
+        .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))
+}
+
+fn success(code: u16, media: Media) -> Reply {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": code});
+    Reply::value(code, &status, media)
+}
+
+/// Eviction: a delete that asks the disruption budgets first.
+fn eviction(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {
+    let sent = if bytes.is_empty() { json!({}) } else { parse(bytes)? };
+    let named = sent["metadata"]["name"].as_str().unwrap_or_default();
+    if !named.is_empty() && named != target.name {
+        return Err(Failure::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
+    }
+    let options = verbs::write_options(call, "CreateOptions")?;
+    let wish = &sent["deleteOptions"];
+    let delete = DeleteOptions {
+        dry_run: options.dry_run || wish["dryRun"].as_array().is_some_and(|d| d.iter().any(|v| v == "All")),
+        grace_period: wish["gracePeriodSeconds"].as_i64(),
+        propagation: None,
+        uid: wish["preconditions"]["uid"].as_str().map(str::to_owned),
+        resource_version: wish["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
+    };
+    let registry = &api.registry;
+    let pod = registry.read(&target.resource, &target.namespace, &target.name)?;
+    let finished = matches!(
+        pod.value()["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
+    if !finished && !pod.is_deleting() {
+        let budgets = registry.list("poddisruptionbudgets.policy", Some(&target.namespace), None)?;
+        let mut covering = budgets.into_iter().filter(|budget| {
+            let selector = &budget.value()["spec"]["selector"];
+            Labels::from_value(selector).is_some_and(|selector| selector.matches(pod.labels()))
+        });
+        if let Some(budget) = covering.next() {
+            if covering.next().is_some() {
+                return Err(Failure::internal(
+                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                ));
+            }
+            let ready = pod.value()["status"]["conditions"].as_array().into_iter().flatten();
+            let ready = ready.filter(|c| c["type"] == "Ready").any(|c| c["status"] == "True");
+            let (spec, status) = (&budget.value()["spec"], &budget.value()["status"]);
+            let always = spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow" && !ready;
+            let enough = !ready
+                && status["currentHealthy"].as_i64() >= status["desiredHealthy"].as_i64()
+                && status["desiredHealthy"].as_i64() > Some(0);
+            if !always && !enough {
+                take_disruption(api, &budget, &target.name, delete.dry_run)?;
+            }
+        }
+    }
+    registry.delete_in(
+        &verbs::actor(call),
+        &target.resource,
+        &target.namespace,
+        &target.name,
+        &delete,
+    )?;
+    Ok(success(201, media))
+}
+
+/// Spend one of a budget's allowed disruptions.
+fn take_disruption(
+    api: &Api,
+    budget: &crate::kubernetes::store::Object,
+    pod: &str,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    let value = budget.value();
+    let status = &value["status"];
+    let refuse = |why: String| {
+        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+        let mut failure = Failure::new(429, "TooManyRequests", message);
+        failure.details = Some(json!({"causes": [{"reason": "DisruptionBudget", "message": why}]}));
+        failure
+    };
+    if status["observedGeneration"].as_i64().unwrap_or(0) < value["metadata"]["generation"].as_i64().unwrap_or(0) {
+        let mut failure = refuse(format!(
+            "The disruption budget {} is still being processed by the server.",
+            budget.name()
+        ));
+        if let Some(details) = &mut failure.details {
+            details["retryAfterSeconds"] = 10.into();
+        }
+        return Err(failure);
+    }
+    if status["disruptionsAllowed"].as_i64().unwrap_or(0) <= 0 {
+        let (wanted, healthy) = (
+            status["desiredHealthy"].as_i64().unwrap_or(0),
+            status["currentHealthy"].as_i64().unwrap_or(0),
+        );
+        return Err(refuse(format!(
+            "The disruption budget {} needs {wanted} healthy pods and has {healthy} currently",
+            budget.name()
+        )));
+    }
+    if dry_run {
+        return Ok(());
+    }
+    let now = api.registry.clock().timestamp();
+    let actor = crate::kubernetes::registry::Actor::server();
+    api.registry.modify_status(
+        &actor,
+        "poddisruptionbudgets.policy",
+        budget.namespace(),
+        budget.name(),
+        |object| {
+            let allowed = object["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
+            object["status"]["disruptionsAllowed"] = (allowed - 1).max(0).into();
+            object["status"]["disruptedPods"][pod] = now.clone().into();
+        },
+    )?;
+    Ok(())
+}
+
+fn binding(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {
+    let sent = parse(bytes)?;
+    let node = sent["target"]["name"].as_str().unwrap_or_default().to_owned();
+    if node.is_empty() {
+        let fault = FieldFault::required("target.name", "");
+        return Err(Failure::invalid("", "Binding", &target.name, &[fault]));
+    }
+    let options = verbs::write_options(call, "CreateOptions")?;
+    let pod = api.registry.read(&target.resource, &target.namespace, &target.name)?;
+    if let Some(bound) = pod.value()["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
+        let why = format!("pod {} is already assigned to node \"{bound}\"", target.name);
+        return Err(Failure::conflict("", "pods/binding", &target.name, &why));
+    }
+    api.registry
+        .bind(&verbs::actor(call), &target.namespace, &target.name, &node, &options)?;
+    Ok(success(201, media))
+}
+
+fn token(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {
+    let account = api.registry.read(&target.resource, &target.namespace, &target.name)?;
+    let sent = if bytes.is_empty() { json!({}) } else { parse(bytes)? };
+    let _: WriteOptions = verbs::write_options(call, "CreateOptions")?;
+    let seconds = sent["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    let mut faults = Vec::new();
+    let at = "spec.expirationSeconds";
+    if seconds < 600 {
+        faults.push(FieldFault::invalid(
+            at,
+            &seconds.into(),
+            "may not specify a duration less than 10 minutes",
+        ));
+    }
+    if seconds > 1 << 32 {
+        faults.push(FieldFault::invalid(
+            at,
+            &seconds.into(),
+            "may not specify a duration larger than 2^32 seconds",
+        ));
+    }
+    if !faults.is_empty() {
+        return Err(Failure::invalid("authentication.k8s.io", "TokenRequest", "", &faults));
+    }
+    let audiences = match sent["spec"]["audiences"].as_array().filter(|a| !a.is_empty()) {
+        Some(audiences) => json!(audiences),
+        None => json!(["https://kubernetes.default.svc"]),
+    };
+    let now = api.registry.clock().now();
+    let end = now
+        .checked_add(jiff::SignedDuration::from_secs(seconds))
+        .unwrap_or(jiff::Timestamp::MAX);
+    let claims = json!({
+        "aud": audiences, "exp": end.as_second(), "iat": now.as_second(), "nbf": now.as_second(),
+        "iss": "https://kubernetes.default.svc",
+        "sub": format!("system:serviceaccount:{}:{}", target.namespace, target.name),
+        "kubernetes.io": {"namespace": target.namespace,
+            "serviceaccount": {"name": target.name, "uid": account.uid()}},
+    });
+    let mut spec = json!({"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": null});
+    if sent["spec"]["boundObjectRef"].is_object() {
+        spec["boundObjectRef"] = sent["spec"]["boundObjectRef"].clone();
+    }
+    let answer = json!({
+        "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
+        "metadata": {"name": target.name, "namespace": target.namespace, "creationTimestamp": crate::clock::seconds(now)},
+        "spec": spec,
+        "status": {"token": api.auth.mint(&claims), "expirationTimestamp": crate::clock::seconds(end)},
+    });
+    Ok(Reply::value(201, &answer, media))
+}

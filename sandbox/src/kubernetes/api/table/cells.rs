@@ -1,0 +1,879 @@
+//! Columns and cells of the built-in kinds.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{age, duration};
+
+/// Column names of a resource; `+` marks columns of `-o wide`. The server declares all of them as strings, numbers too.
+pub(super) fn names(resource: &str) -> &'static [&'static str] {
+    match resource {
+        "pods" => &[
+            "Name",
+            "Ready",
+            "Status",
+            "Restarts",
+            "Age",
+            "IP+",
+            "Node+",
+            "Nominated Node+",
+            "Readiness Gates+",
+        ],
+        "services" => &[
+            "Name",
+            "Type",
+            "Cluster-IP",
+            "External-IP",
+            "Port(s)",
+            "Age",
+            "Selector+",
+        ],
+        "configmaps" => &["Name", "Data", "Age"],
+        "secrets" => &["Name", "Type", "Data", "Age"],
+        "serviceaccounts" => &["Name", "Age"],
+        "namespaces" => &["Name", "Status", "Age"],
+        "nodes" => &[
+            "Name",
+            "Status",
+            "Roles",
+            "Age",
+            "Version",
+            "Internal-IP+",
+            "External-IP+",
+            "OS-Image+",
+            "Kernel-Version+",
+            "Container-Runtime+",
+        ],
+        "persistentvolumeclaims" => &[
+            "Name",
+            "Status",
+            "Volume",
+            "Capacity",
+            "Access Modes",
+            "StorageClass",
+            "VolumeAttributesClass",
+            "Age",
+            "VolumeMode+",
+        ],
+        "persistentvolumes" => &[
+            "Name",
+            "Capacity",
+            "Access Modes",
+            "Reclaim Policy",
+            "Status",
+            "Claim",
+            "StorageClass",
+            "VolumeAttributesClass",
+            "Reason",
+            "Age",
+            "VolumeMode+",
+        ],
+        "deployments.apps" => &[
+            "Name",
+            "Ready",
+            "Up-to-date",
+            "Available",
+            "Age",
+            "Containers+",
+            "Images+",
+            "Selector+",
+        ],
+        "replicasets.apps" | "replicationcontrollers" => &[
+            "Name",
+            "Desired",
+            "Current",
+            "Ready",
+            "Age",
+            "Containers+",
+            "Images+",
+            "Selector+",
+        ],
+        "statefulsets.apps" => &["Name", "Ready", "Age", "Containers+", "Images+"],
+        "daemonsets.apps" => &[
+            "Name",
+            "Desired",
+            "Current",
+            "Ready",
+            "Up-to-date",
+            "Available",
+            "Node Selector",
+            "Age",
+            "Containers+",
+            "Images+",
+            "Selector+",
+        ],
+        "jobs.batch" => &[
+            "Name",
+            "Status",
+            "Completions",
+            "Duration",
+            "Age",
+            "Containers+",
+            "Images+",
+            "Selector+",
+        ],
+        "cronjobs.batch" => &[
+            "Name",
+            "Schedule",
+            "Timezone",
+            "Suspend",
+            "Active",
+            "Last Schedule",
+            "Age",
+            "Containers+",
+            "Images+",
+            "Selector+",
+        ],
+        "endpoints" => &["Name", "Endpoints", "Age"],
+        "endpointslices.discovery.k8s.io" => &["Name", "AddressType", "Ports", "Endpoints", "Age"],
+        "events" => &[
+            "Last Seen",
+            "Type",
+            "Reason",
+            "Object",
+            "Subobject+",
+            "Source+",
+            "Message",
+            "First Seen+",
+            "Count+",
+            "Name+",
+        ],
+        "ingresses.networking.k8s.io" => &["Name", "Class", "Hosts", "Address", "Ports", "Age"],
+        "networkpolicies.networking.k8s.io" => &["Name", "Pod-Selector", "Age"],
+        "poddisruptionbudgets.policy" => &["Name", "Min Available", "Max Unavailable", "Allowed Disruptions", "Age"],
+        "horizontalpodautoscalers.autoscaling" => {
+            &["Name", "Reference", "Targets", "MinPods", "MaxPods", "Replicas", "Age"]
+        }
+        "leases.coordination.k8s.io" => &["Name", "Holder", "Age"],
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            &["Name", "Role", "Age", "Users+", "Groups+", "ServiceAccounts+"]
+        }
+        "roles.rbac.authorization.k8s.io" | "clusterroles.rbac.authorization.k8s.io" => &["Name", "Created At"],
+        "storageclasses.storage.k8s.io" => &[
+            "Name",
+            "Provisioner",
+            "ReclaimPolicy",
+            "VolumeBindingMode",
+            "AllowVolumeExpansion",
+            "Age",
+        ],
+        "priorityclasses.scheduling.k8s.io" => &["Name", "Value", "Global-Default", "Age", "PreemptionPolicy"],
+        "resourcequotas" => &["Name", "Request", "Limit", "Age"],
+        "customresourcedefinitions.apiextensions.k8s.io" => &["Name", "Created At"],
+        "controllerrevisions.apps" => &["Name", "Controller", "Revision", "Age"],
+        _ => &["Name", "Age"],
+    }
+}
+
+/// The cells of an object, one per column.
+pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value> {
+    let (metadata, spec, status) = (&object["metadata"], &object["spec"], &object["status"]);
+    let name = metadata["name"].clone();
+    let age = || Value::from(age(&metadata["creationTimestamp"], now));
+    let number = |value: &Value| json!(value.as_i64().unwrap_or(0));
+    let text = |value: &Value| Value::from(value.as_str().unwrap_or_default());
+    let or = |value: &Value, other: &str| Value::from(value.as_str().filter(|t| !t.is_empty()).unwrap_or(other));
+    let template = &spec["template"]["spec"];
+    let selector = || Value::from(selector(&spec["selector"]));
+    match resource {
+        "pods" => pod(object, now),
+        "services" => vec![
+            name,
+            text(&spec["type"]),
+            or(&spec["clusterIP"], "<none>"),
+            external(object).into(),
+            or(&service_ports(&spec["ports"]).into(), "<none>"),
+            age(),
+            labels(&spec["selector"]).into(),
+        ],
+        "configmaps" => vec![name, json!(size(&object["data"]) + size(&object["binaryData"])), age()],
+        "secrets" => vec![name, text(&object["type"]), json!(size(&object["data"])), age()],
+        "namespaces" => vec![name, text(&status["phase"]), age()],
+        "nodes" => node(object, age()),
+        "persistentvolumeclaims" => {
+            let phase = if metadata["deletionTimestamp"].is_string() {
+                json!("Terminating")
+            } else {
+                text(&status["phase"])
+            };
+            let bound = spec["volumeName"].is_string();
+            let capacity = if bound {
+                text(&status["capacity"]["storage"])
+            } else {
+                json!("")
+            };
+            let modes = if bound {
+                modes(&status["accessModes"])
+            } else {
+                String::new()
+            };
+            vec![
+                name,
+                phase,
+                text(&spec["volumeName"]),
+                capacity,
+                modes.into(),
+                text(&spec["storageClassName"]),
+                or(&spec["volumeAttributesClassName"], "<unset>"),
+                age(),
+                or(&spec["volumeMode"], "<unset>"),
+            ]
+        }
+        "persistentvolumes" => {
+            let claim = &spec["claimRef"];
+            let claim = if claim.is_object() {
+                format!(
+                    "{}/{}",
+                    claim["namespace"].as_str().unwrap_or(""),
+                    claim["name"].as_str().unwrap_or("")
+                )
+            } else {
+                String::new()
+            };
+            vec![
+                name,
+                text(&spec["capacity"]["storage"]),
+                modes(&spec["accessModes"]).into(),
+                text(&spec["persistentVolumeReclaimPolicy"]),
+                text(&status["phase"]),
+                claim.into(),
+                text(&spec["storageClassName"]),
+                or(&spec["volumeAttributesClassName"], "<unset>"),
+                text(&status["reason"]),
+                age(),
+                or(&spec["volumeMode"], "<unset>"),
+            ]
+        }
+        "deployments.apps" => {
+            let ready = ready_of(status, spec);
+            let (containers, images) = images(template);
+            vec![
+                name,
+                ready,
+                number(&status["updatedReplicas"]),
+                number(&status["availableReplicas"]),
+                age(),
+                containers,
+                images,
+                selector(),
+            ]
+        }
+        "replicasets.apps" | "replicationcontrollers" => {
+            let (containers, images) = images(template);
+            vec![
+                name,
+                number(&spec["replicas"]),
+                number(&status["replicas"]),
+                number(&status["readyReplicas"]),
+                age(),
+                containers,
+                images,
+                selector(),
+            ]
+        }
+        "statefulsets.apps" => {
+            let (containers, images) = images(template);
+            vec![name, ready_of(status, spec), age(), containers, images]
+        }
+        "daemonsets.apps" => {
+            let (containers, images) = images(template);
+            vec![
+                name,
+                number(&status["desiredNumberScheduled"]),
+                number(&status["currentNumberScheduled"]),
+                number(&status["numberReady"]),
+                number(&status["updatedNumberScheduled"]),
+                number(&status["numberAvailable"]),
+                labels(&template["nodeSelector"]).into(),
+                age(),
+                containers,
+                images,
+                selector(),
+            ]
+        }
+        "jobs.batch" => {
+            let (containers, images) = images(template);
+            let succeeded = status["succeeded"].as_i64().unwrap_or(0);
+            let completions = match (spec["completions"].as_i64(), spec["parallelism"].as_i64()) {
+                (Some(wanted), _) => format!("{succeeded}/{wanted}"),
+                (None, Some(parallel)) if parallel > 1 => format!("{succeeded}/1 of {parallel}"),
+                _ => format!("{succeeded}/1"),
+            };
+            let seconds = |v: &Value| {
+                v.as_str()
+                    .and_then(|t| t.parse::<Timestamp>().ok())
+                    .map(Timestamp::as_second)
+            };
+            let took = match (seconds(&status["startTime"]), seconds(&status["completionTime"])) {
+                (None, _) => String::new(),
+                (Some(start), end) => duration(end.unwrap_or(now.as_second()) - start),
+            };
+            vec![
+                name,
+                job_status(object).into(),
+                completions.into(),
+                took.into(),
+                age(),
+                containers,
+                images,
+                selector(),
+            ]
+        }
+        "cronjobs.batch" => {
+            let (containers, images) = images(&spec["jobTemplate"]["spec"]["template"]["spec"]);
+            let suspend = if spec["suspend"] == true { "True" } else { "False" };
+            let last = &status["lastScheduleTime"];
+            let last = if last.is_string() {
+                super::age(last, now)
+            } else {
+                "<none>".to_owned()
+            };
+            vec![
+                name,
+                text(&spec["schedule"]),
+                or(&spec["timeZone"], "<none>"),
+                suspend.into(),
+                json!(size(&status["active"])),
+                last.into(),
+                age(),
+                containers,
+                images,
+                json!("<none>"),
+            ]
+        }
+        "endpoints" => vec![name, endpoints(&object["subsets"]).into(), age()],
+        "endpointslices.discovery.k8s.io" => {
+            let ports = list(&object["ports"], |p| {
+                p["port"].as_i64().map_or("*".to_owned(), |n| n.to_string())
+            });
+            let addresses = object["endpoints"].as_array().into_iter().flatten();
+            let addresses: Vec<&str> = addresses
+                .flat_map(|e| e["addresses"].as_array().into_iter().flatten())
+                .filter_map(Value::as_str)
+                .collect();
+            let ports = if ports.is_empty() { "<unset>".to_owned() } else { ports };
+            vec![
+                name,
+                text(&object["addressType"]),
+                ports.into(),
+                shortened(&addresses).into(),
+                age(),
+            ]
+        }
+        "events" => event(object, now),
+        "ingresses.networking.k8s.io" => {
+            let hosts = list(&spec["rules"], |r| r["host"].as_str().unwrap_or("*").to_owned());
+            let address = list(&status["loadBalancer"]["ingress"], |i| {
+                i["ip"]
+                    .as_str()
+                    .or_else(|| i["hostname"].as_str())
+                    .unwrap_or_default()
+                    .to_owned()
+            });
+            let ports = if size(&spec["tls"]) > 0 { "80, 443" } else { "80" };
+            let hosts = if hosts.is_empty() { "*".to_owned() } else { hosts };
+            vec![
+                name,
+                or(&spec["ingressClassName"], "<none>"),
+                hosts.into(),
+                address.into(),
+                ports.into(),
+                age(),
+            ]
+        }
+        "networkpolicies.networking.k8s.io" => vec![name, self::selector(&spec["podSelector"]).into(), age()],
+        "poddisruptionbudgets.policy" => {
+            let limit = |v: &Value| match v {
+                Value::Null => "N/A".to_owned(),
+                Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            vec![
+                name,
+                limit(&spec["minAvailable"]).into(),
+                limit(&spec["maxUnavailable"]).into(),
+                number(&status["disruptionsAllowed"]),
+                age(),
+            ]
+        }
+        "horizontalpodautoscalers.autoscaling" => {
+            let target = &spec["scaleTargetRef"];
+            let reference = format!(
+                "{}/{}",
+                target["kind"].as_str().unwrap_or(""),
+                target["name"].as_str().unwrap_or("")
+            );
+            let least = spec["minReplicas"]
+                .as_i64()
+                .map_or("<unset>".to_owned(), |n| n.to_string());
+            let most = spec["maxReplicas"].as_i64().unwrap_or(0).to_string();
+            let targets = list(&spec["metrics"], |m| {
+                let target = &m["resource"]["target"]["averageUtilization"];
+                let name = m["resource"]["name"].as_str().unwrap_or("metric");
+                format!("{name}: <unknown>/{}%", target.as_i64().unwrap_or(0))
+            });
+            let targets = if targets.is_empty() {
+                "<none>".to_owned()
+            } else {
+                targets
+            };
+            vec![
+                name,
+                reference.into(),
+                targets.into(),
+                least.into(),
+                most.into(),
+                number(&status["currentReplicas"]),
+                age(),
+            ]
+        }
+        "leases.coordination.k8s.io" => vec![name, text(&spec["holderIdentity"]), age()],
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            let role = &object["roleRef"];
+            let role = format!(
+                "{}/{}",
+                role["kind"].as_str().unwrap_or(""),
+                role["name"].as_str().unwrap_or("")
+            );
+            let of = |kind: &str| {
+                let subjects = object["subjects"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter(|s| s["kind"] == kind);
+                let names: Vec<String> = subjects
+                    .map(|s| match s["namespace"].as_str() {
+                        Some(ns) if kind == "ServiceAccount" => format!("{ns}/{}", s["name"].as_str().unwrap_or("")),
+                        _ => s["name"].as_str().unwrap_or("").to_owned(),
+                    })
+                    .collect();
+                Value::from(names.join(", "))
+            };
+            vec![name, role.into(), age(), of("User"), of("Group"), of("ServiceAccount")]
+        }
+        "roles.rbac.authorization.k8s.io"
+        | "clusterroles.rbac.authorization.k8s.io"
+        | "customresourcedefinitions.apiextensions.k8s.io" => vec![name, metadata["creationTimestamp"].clone()],
+        "storageclasses.storage.k8s.io" => {
+            let default = metadata["annotations"]["storageclass.kubernetes.io/is-default-class"] == "true";
+            let shown = format!(
+                "{}{}",
+                name.as_str().unwrap_or(""),
+                if default { " (default)" } else { "" }
+            );
+            vec![
+                shown.into(),
+                text(&object["provisioner"]),
+                or(&object["reclaimPolicy"], "Delete"),
+                or(&object["volumeBindingMode"], "Immediate"),
+                json!(object["allowVolumeExpansion"] == true),
+                age(),
+            ]
+        }
+        "priorityclasses.scheduling.k8s.io" => vec![
+            name,
+            number(&object["value"]),
+            json!(object["globalDefault"] == true),
+            age(),
+            text(&object["preemptionPolicy"]),
+        ],
+        "resourcequotas" => {
+            let pairs = |prefix_limit: bool| {
+                let hard = status["hard"].as_object().into_iter().flatten();
+                let shown = hard
+                    .filter(|(k, _)| k.starts_with("limits") == prefix_limit)
+                    .map(|(k, v)| {
+                        let used = status["used"][k].as_str().unwrap_or("0");
+                        format!("{k}: {used}/{}", v.as_str().unwrap_or(""))
+                    });
+                Value::from(shown.collect::<Vec<_>>().join(", "))
+            };
+            vec![name, pairs(false), pairs(true), age()]
+        }
+        "controllerrevisions.apps" => {
+            let owner = &metadata["ownerReferences"][0];
+            let owner = match (
+                owner["kind"].as_str(),
+                owner["apiVersion"].as_str(),
+                owner["name"].as_str(),
+            ) {
+                (Some(kind), Some(version), Some(name)) => {
+                    let group = version.split_once('/').map_or("", |(group, _)| group);
+                    format!("{}.{group}/{name}", kind.to_ascii_lowercase())
+                }
+                _ => "<none>".to_owned(),
+            };
+            vec![name, owner.into(), number(&object["revision"]), age()]
+        }
+        _ => vec![name, age()],
+    }
+}
+
+fn size(value: &Value) -> usize {
+    value
+        .as_object()
+        .map(serde_json::Map::len)
+        .or_else(|| value.as_array().map(Vec::len))
+        .unwrap_or(0)
+}
+
+fn list(value: &Value, show: impl Fn(&Value) -> String) -> String {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(show)
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+fn labels(value: &Value) -> String {
+    let pairs: Vec<String> = value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or("")))
+        .collect();
+    if pairs.is_empty() {
+        "<none>".to_owned()
+    } else {
+        pairs.join(",")
+    }
+}
+
+fn selector(value: &Value) -> String {
+    if value["matchLabels"].is_object() || value["matchExpressions"].is_array() {
+        let mut parts = Vec::new();
+        let plain = labels(&value["matchLabels"]);
+        if plain != "<none>" {
+            parts.push(plain);
+        }
+        for expression in value["matchExpressions"].as_array().into_iter().flatten() {
+            let key = expression["key"].as_str().unwrap_or("");
+            let values = list(&expression["values"], |v| v.as_str().unwrap_or("").to_owned());
+            parts.push(match expression["operator"].as_str().unwrap_or("") {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "Exists" => key.to_owned(),
+                _ => format!("!{key}"),
+            });
+        }
+        return parts.join(",");
+    }
+    labels(value)
+}
+
+fn ready_of(status: &Value, spec: &Value) -> Value {
+    let ready = status["readyReplicas"].as_i64().unwrap_or(0);
+    format!("{ready}/{}", spec["replicas"].as_i64().unwrap_or(0)).into()
+}
+
+fn images(template: &Value) -> (Value, Value) {
+    let of = |field: &str| list(&template["containers"], |c| c[field].as_str().unwrap_or("").to_owned());
+    (of("name").into(), of("image").into())
+}
+
+fn modes(value: &Value) -> String {
+    list(value, |mode| {
+        match mode.as_str().unwrap_or("") {
+            "ReadWriteOnce" => "RWO",
+            "ReadOnlyMany" => "ROX",
+            "ReadWriteMany" => "RWX",
+            "ReadWriteOncePod" => "RWOP",
+            other => other,
+        }
+        .to_owned()
+    })
+}
+
+fn service_ports(ports: &Value) -> String {
+    list(ports, |port| {
+        let number = port["port"].as_i64().unwrap_or(0);
+        let protocol = port["protocol"].as_str().unwrap_or("TCP");
+        match port["nodePort"].as_i64().filter(|n| *n > 0) {
+            Some(node) => format!("{number}:{node}/{protocol}"),
+            None => format!("{number}/{protocol}"),
+        }
+    })
+}
+
+fn external(service: &Value) -> String {
+    let spec = &service["spec"];
+    let ips = list(&spec["externalIPs"], |ip| ip.as_str().unwrap_or("").to_owned());
+    match spec["type"].as_str() {
+        Some("ExternalName") => spec["externalName"].as_str().unwrap_or("").to_owned(),
+        Some("LoadBalancer") => {
+            let balancers = list(&service["status"]["loadBalancer"]["ingress"], |i| {
+                i["ip"]
+                    .as_str()
+                    .or_else(|| i["hostname"].as_str())
+                    .unwrap_or("")
+                    .to_owned()
+            });
+            match (balancers.is_empty(), ips.is_empty()) {
+                (true, true) => "<pending>".to_owned(),
+                (true, false) => ips,
+                _ => balancers,
+            }
+        }
+        _ if ips.is_empty() => "<none>".to_owned(),
+        _ => ips,
+    }
+}
+
+fn shortened(addresses: &[&str]) -> String {
+    match addresses.len() {
+        0 => "<unset>".to_owned(),
+        1..=3 => addresses.join(","),
+        more => format!("{} + {} more...", addresses[..3].join(","), more - 3),
+    }
+}
+
+fn endpoints(subsets: &Value) -> String {
+    let mut all = Vec::new();
+    for subset in subsets.as_array().into_iter().flatten() {
+        for address in subset["addresses"].as_array().into_iter().flatten() {
+            let ip = address["ip"].as_str().unwrap_or("");
+            let ports = subset["ports"].as_array().cloned().unwrap_or_default();
+            if ports.is_empty() {
+                all.push(ip.to_owned());
+            }
+            all.extend(
+                ports
+                    .iter()
+                    .map(|port| format!("{ip}:{}", port["port"].as_i64().unwrap_or(0))),
+            );
+        }
+    }
+    match all.len() {
+        0 => "<none>".to_owned(),
+        1..=3 => all.join(","),
+        more => format!("{} + {} more...", all[..3].join(","), more - 3),
+    }
+}
+
+fn job_status(job: &Value) -> &'static str {
+    let has = |kind: &str| {
+        let conditions = job["status"]["conditions"].as_array().into_iter().flatten();
+        conditions
+            .into_iter()
+            .any(|c| c["type"] == kind && c["status"] == "True")
+    };
+    match () {
+        () if has("Complete") => "Complete",
+        () if has("Failed") => "Failed",
+        () if job["metadata"]["deletionTimestamp"].is_string() => "Terminating",
+        () if has("Suspended") => "Suspended",
+        () if has("FailureTarget") => "FailureTarget",
+        () if has("SuccessCriteriaMet") => "SuccessCriteriaMet",
+        () => "Running",
+    }
+}
+
+fn node(object: &Value, age: Value) -> Vec<Value> {
+    let status = &object["status"];
+    let ready = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == "Ready");
+    let mut state = match ready.map(|c| c["status"].as_str().unwrap_or("")) {
+        Some("True") => "Ready",
+        Some(_) => "NotReady",
+        None => "Unknown",
+    }
+    .to_owned();
+    if object["spec"]["unschedulable"] == true {
+        state.push_str(",SchedulingDisabled");
+    }
+    let roles: Vec<&str> = object["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, _)| key.strip_prefix("node-role.kubernetes.io/"))
+        .collect();
+    let roles = if roles.is_empty() {
+        "<none>".to_owned()
+    } else {
+        roles.join(",")
+    };
+    let address = |kind: &str| {
+        let found = status["addresses"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|a| a["type"] == kind);
+        found.and_then(|a| a["address"].as_str()).unwrap_or("<none>").to_owned()
+    };
+    let info = |field: &str| Value::from(status["nodeInfo"][field].as_str().unwrap_or("<unknown>"));
+    vec![
+        object["metadata"]["name"].clone(),
+        state.into(),
+        roles.into(),
+        age,
+        info("kubeletVersion"),
+        address("InternalIP").into(),
+        address("ExternalIP").into(),
+        info("osImage"),
+        info("kernelVersion"),
+        info("containerRuntimeVersion"),
+    ]
+}
+
+fn event(object: &Value, now: Timestamp) -> Vec<Value> {
+    let about = &object["involvedObject"];
+    let kind = about["kind"].as_str().unwrap_or("").to_ascii_lowercase();
+    let first = &object["firstTimestamp"];
+    let first = if first.is_string() { first } else { &object["eventTime"] };
+    let last = &object["lastTimestamp"];
+    let last = if last.is_string() { last } else { first };
+    let source = object["source"]["component"]
+        .as_str()
+        .or_else(|| object["reportingComponent"].as_str())
+        .unwrap_or("");
+    let source = match object["source"]["host"].as_str() {
+        Some(host) => format!("{source}, {host}"),
+        None => source.to_owned(),
+    };
+    vec![
+        super::age(last, now).into(),
+        object["type"].clone(),
+        object["reason"].clone(),
+        format!("{kind}/{}", about["name"].as_str().unwrap_or("")).into(),
+        about["fieldPath"].as_str().unwrap_or("").into(),
+        source.into(),
+        object["message"].as_str().unwrap_or("").trim().into(),
+        super::age(first, now).into(),
+        object["count"].as_i64().unwrap_or(1).to_string().into(),
+        object["metadata"]["name"].clone(),
+    ]
+}
+
+/// A pod's row; the status column is the most telling of phase, reasons and container states.
+fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let items = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut reason = status["reason"]
+        .as_str()
+        .or_else(|| status["phase"].as_str())
+        .unwrap_or("Unknown")
+        .to_owned();
+    let gated = items(&status["conditions"])
+        .iter()
+        .any(|c| c["type"] == "PodScheduled" && c["reason"] == "SchedulingGated");
+    if gated {
+        reason = "SchedulingGated".to_owned();
+    }
+    let inits = items(&spec["initContainers"]);
+    let sidecar = |name: &Value| {
+        inits
+            .iter()
+            .any(|c| c["name"] == *name && c["restartPolicy"] == "Always")
+    };
+    let sidecars = inits.iter().filter(|c| c["restartPolicy"] == "Always").count();
+    let (mut restarts, mut ready) = (0, 0);
+    let total = items(&spec["containers"]).len() + sidecars;
+    let mut last_restart: Option<Value> = None;
+    let mut initializing = false;
+    let note = |container: &Value, last: &mut Option<Value>| {
+        let finished = &container["lastState"]["terminated"]["finishedAt"];
+        if finished.is_string() && last.as_ref().is_none_or(|l| l.as_str() < finished.as_str()) {
+            *last = Some(finished.clone());
+        }
+    };
+    for (index, container) in items(&status["initContainerStatuses"]).iter().enumerate() {
+        note(container, &mut last_restart);
+        let is_sidecar = sidecar(&container["name"]);
+        let state = &container["state"];
+        if is_sidecar || !initializing {
+            restarts += container["restartCount"].as_i64().unwrap_or(0);
+        }
+        if initializing {
+            continue;
+        }
+        if is_sidecar && container["ready"] == true {
+            ready += 1;
+        }
+        if state["terminated"]["exitCode"] == 0 || (is_sidecar && container["started"] == true) {
+            continue;
+        }
+        initializing = true;
+        reason = if state["terminated"].is_object() {
+            match state["terminated"]["reason"].as_str() {
+                Some(why) if !why.is_empty() => format!("Init:{why}"),
+                _ => format!(
+                    "Init:ExitCode:{}",
+                    state["terminated"]["exitCode"].as_i64().unwrap_or(0)
+                ),
+            }
+        } else {
+            match state["waiting"]["reason"].as_str() {
+                Some(why) if !why.is_empty() && why != "PodInitializing" => format!("Init:{why}"),
+                _ => format!("Init:{index}/{}", inits.len()),
+            }
+        };
+    }
+    if !initializing {
+        let mut running = false;
+        let mut main_restarts = 0;
+        for container in items(&status["containerStatuses"]).iter().rev() {
+            note(container, &mut last_restart);
+            main_restarts += container["restartCount"].as_i64().unwrap_or(0);
+            let state = &container["state"];
+            if let Some(why) = state["waiting"]["reason"].as_str().filter(|w| !w.is_empty()) {
+                reason = why.to_owned();
+            } else if state["terminated"].is_object() {
+                reason = match state["terminated"]["reason"].as_str() {
+                    Some(why) if !why.is_empty() => why.to_owned(),
+                    _ => format!("ExitCode:{}", state["terminated"]["exitCode"].as_i64().unwrap_or(0)),
+                };
+            } else if container["ready"] == true && state["running"].is_object() {
+                running = true;
+                ready += 1;
+            }
+        }
+        restarts += main_restarts;
+        if reason == "Completed" && running {
+            let is_ready = items(&status["conditions"])
+                .iter()
+                .any(|c| c["type"] == "Ready" && c["status"] == "True");
+            reason = if is_ready { "Running" } else { "NotReady" }.to_owned();
+        }
+    }
+    if object["metadata"]["deletionTimestamp"].is_string() {
+        let over = matches!(status["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if status["reason"] == "NodeLost" {
+            reason = "Unknown".to_owned();
+        } else if !over {
+            reason = "Terminating".to_owned();
+        }
+    }
+    let restarts = match last_restart.filter(|_| restarts > 0) {
+        Some(time) => format!("{restarts} ({} ago)", super::age(&time, now)),
+        None => restarts.to_string(),
+    };
+    let or_none = |value: &Value| Value::from(value.as_str().filter(|t| !t.is_empty()).unwrap_or("<none>"));
+    let gates = items(&spec["readinessGates"]);
+    let gates = if gates.is_empty() {
+        "<none>".to_owned()
+    } else {
+        let conditions = items(&status["conditions"]);
+        let met = gates.iter().filter(|g| {
+            conditions
+                .iter()
+                .any(|c| c["type"] == g["conditionType"] && c["status"] == "True")
+        });
+        format!("{}/{}", met.count(), gates.len())
+    };
+    vec![
+        object["metadata"]["name"].clone(),
+        format!("{ready}/{total}").into(),
+        reason.into(),
+        restarts.into(),
+        super::age(&object["metadata"]["creationTimestamp"], now).into(),
+        or_none(&status["podIP"]),
+        or_none(&spec["nodeName"]),
+        or_none(&status["nominatedNodeName"]),
+        gates.into(),
+    ]
+}
