@@ -47,6 +47,8 @@ pub(crate) fn for_update(resource: &Resource, old: &Value, new: &mut Value, part
         Part::Finalize => only(old, new, &["spec", "finalizers"]),
         Part::EphemeralContainers => only(old, new, &["spec", "ephemeralContainers"]),
         Part::Resize => resize(old, new),
+        Part::Scale => main(&strategy, old, new),
+        Part::Binding => {}
     }
 }
 

@@ -169,7 +169,7 @@ pub(super) fn names(resource: &str) -> &'static [&'static str] {
 pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value> {
     let (metadata, spec, status) = (&object["metadata"], &object["spec"], &object["status"]);
     let name = metadata["name"].clone();
-    let age = || Value::from(age(&metadata["creationTimestamp"], now));
+    let own_age = || Value::from(age(&metadata["creationTimestamp"], now));
     let number = |value: &Value| json!(value.as_i64().unwrap_or(0));
     let text = |value: &Value| Value::from(value.as_str().unwrap_or_default());
     let or = |value: &Value, other: &str| Value::from(value.as_str().filter(|t| !t.is_empty()).unwrap_or(other));
@@ -183,13 +183,17 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
             or(&spec["clusterIP"], "<none>"),
             external(object).into(),
             or(&service_ports(&spec["ports"]).into(), "<none>"),
-            age(),
+            own_age(),
             labels(&spec["selector"]).into(),
         ],
-        "configmaps" => vec![name, json!(size(&object["data"]) + size(&object["binaryData"])), age()],
-        "secrets" => vec![name, text(&object["type"]), json!(size(&object["data"])), age()],
-        "namespaces" => vec![name, text(&status["phase"]), age()],
-        "nodes" => node(object, age()),
+        "configmaps" => vec![
+            name,
+            json!(size(&object["data"]) + size(&object["binaryData"])),
+            own_age(),
+        ],
+        "secrets" => vec![name, text(&object["type"]), json!(size(&object["data"])), own_age()],
+        "namespaces" => vec![name, text(&status["phase"]), own_age()],
+        "nodes" => node(object, own_age()),
         "persistentvolumeclaims" => {
             let phase = if metadata["deletionTimestamp"].is_string() {
                 json!("Terminating")
@@ -215,7 +219,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 modes.into(),
                 text(&spec["storageClassName"]),
                 or(&spec["volumeAttributesClassName"], "<unset>"),
-                age(),
+                own_age(),
                 or(&spec["volumeMode"], "<unset>"),
             ]
         }
@@ -240,7 +244,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 text(&spec["storageClassName"]),
                 or(&spec["volumeAttributesClassName"], "<unset>"),
                 text(&status["reason"]),
-                age(),
+                own_age(),
                 or(&spec["volumeMode"], "<unset>"),
             ]
         }
@@ -252,7 +256,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 ready,
                 number(&status["updatedReplicas"]),
                 number(&status["availableReplicas"]),
-                age(),
+                own_age(),
                 containers,
                 images,
                 selector(),
@@ -265,7 +269,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 number(&spec["replicas"]),
                 number(&status["replicas"]),
                 number(&status["readyReplicas"]),
-                age(),
+                own_age(),
                 containers,
                 images,
                 selector(),
@@ -273,7 +277,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
         }
         "statefulsets.apps" => {
             let (containers, images) = images(template);
-            vec![name, ready_of(status, spec), age(), containers, images]
+            vec![name, ready_of(status, spec), own_age(), containers, images]
         }
         "daemonsets.apps" => {
             let (containers, images) = images(template);
@@ -285,7 +289,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 number(&status["updatedNumberScheduled"]),
                 number(&status["numberAvailable"]),
                 labels(&template["nodeSelector"]).into(),
-                age(),
+                own_age(),
                 containers,
                 images,
                 selector(),
@@ -313,7 +317,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 job_status(object).into(),
                 completions.into(),
                 took.into(),
-                age(),
+                own_age(),
                 containers,
                 images,
                 selector(),
@@ -324,7 +328,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
             let suspend = if spec["suspend"] == true { "True" } else { "False" };
             let last = &status["lastScheduleTime"];
             let last = if last.is_string() {
-                super::age(last, now)
+                age(last, now)
             } else {
                 "<none>".to_owned()
             };
@@ -335,13 +339,13 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 suspend.into(),
                 json!(size(&status["active"])),
                 last.into(),
-                age(),
+                own_age(),
                 containers,
                 images,
                 json!("<none>"),
             ]
         }
-        "endpoints" => vec![name, endpoints(&object["subsets"]).into(), age()],
+        "endpoints" => vec![name, endpoints(&object["subsets"]).into(), own_age()],
         "endpointslices.discovery.k8s.io" => {
             let ports = list(&object["ports"], |p| {
                 p["port"].as_i64().map_or("*".to_owned(), |n| n.to_string())
@@ -357,7 +361,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 text(&object["addressType"]),
                 ports.into(),
                 shortened(&addresses).into(),
-                age(),
+                own_age(),
             ]
         }
         "events" => event(object, now),
@@ -378,10 +382,10 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 hosts.into(),
                 address.into(),
                 ports.into(),
-                age(),
+                own_age(),
             ]
         }
-        "networkpolicies.networking.k8s.io" => vec![name, self::selector(&spec["podSelector"]).into(), age()],
+        "networkpolicies.networking.k8s.io" => vec![name, self::selector(&spec["podSelector"]).into(), own_age()],
         "poddisruptionbudgets.policy" => {
             let limit = |v: &Value| match v {
                 Value::Null => "N/A".to_owned(),
@@ -393,7 +397,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 limit(&spec["minAvailable"]).into(),
                 limit(&spec["maxUnavailable"]).into(),
                 number(&status["disruptionsAllowed"]),
-                age(),
+                own_age(),
             ]
         }
         "horizontalpodautoscalers.autoscaling" => {
@@ -424,10 +428,10 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 least.into(),
                 most.into(),
                 number(&status["currentReplicas"]),
-                age(),
+                own_age(),
             ]
         }
-        "leases.coordination.k8s.io" => vec![name, text(&spec["holderIdentity"]), age()],
+        "leases.coordination.k8s.io" => vec![name, text(&spec["holderIdentity"]), own_age()],
         "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
             let role = &object["roleRef"];
             let role = format!(
@@ -449,7 +453,14 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                     .collect();
                 Value::from(names.join(", "))
             };
-            vec![name, role.into(), age(), of("User"), of("Group"), of("ServiceAccount")]
+            vec![
+                name,
+                role.into(),
+                own_age(),
+                of("User"),
+                of("Group"),
+                of("ServiceAccount"),
+            ]
         }
         "roles.rbac.authorization.k8s.io"
         | "clusterroles.rbac.authorization.k8s.io"
@@ -467,14 +478,14 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 or(&object["reclaimPolicy"], "Delete"),
                 or(&object["volumeBindingMode"], "Immediate"),
                 json!(object["allowVolumeExpansion"] == true),
-                age(),
+                own_age(),
             ]
         }
         "priorityclasses.scheduling.k8s.io" => vec![
             name,
             number(&object["value"]),
             json!(object["globalDefault"] == true),
-            age(),
+            own_age(),
             text(&object["preemptionPolicy"]),
         ],
         "resourcequotas" => {
@@ -488,7 +499,7 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                     });
                 Value::from(shown.collect::<Vec<_>>().join(", "))
             };
-            vec![name, pairs(false), pairs(true), age()]
+            vec![name, pairs(false), pairs(true), own_age()]
         }
         "controllerrevisions.apps" => {
             let owner = &metadata["ownerReferences"][0];
@@ -503,9 +514,9 @@ pub(super) fn cells(resource: &str, object: &Value, now: Timestamp) -> Vec<Value
                 }
                 _ => "<none>".to_owned(),
             };
-            vec![name, owner.into(), number(&object["revision"]), age()]
+            vec![name, owner.into(), number(&object["revision"]), own_age()]
         }
-        _ => vec![name, age()],
+        _ => vec![name, own_age()],
     }
 }
 
@@ -736,14 +747,14 @@ fn event(object: &Value, now: Timestamp) -> Vec<Value> {
         None => source.to_owned(),
     };
     vec![
-        super::age(last, now).into(),
+        age(last, now).into(),
         object["type"].clone(),
         object["reason"].clone(),
         format!("{kind}/{}", about["name"].as_str().unwrap_or("")).into(),
         about["fieldPath"].as_str().unwrap_or("").into(),
         source.into(),
         object["message"].as_str().unwrap_or("").trim().into(),
-        super::age(first, now).into(),
+        age(first, now).into(),
         object["count"].as_i64().unwrap_or(1).to_string().into(),
         object["metadata"]["name"].clone(),
     ]
@@ -849,7 +860,7 @@ fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
         }
     }
     let restarts = match last_restart.filter(|_| restarts > 0) {
-        Some(time) => format!("{restarts} ({} ago)", super::age(&time, now)),
+        Some(time) => format!("{restarts} ({} ago)", age(&time, now)),
         None => restarts.to_string(),
     };
     let or_none = |value: &Value| Value::from(value.as_str().filter(|t| !t.is_empty()).unwrap_or("<none>"));
@@ -870,7 +881,7 @@ fn pod(object: &Value, now: Timestamp) -> Vec<Value> {
         format!("{ready}/{total}").into(),
         reason.into(),
         restarts.into(),
-        super::age(&object["metadata"]["creationTimestamp"], now).into(),
+        age(&object["metadata"]["creationTimestamp"], now).into(),
         or_none(&status["podIP"]),
         or_none(&spec["nodeName"]),
         or_none(&status["nominatedNodeName"]),
