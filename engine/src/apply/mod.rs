@@ -1,7 +1,9 @@
 //! The plan → effects, in the order of the graph, each gate by watch. The outcome is true on every exit.
 
+mod gates;
 mod outcome;
 
+pub use gates::{Gates, Passage, Stuck, Tell, Until};
 pub use outcome::{Fate, Outcome, Progress};
 
 use crate::cluster::Cluster;

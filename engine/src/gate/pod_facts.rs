@@ -341,7 +341,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(status: Value) -> Value {
+    fn pod(status: impl Into<Value>) -> Value {
+        let status: Value = status.into();
         json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"},
                "spec": {"containers": [{"name": "c"}], "restartPolicy": "Always"},
                "status": {"phase": "Running", "containerStatuses": [status]}})

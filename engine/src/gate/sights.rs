@@ -58,19 +58,13 @@ pub struct Sights {
     owners: HashMap<ObjectKey, ObjectKey>,
     epitaphs: HashMap<ObjectKey, Vec<Epitaph>>,
     gone: BTreeMap<ObjectKey, Moment>,
+    /// When each thing that is there was last seen, by number of the sight.
+    turns: BTreeMap<ObjectKey, u64>,
+    turn: u64,
     blind: bool,
 }
 
 impl Sights {
-    /// A store for an observer who may not watch pods and their owners: rules then go by counts and conditions alone.
-    #[must_use]
-    pub fn without_pods() -> Self {
-        Self {
-            blind: true,
-            ..Self::default()
-        }
-    }
-
     /// Takes in what a watch reports, and says which objects it concerns: itself, what owns it, what an Event is about, what
     /// mounts a claim. Objects come as the API sends them, with `apiVersion` and `kind`.
     pub fn see(&mut self, change: Change<'_>, now: Moment) -> BTreeSet<ObjectKey> {
@@ -91,6 +85,8 @@ impl Sights {
         if gone {
             self.forget(&key, now);
         } else {
+            self.turn += 1;
+            self.turns.insert(key.clone(), self.turn);
             self.adopt(&key, value);
             if key.kind == "Pod" && key.group.is_empty() {
                 let pod = Pod::read(value, self.pods.get(&key), now, live);
@@ -124,10 +120,44 @@ impl Sights {
         concerned
     }
 
-    /// Keys of everything of a kind in a namespace that the store holds: what a fresh list has to be compared with.
-    pub fn held<'a>(&'a self, kind: &'a str, namespace: &'a str) -> impl Iterator<Item = &'a ObjectKey> {
-        let all = self.objects.keys().chain(self.pods.keys());
-        all.filter(move |key| key.kind == kind && key.namespace == namespace)
+    /// The number of the latest sight: remember it before asking for a list, for [`Sights::unseen_since`].
+    #[must_use]
+    pub fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Keys of everything of a kind in a namespace that has not been seen after that turn: what is gone if a list that was
+    /// asked for then does not hold it.
+    pub fn unseen_since<'a>(
+        &'a self,
+        kind: &'a str,
+        namespace: &'a str,
+        turn: u64,
+    ) -> impl Iterator<Item = &'a ObjectKey> {
+        self.turns
+            .iter()
+            .filter(move |(key, last)| **last <= turn && key.kind == kind && key.namespace == namespace)
+            .map(|(key, _)| key)
+    }
+
+    /// The object as it was seen last (not of a pod; without values of Secrets).
+    #[must_use]
+    pub fn value(&self, key: &ObjectKey) -> Option<&Value> {
+        self.objects.get(key).map(|seen| &seen.value)
+    }
+
+    /// UID of the object, if it is there.
+    #[must_use]
+    pub fn uid(&self, key: &ObjectKey) -> Option<&str> {
+        match self.pods.get(key) {
+            Some(pod) => Some(&pod.uid),
+            None => self.value(key).map(|value| text(value, "/metadata/uid")),
+        }
+    }
+
+    /// Pods and their owners cannot be watched: rules go by counts and conditions alone from now on.
+    pub fn go_blind(&mut self) {
+        self.blind = true;
     }
 
     /// What names the owner of each key on the way up, the key first.
@@ -197,6 +227,7 @@ impl Sights {
 
     fn forget(&mut self, key: &ObjectKey, now: Moment) {
         self.objects.remove(key);
+        self.turns.remove(key);
         self.pods.remove(key);
         self.notes.remove(key);
         let owner = self.owners.remove(key);

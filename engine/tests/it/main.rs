@@ -1,3 +1,9 @@
 //! Integration tests of the engine, in one binary.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may stop where it is, and says what it skips"
+)]
+
 mod timelines;
