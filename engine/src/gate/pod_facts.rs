@@ -341,8 +341,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(status: impl Into<Value>) -> Value {
-        let status: Value = status.into();
+    fn pod(status: &Value) -> Value {
         json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"},
                "spec": {"containers": [{"name": "c"}], "restartPolicy": "Always"},
                "status": {"phase": "Running", "containerStatuses": [status]}})
@@ -358,14 +357,14 @@ mod tests {
             json!({"name": "c", "restartCount": restarts,
             "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": format!("run {restarts}\n")}}})
         };
-        let first = Pod::read(&pod(running(0)), None, Moment(1000), true);
-        let second = Pod::read(&pod(down(0)), Some(&first), Moment(3000), true);
+        let first = Pod::read(&pod(&running(0)), None, Moment(1000), true);
+        let second = Pod::read(&pod(&down(0)), Some(&first), Moment(3000), true);
         assert_eq!(second.containers[0].ended_since_seen(), 1);
         assert_eq!(second.containers[0].memory.longest_failed_run, Duration::from_secs(2));
-        let third = Pod::read(&pod(running(1)), Some(&second), Moment(3100), true);
+        let third = Pod::read(&pod(&running(1)), Some(&second), Moment(3100), true);
         assert_eq!(third.containers[0].ended_since_seen(), 1);
         assert_eq!(third.containers[0].running_since(), Some(Moment(3100)));
-        let fourth = Pod::read(&pod(down(1)), Some(&third), Moment(4000), true);
+        let fourth = Pod::read(&pod(&down(1)), Some(&third), Moment(4000), true);
         let c = &fourth.containers[0];
         assert_eq!((c.ended_since_seen(), c.memory.ended_at), (2, Some(Moment(4000))));
         assert_eq!(c.latest_ends().0.unwrap().message, "run 1");
@@ -376,19 +375,19 @@ mod tests {
         let old = json!({"name": "c", "restartCount": 5, "state": {"running": {}},
                          "lastState": {"terminated": {"exitCode": 1}}});
         assert_eq!(
-            Pod::read(&pod(old.clone()), None, Moment(0), false).containers[0].ended_since_seen(),
+            Pod::read(&pod(&old), None, Moment(0), false).containers[0].ended_since_seen(),
             0
         );
         // …but one that is down when we come to look is judged by all of its history.
         let down = json!({"name": "c", "restartCount": 5, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                           "lastState": {"terminated": {"exitCode": 1}}});
         assert_eq!(
-            Pod::read(&pod(down), None, Moment(0), false).containers[0].ended_since_seen(),
+            Pod::read(&pod(&down), None, Moment(0), false).containers[0].ended_since_seen(),
             6
         );
         // …and another pod of the same name is another pod.
-        let before = Pod::read(&pod(old), None, Moment(0), false);
-        let mut other = pod(json!({"name": "c", "restartCount": 0, "state": {"running": {}}}));
+        let before = Pod::read(&pod(&old), None, Moment(0), false);
+        let mut other = pod(&json!({"name": "c", "restartCount": 0, "state": {"running": {}}}));
         other["metadata"]["uid"] = json!("v");
         let after = Pod::read(&other, Some(&before), Moment(9), true);
         assert_eq!(after.containers[0].running_since(), Some(Moment(9)));

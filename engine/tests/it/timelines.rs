@@ -286,14 +286,10 @@ fn note_crashes(object: &Value, at: i64, done: &mut Replay) {
     if object["kind"] != "Pod" || !object["metadata"]["deletionTimestamp"].is_null() {
         return;
     }
-    for list in ["containers"] {
-        let unprobed = |c: &Value| c.get("readinessProbe").is_none() && c.get("startupProbe").is_none();
-        if object["spec"][list]
-            .as_array()
-            .is_some_and(|all| all.iter().any(unprobed))
-        {
-            done.probed = false;
-        }
+    let unprobed = |c: &Value| c.get("readinessProbe").is_none() && c.get("startupProbe").is_none();
+    let containers = object["spec"]["containers"].as_array();
+    if containers.is_some_and(|all| all.iter().any(unprobed)) {
+        done.probed = false;
     }
     for list in ["initContainerStatuses", "containerStatuses"] {
         for status in object["status"][list].as_array().into_iter().flatten() {

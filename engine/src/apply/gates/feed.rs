@@ -88,12 +88,7 @@ impl Run {
                     continue;
                 }
             };
-            loop {
-                match self.follow(&*cluster, &mut version, &mut pause).await {
-                    Broken::Resume => {}
-                    Broken::Expired => break,
-                }
-            }
+            while let Broken::Resume = self.follow(&*cluster, &mut version, &mut pause).await {}
         }
     }
 

@@ -195,7 +195,7 @@ fn set(ready: i64) -> Value {
                    "updatedReplicas": 1, "currentRevision": "r", "updateRevision": "r"}})
 }
 
-fn pod(probed: bool, ready: bool, state: Value, restarts: i64) -> Value {
+fn pod(probed: bool, ready: bool, state: &Value, restarts: i64) -> Value {
     let mut container = json!({"name": "c"});
     if probed {
         container["readinessProbe"] = json!({});
@@ -224,9 +224,9 @@ async fn a_gate_opens_on_news_and_nothing_is_asked_twice() {
     scene.applied(set(0));
     let (passage, ()) = tokio::join!(scene.pass(Until::Ready), async {
         scene.watched().await;
-        scene.fake.set(pod(true, false, running(), 0));
+        scene.fake.set(pod(true, false, &running(), 0));
         scene.told("runs and is not ready yet").await;
-        scene.fake.set(pod(true, true, running(), 0));
+        scene.fake.set(pod(true, true, &running(), 0));
         scene.fake.set(set(1));
     });
     assert!(
@@ -250,7 +250,7 @@ async fn a_container_without_a_probe_is_believed_by_time_alone() {
     let before = Instant::now();
     let (passage, ()) = tokio::join!(scene.pass(Until::Ready), async {
         scene.watched().await;
-        scene.fake.set(pod(false, true, running(), 0));
+        scene.fake.set(pod(false, true, &running(), 0));
     });
     assert!(matches!(passage, Passage::Open(_)), "{passage:?}");
     assert!(before.elapsed() >= Duration::from_millis(150));
@@ -263,10 +263,10 @@ async fn a_crash_loop_ends_the_wait_with_its_last_words() {
     let (passage, ()) = tokio::join!(scene.pass(Until::Ready), async {
         scene.watched().await;
         for restarts in 0..3 {
-            scene.fake.set(pod(false, true, running(), restarts));
+            scene.fake.set(pod(false, true, &running(), restarts));
             scene.fake.set(set(1));
             let down = json!({"terminated": {"exitCode": 3, "reason": "Error"}});
-            scene.fake.set(pod(false, false, down, restarts));
+            scene.fake.set(pod(false, false, &down, restarts));
             scene.fake.set(set(0));
         }
     });
