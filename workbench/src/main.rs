@@ -4,11 +4,13 @@
 //! process of its own, where it can be measured, is here. Each subcommand prints one JSON object per line. Not shipped.
 #![allow(clippy::print_stdout, reason = "a subcommand's report is its stdout")]
 
+mod counting;
 mod hands;
 mod load;
 mod objects;
 mod raw;
 mod render;
+mod stack;
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ usage: myelin-workbench <subcommand> [--name value]...   (the cluster is $KUBECO
   write-objects --count N --namespace NS --to FOLDER   the bench's manifests, as files and as a stack
   render        --tree FOLDER --paths A,B              the documents of kustomizations in a tree
   raw-apply     --count N --namespace NS --in-flight N the same objects as bare requests
+  engine-apply  --source FOLDER --namespace NS --in-flight N   the folder as a stack, requests counted
   load          --objects N --watches N --updates N --namespace NS
   ready         --namespace NS                         a line when a StatefulSet becomes ready or rolls, until killed
   edit          --namespace NS --kind configmaps --name NAME --patch JSON
@@ -85,6 +88,7 @@ async fn run(arguments: &[String]) -> Result<()> {
         "write-objects" => objects::write(&options),
         "render" => render::run(&options),
         "raw-apply" => raw::apply(&options).await,
+        "engine-apply" => stack::run(&options).await,
         "load" => load::run(&options).await,
         "ready" => hands::ready(&options).await,
         "edit" => hands::edit(&options).await,
