@@ -1,12 +1,13 @@
 //! The way to the cluster that the provider block names: made at the first use, kept for the process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use myelin_engine::cluster::Cluster;
+use myelin_engine::cluster::{Cluster, KubeCluster, connect};
 use tokio::sync::OnceCell;
 
 use crate::configuration::Configuration;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, from_engine};
 
 /// A cluster that may not have been asked yet.
 #[derive(Default)]
@@ -81,8 +82,53 @@ impl Access {
 }
 
 async fn connect(configuration: &Configuration) -> Result<Arc<dyn Cluster>, Diagnostic> {
-    Err(Diagnostic::error(
-        "Connecting to a cluster is not built yet",
-        format!("{configuration:?}"),
-    ))
+    let access = match configuration {
+        Configuration::Nothing => return Err(Absent::Nothing.error()),
+        Configuration::Unknown(names) => return Err(Absent::Unknown(names.clone()).error()),
+        Configuration::Kubeconfig { paths, context } => connect::Access::Kubeconfig {
+            path: the_file(paths)?,
+            context: context.clone(),
+            // The person who runs Terraform named this file, so its credential plugin is theirs.
+            exec: connect::ExecPlugins::Run,
+        },
+        Configuration::Direct(direct) => connect::Access::Direct {
+            host: direct.host.clone(),
+            token: direct.token.clone(),
+            ca_pem: direct.ca_certificate.clone(),
+            client: direct.client.clone(),
+            tls_server_name: None,
+            insecure: false,
+        },
+        Configuration::InCluster => connect::Access::InCluster,
+    };
+    let client = connect::connect(&access)
+        .await
+        .map_err(|problem| from_engine(&problem, |_| None))?;
+    Ok(Arc::new(KubeCluster::new(client)))
+}
+
+/// The one file that is there. Merging several, as kubectl does, would make it hard to say which cluster is meant.
+fn the_file(paths: &[PathBuf]) -> Result<PathBuf, Diagnostic> {
+    let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
+    let names = |paths: &[&PathBuf]| {
+        paths
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match there.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => Err(Diagnostic::error(
+            "There is no such kubeconfig",
+            format!("Named, but not there: {}.", names(&paths.iter().collect::<Vec<_>>())),
+        )),
+        several => Err(Diagnostic::error(
+            "Several kubeconfigs are named",
+            format!(
+                "KUBECONFIG names {}. Name one of them with `kubeconfig` in the provider block.",
+                names(several)
+            ),
+        )),
+    }
 }

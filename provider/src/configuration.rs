@@ -37,11 +37,11 @@ pub enum Configuration {
     Nothing,
     /// These attributes are not known yet, so neither is the cluster.
     Unknown(Vec<&'static str>),
-    /// Kubeconfig files, merged in order as kubectl does, and the context to take from them.
+    /// Kubeconfig files, of which one must be there, and the context to take from it.
     Kubeconfig {
         /// The files.
         paths: Vec<PathBuf>,
-        /// The context; the one that the files name as current, when absent.
+        /// The context; the one that the file names as current, when absent.
         context: Option<String>,
     },
     /// Everything said in the block itself.

@@ -51,3 +51,53 @@ pub(super) fn objects_after(prior: &Value, wanted: &Value, outcome: &Outcome) ->
     }
     Value::Map(after)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, &str)]) -> Value {
+        texts(entries.iter().map(|(key, text)| (*key, (*text).to_owned())))
+    }
+
+    #[test]
+    fn after_a_failed_update_each_object_is_what_is_true_of_it() {
+        let key = |name: &str| format!("core/ConfigMap/ns/{name}");
+        let names = ["same", "sent", "failed", "new", "gone", "kept", "untold"];
+        let [same, sent, failed, new, gone, kept, untold] = names.map(key);
+        let before = map(&[
+            (&same, "1"),
+            (&sent, "old"),
+            (&failed, "old"),
+            (&gone, "old"),
+            (&kept, "old"),
+            (&untold, "old"),
+        ]);
+        let prior = Value::Map([("objects".to_owned(), before)].into());
+        let wanted = map(&[(&same, "1"), (&sent, "new"), (&failed, "new"), (&new, "new")]);
+        let fates = [
+            (&same, Fate::Unchanged),
+            (&sent, Fate::Waiting("pods".to_owned())),
+            (&failed, Fate::Failed("refused".to_owned())),
+            (&new, Fate::Skipped("failed".to_owned())),
+            (&gone, Fate::Gone),
+            (&kept, Fate::Kept("protected".to_owned())),
+        ];
+        let objects = fates
+            .into_iter()
+            .map(|(key, fate)| (key.parse().expect("a key"), fate))
+            .collect();
+        let outcome = Outcome {
+            objects,
+            ..Outcome::default()
+        };
+        let expected = [
+            (&*same, "1"),
+            (&sent, "new"),
+            (&failed, "old"),
+            (&kept, "old"),
+            (&untold, "old"),
+        ];
+        assert_eq!(objects_after(&prior, &wanted, &outcome), map(&expected));
+    }
+}
