@@ -146,6 +146,45 @@ fn a_plan_needs_no_cluster_and_only_what_is_unknown_is_unknown() {
 }
 
 #[test]
+fn a_cluster_that_cannot_be_asked_is_a_warning_of_a_plan_and_an_error_of_an_apply() {
+    // Nobody listens on a port that was just given back.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let block = format!("provider \"myelin\" {{ host = \"https://{closed}\" }}\n{SHOP}");
+    let workspace = Workspace::new(&block);
+    workspace.file("k8s/web.yaml", WEB);
+    let shown = text(&workspace.terraform(&["plan", "-no-color", "-input=false"]));
+    assert!(
+        shown.contains("Planned without the cluster") && shown.contains("Plan: 2 to add"),
+        "{shown}"
+    );
+    let applied = workspace.terraform(&["apply", "-no-color", "-input=false", "-auto-approve"]);
+    let shown = text(&applied);
+    assert!(
+        !applied.status.success() && shown.contains("no answer from the API server"),
+        "{shown}"
+    );
+    let state = std::fs::read_to_string(workspace.path("terraform.tfstate")).unwrap();
+    assert!(
+        !state.contains("myelin_stack"),
+        "nothing was made, so nothing is kept track of"
+    );
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there_is_told_by_name() {
+    let workspace = Workspace::new(&format!("provider \"myelin\" {{ kubeconfig = \"./nowhere\" }}\n{SHOP}"));
+    workspace.file("k8s/web.yaml", WEB);
+    let shown = text(&workspace.terraform(&["apply", "-no-color", "-input=false", "-auto-approve"]));
+    assert!(
+        shown.contains("There is no such kubeconfig") && shown.contains("./nowhere"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_problem_in_a_manifest_is_told_with_file_and_line_at_plan() {
     let workspace = Workspace::new(&SHOP.replace("GREETING =", "OTHER ="));
     workspace.file("k8s/web.yaml", WEB);

@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_at_its_attribute() {
-        let config = config(&[("components", object(&[("a", component("../x", &["zz"]))]))]);
+        let config = config(&[("components", object(&[("a", component("/x", &["zz"]))]))]);
         let problems = stack(&schema(), &config, Operation::Create).expect_err("problems");
         let places: Vec<String> = problems
             .iter()
