@@ -100,6 +100,14 @@ async fn look(call: &Call, wanted: Wanted, prior: &Value, planned: &mut Planned)
             return;
         }
     };
+    // One question first, asked once: a person who plans without a cluster does not wait for a minute of attempts.
+    if let Err(error) = cluster.discover("v1").await {
+        planned.diagnostics.push(blind(&Diagnostic::error(
+            "The cluster could not be asked",
+            error.to_string(),
+        )));
+        return;
+    }
     let desired = Arc::new(wanted.desired);
     let observation = tokio::select! {
         observed = observe(cluster.as_ref(), &desired, DryRun::Changes) => observed,
