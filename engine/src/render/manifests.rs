@@ -48,6 +48,9 @@ fn walk(
         let result = match found {
             // A link to a folder above would go round for ever.
             Found::Folder(real) if path.is_in(&real) => continue,
+            Found::Folder(real) if super::has_kustomization(tree, &real) => {
+                super::kustomize::render(tree, &real, options)
+            }
             Found::Folder(_) => {
                 walk(tree, &child, options, depth + 1, objects, problems);
                 continue;

@@ -1,0 +1,648 @@
+//! One kustomization: gathers its resources, generates, lets its components change them, runs the transformers in their
+//! fixed order, and hands on what the kustomizations above must know.
+
+use super::config::Config;
+use super::fieldspec::FieldSpec;
+use super::generate::{self, Problem};
+use super::kustomization::{Image, Kustomization, Patch, Replica, SortOptions};
+use super::load::{self, Loader};
+use super::patches::{self, Loaded};
+use super::plugins::{self, tell};
+use super::provenance;
+use super::reader::{Located, Reader, place};
+use super::replacement::{Replacement, ReplacementEntry};
+use super::resmap::ResMap;
+use super::resource::{Provenance, Resource};
+use super::schema::Schema;
+use super::simple::{self, End, Failure, Namespace, Subjects};
+use super::vars::{self, Var};
+use super::{crds, hash, sort};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::tree::TreePath;
+use crate::yaml::{At, Profile};
+use rayon::prelude::*;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+/// What a kustomization comes to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Accumulated {
+    pub(super) resources: ResMap,
+    /// What configurations added, bases' first.
+    pub(super) configs: Vec<Arc<Config>>,
+    pub(super) vars: Vec<Var>,
+}
+
+impl Accumulated {
+    pub(super) fn config(&self) -> Result<Cow<'static, Config>, String> {
+        if self.configs.is_empty() {
+            return Ok(Cow::Borrowed(Config::built_in()));
+        }
+        let mut config = Config::built_in().clone();
+        for more in &self.configs {
+            config.merge(more)?;
+        }
+        Ok(Cow::Owned(config))
+    }
+
+    fn add_config(&mut self, config: Arc<Config>) {
+        if !self
+            .configs
+            .iter()
+            .any(|there| Arc::ptr_eq(there, &config) || **there == *config)
+        {
+            self.configs.push(config);
+        }
+    }
+}
+
+/// What is the same for the whole build.
+pub(super) struct Shared<'a> {
+    pub(super) schema: &'a Schema,
+    /// The root's `buildMetadata`.
+    pub(super) origins: bool,
+    pub(super) transformers: bool,
+}
+
+/// One kustomization and what it names.
+pub(super) struct Target<'a> {
+    pub(super) loader: Loader<'a>,
+    pub(super) file: TreePath,
+    pub(super) kustomization: Kustomization,
+    /// Components in their order.
+    pub(super) components: Vec<Target<'a>>,
+}
+
+/// The results of bases by their folder. The last one that names a base takes it, the others take copies.
+#[derive(Default)]
+pub(super) struct Bases(HashMap<TreePath, Mutex<(Option<Accumulated>, usize)>>);
+
+impl Bases {
+    pub(super) fn insert(&mut self, folder: TreePath, all: Accumulated, uses: usize) {
+        self.0.insert(folder, Mutex::new((Some(all), uses)));
+    }
+
+    fn take(&self, folder: &TreePath) -> Option<Accumulated> {
+        let mut slot = self
+            .0
+            .get(folder)?
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        slot.1 = slot.1.saturating_sub(1);
+        if slot.1 == 0 { slot.0.take() } else { slot.0.clone() }
+    }
+}
+
+/// One thing that a kustomization does to all resources.
+pub(super) enum Step {
+    Merges {
+        patches: Vec<Located>,
+        file: TreePath,
+    },
+    Patch {
+        patch: Box<Patch>,
+        file: TreePath,
+    },
+    Namespace {
+        namespace: String,
+        fields: Vec<FieldSpec>,
+        unset_only: bool,
+        subjects: Subjects,
+        at: At,
+    },
+    Affix {
+        end: End,
+        text: String,
+        fields: Vec<FieldSpec>,
+        at: At,
+    },
+    Texts {
+        texts: BTreeMap<String, String>,
+        fields: Vec<FieldSpec>,
+        at: At,
+    },
+    Image {
+        image: Image,
+        fields: Vec<FieldSpec>,
+    },
+    Replica {
+        replica: Replica,
+        fields: Vec<FieldSpec>,
+    },
+    Replacements {
+        entries: Vec<ReplacementEntry>,
+    },
+    Hash,
+    Sort(SortOptions),
+}
+
+impl Step {
+    /// The name of the built-in transformer, for `transformerAnnotations`.
+    fn transformer(&self) -> &'static str {
+        match self {
+            Self::Merges { .. } => "PatchStrategicMergeTransformer",
+            Self::Patch { .. } => "PatchTransformer",
+            Self::Namespace { .. } => "NamespaceTransformer",
+            Self::Affix { end: End::Prefix, .. } => "PrefixTransformer",
+            Self::Affix { end: End::Suffix, .. } => "SuffixTransformer",
+            Self::Texts { .. } => "LabelTransformer",
+            Self::Image { .. } => "ImageTagTransformer",
+            Self::Replica { .. } => "ReplicaCountTransformer",
+            Self::Replacements { .. } => "ReplacementTransformer",
+            Self::Hash => "HashTransformer",
+            Self::Sort(_) => "SortOrderTransformer",
+        }
+    }
+}
+
+impl Target<'_> {
+    fn tell(&self, problem: Problem) -> Diagnostic {
+        tell(&self.loader, problem)
+    }
+
+    /// Resources without a place of their own fail at the start of the kustomization.
+    fn at(&self) -> At {
+        At::default()
+    }
+
+    fn failed(&self, (summary, at): Failure, otherwise: At) -> Diagnostics {
+        let diagnostic = Diagnostic::error(summary);
+        let at = at.filter(|at| at.line > 0).unwrap_or(otherwise);
+        match at.line {
+            0 => diagnostic
+                .at(crate::diagnostic::FilePlace::file(self.loader.tree.show(&self.file)))
+                .into(),
+            _ => diagnostic.at(place(self.loader.tree, at)).into(),
+        }
+    }
+
+    /// Adds this kustomization to what is there: to nothing, or, for a component, to what its user has so far.
+    pub(super) fn accumulate(
+        &self,
+        into: &mut Accumulated,
+        bases: &Bases,
+        shared: &Shared<'_>,
+    ) -> Result<(), Diagnostics> {
+        let named = |list: &[Located]| list.to_vec();
+        self.add_resources(into, &named(&self.kustomization.resources), bases, shared)?;
+        self.add_configs(into)?;
+        self.generate(into, bases, shared)?;
+        for component in &self.components {
+            component.accumulate(into, bases, shared)?;
+        }
+        let config = into.config().map_err(|e| self.failed((e, None), self.at()))?;
+        for (step, name) in self.steps(&config)? {
+            self.run(&step, into, shared)?;
+            self.note(into, shared, || provenance::built_in(&self.file, name));
+        }
+        for plugin in self.plugins(&self.kustomization.transformers, bases, shared)? {
+            for step in plugins::transformer(&plugin, &self.file, &self.loader, "transformers")? {
+                self.run(&step, into, shared)?;
+            }
+            self.note(into, shared, || provenance::plugin(&plugin, &self.file));
+        }
+        self.validate(into, bases, shared)?;
+        vars::declare(&mut into.vars, &self.kustomization.vars, &mut into.resources).map_err(|e| self.tell(e))?;
+        Ok(())
+    }
+
+    fn note(&self, into: &mut Accumulated, shared: &Shared<'_>, what: impl FnOnce() -> Provenance) {
+        if shared.transformers {
+            let what = what();
+            for resource in &mut into.resources.all {
+                resource.transformations.push(what.clone());
+            }
+        }
+    }
+
+    fn add_resources(
+        &self,
+        into: &mut Accumulated,
+        named: &[Located],
+        bases: &Bases,
+        shared: &Shared<'_>,
+    ) -> Result<(), Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let read: Vec<Result<Accumulated, Diagnostics>> = named
+            .par_iter()
+            .map(|one| self.one_resource(one, bases, shared))
+            .collect();
+        for (one, result) in named.iter().zip(read) {
+            match result {
+                Err(more) => problems.extend(more),
+                Ok(more) => {
+                    for config in more.configs {
+                        into.add_config(config);
+                    }
+                    if let Err(refused) = into.resources.append(more.resources.all) {
+                        for (problem, resource) in refused {
+                            let first = into.resources.all.iter().find(|r| r.id().same(&resource.id()));
+                            let here = place(self.loader.tree, resource.at());
+                            let there = first
+                                .map(|r| place(self.loader.tree, r.at()).to_string())
+                                .unwrap_or_default();
+                            let detail = format!(
+                                "It comes from {there} and again from {here}, through \"{}\" here.\n{}",
+                                one.text, problem.detail
+                            );
+                            problems.push(problem.detail(detail).at(place(self.loader.tree, one.at)));
+                        }
+                    }
+                    problems.extend(vars::absorb(&mut into.vars, &more.vars).err().map(|e| self.tell(e)));
+                }
+            }
+        }
+        problems.or(()).map(drop)
+    }
+
+    fn one_resource(&self, named: &Located, bases: &Bases, shared: &Shared<'_>) -> Result<Accumulated, Diagnostics> {
+        if named.text.is_empty() {
+            return Err(self
+                .tell(("an entry of resources is empty".to_owned(), named.at))
+                .into());
+        }
+        if self.loader.is_folder(named) {
+            let folder = self.loader.folder(named).map_err(|e| self.tell(e))?;
+            return bases.take(&folder).ok_or_else(|| {
+                self.tell((format!("\"{}\" could not be rendered", named.text), named.at))
+                    .into()
+            });
+        }
+        let (text, path) = self.loader.text(named).map_err(|e| self.tell(e))?;
+        let nodes = self
+            .loader
+            .nodes(&text, &path, Profile::Kustomize)
+            .map_err(|e| self.tell(e))?;
+        let mut all = load::resources(nodes).map_err(|e| self.tell(e))?;
+        if shared.origins {
+            for resource in &mut all {
+                resource.origin.get_or_insert_with(|| Provenance::File(path.clone()));
+            }
+        }
+        let mut resources = ResMap::default();
+        resources.append(all).map_err(|refused| {
+            refused
+                .into_iter()
+                .map(|(problem, resource)| problem.at(place(self.loader.tree, resource.at())))
+                .collect::<Diagnostics>()
+        })?;
+        Ok(Accumulated {
+            resources,
+            ..Accumulated::default()
+        })
+    }
+
+    fn add_configs(&self, into: &mut Accumulated) -> Result<(), Diagnostics> {
+        let mut problems = Diagnostics::new();
+        for (named, is_crd) in self
+            .kustomization
+            .configurations
+            .iter()
+            .map(|n| (n, false))
+            .chain(self.kustomization.crds.iter().map(|n| (n, true)))
+        {
+            let read = self
+                .loader
+                .text(named)
+                .and_then(|(text, path)| self.loader.nodes(&text, &path, Profile::Manifest));
+            let nodes = match read {
+                Ok(nodes) => nodes,
+                Err(e) => {
+                    problems.push(self.tell(e));
+                    continue;
+                }
+            };
+            for node in &nodes {
+                if is_crd {
+                    match crds::read(node) {
+                        Ok(config) => into.add_config(Arc::new(config)),
+                        Err(e) => problems.push(self.tell((e, node.at))),
+                    }
+                } else {
+                    let config = Config::read(node, self.loader.tree, &mut problems);
+                    into.add_config(Arc::new(config));
+                }
+            }
+        }
+        problems.or(()).map(drop)
+    }
+
+    fn generate(&self, into: &mut Accumulated, bases: &Bases, shared: &Shared<'_>) -> Result<(), Diagnostics> {
+        let k = &self.kustomization;
+        let mut problems = Diagnostics::new();
+        let mut made: Vec<(Resource, At)> = Vec::new();
+        let all = k
+            .config_maps
+            .iter()
+            .map(|g| (g, false))
+            .chain(k.secrets.iter().map(|g| (g, true)));
+        for (generator, secret) in all {
+            let result = if secret {
+                generate::secret(generator, &self.loader)
+            } else {
+                generate::config_map(generator, &self.loader)
+            };
+            match result {
+                Ok(mut resource) => {
+                    if shared.origins {
+                        let name = if secret {
+                            "SecretGenerator"
+                        } else {
+                            "ConfigMapGenerator"
+                        };
+                        resource.origin = Some(provenance::built_in(&self.file, name));
+                    }
+                    made.push((resource, generator.at));
+                }
+                Err(e) => problems.push(self.tell(e)),
+            }
+        }
+        for plugin in self.plugins(&k.generators, bases, shared)? {
+            match plugins::generator(&plugin, &self.loader) {
+                Ok(mut resource) => {
+                    if shared.origins {
+                        resource.origin = Some(provenance::plugin(&plugin, &self.file));
+                    }
+                    made.push((resource, plugin.at()));
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        for (resource, at) in made {
+            problems.extend(into.resources.absorb(resource).err().map(|e| self.tell((e, at))));
+        }
+        problems.or(()).map(drop)
+    }
+
+    /// The configurations of transformers, validators or generators: inline, in files, or from folders.
+    fn plugins(&self, named: &[Located], bases: &Bases, shared: &Shared<'_>) -> Result<Vec<Resource>, Diagnostics> {
+        let mut all = Accumulated::default();
+        let mut files = Vec::new();
+        for one in named {
+            if !plugins::is_inline(one) {
+                files.push(one.clone());
+                continue;
+            }
+            let nodes = self.loader.nodes(&one.text, &self.file, Profile::Kustomize);
+            let mut resources = nodes
+                .and_then(load::resources)
+                .map_err(|(e, _)| self.tell((e, one.at)))?;
+            for resource in &mut resources {
+                resource.node.at = one.at;
+                resource.origin = Some(Provenance::File(self.file.clone()));
+            }
+            all.resources.append(resources).map_err(|refused| {
+                refused
+                    .into_iter()
+                    .map(|(p, _)| p.at(place(self.loader.tree, one.at)))
+                    .collect::<Diagnostics>()
+            })?;
+        }
+        let shared = Shared {
+            origins: true,
+            ..*shared
+        };
+        self.add_resources(&mut all, &files, bases, &shared)?;
+        Ok(all.resources.all)
+    }
+
+    fn validate(&self, into: &Accumulated, bases: &Bases, shared: &Shared<'_>) -> Result<(), Diagnostics> {
+        for plugin in self.plugins(&self.kustomization.validators, bases, shared)? {
+            let mut copy = into.clone();
+            for step in plugins::transformer(&plugin, &self.file, &self.loader, "validators")? {
+                self.run(&step, &mut copy, shared)?;
+            }
+            let same = copy.resources.all.len() == into.resources.all.len()
+                && copy
+                    .resources
+                    .all
+                    .iter()
+                    .zip(&into.resources.all)
+                    .all(|(a, b)| a.node == b.node);
+            if !same {
+                let e = "a validator must not change the resources".to_owned();
+                return Err(self.tell((e, plugin.at())).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the fields of the kustomization do, in the original's order.
+    fn steps(&self, config: &Config) -> Result<Vec<(Step, &'static str)>, Diagnostics> {
+        let k = &self.kustomization;
+        let mut steps: Vec<Step> = Vec::new();
+        if !k.patches_strategic_merge.is_empty() {
+            steps.push(Step::Merges {
+                patches: k.patches_strategic_merge.clone(),
+                file: self.file.clone(),
+            });
+        }
+        let patch = |patch: &Patch| Step::Patch {
+            patch: Box::new(patch.clone()),
+            file: self.file.clone(),
+        };
+        steps.extend(k.patches.iter().map(patch));
+        if !k.namespace.is_empty() {
+            steps.push(Step::Namespace {
+                namespace: k.namespace.clone(),
+                fields: config.namespace.clone(),
+                unset_only: false,
+                subjects: Subjects::default(),
+                at: self.at(),
+            });
+        }
+        for (end, text, fields) in [
+            (End::Prefix, &k.name_prefix, &config.name_prefix),
+            (End::Suffix, &k.name_suffix, &config.name_suffix),
+        ] {
+            if !text.is_empty() {
+                steps.push(Step::Affix {
+                    end,
+                    text: text.clone(),
+                    fields: fields.clone(),
+                    at: self.at(),
+                });
+            }
+        }
+        for label in &k.labels {
+            let mut fields = label.fields.clone();
+            let mut add = |more: &[FieldSpec]| {
+                super::fieldspec::add_all(&mut fields, more).map_err(|e| Diagnostics::from(self.tell((e, label.at))))
+            };
+            if label.include_selectors {
+                add(&config.common_labels)?;
+            } else {
+                if label.include_templates {
+                    add(&config.template_labels)?;
+                }
+                add(&[FieldSpec {
+                    gvk: super::id::Gvk::default(),
+                    path: "metadata/labels".into(),
+                    create: true,
+                }])?;
+            }
+            steps.push(Step::Texts {
+                texts: label.pairs.clone(),
+                fields,
+                at: label.at,
+            });
+        }
+        let mut names: Vec<&'static str> = steps.iter().map(Step::transformer).collect();
+        if !k.common_labels.is_empty() {
+            let fields = config.common_labels.clone();
+            steps.push(Step::Texts {
+                texts: k.common_labels.clone(),
+                fields,
+                at: self.at(),
+            });
+            names.push("LabelTransformer");
+        }
+        if !k.common_annotations.is_empty() {
+            let fields = config.common_annotations.clone();
+            steps.push(Step::Texts {
+                texts: k.common_annotations.clone(),
+                fields,
+                at: self.at(),
+            });
+            names.push("AnnotationsTransformer");
+        }
+        steps.extend(k.patches_json6902.iter().map(patch));
+        names.resize(steps.len(), "PatchJson6902Transformer");
+        let rest = steps.len();
+        steps.extend(k.replicas.iter().map(|r| Step::Replica {
+            replica: r.clone(),
+            fields: config.replicas.clone(),
+        }));
+        steps.extend(k.images.iter().map(|i| Step::Image {
+            image: i.clone(),
+            fields: config.images.clone(),
+        }));
+        if !k.replacements.is_empty() {
+            steps.push(Step::Replacements {
+                entries: k.replacements.clone(),
+            });
+        }
+        names.extend(steps[rest..].iter().map(Step::transformer));
+        Ok(steps.into_iter().zip(names).collect())
+    }
+
+    fn run(&self, step: &Step, into: &mut Accumulated, shared: &Shared<'_>) -> Result<(), Diagnostics> {
+        let resources = &mut into.resources;
+        match step {
+            Step::Merges { patches, file } => self.merges(resources, patches, file, shared.schema),
+            Step::Patch { patch, file } => {
+                let (loaded, at) = patches::load(&self.loader, patch, file).map_err(|e| self.tell(e))?;
+                Ok(patches::apply(resources, patch, &loaded, at, shared.schema).map_err(|e| self.tell(e))?)
+            }
+            Step::Namespace {
+                namespace,
+                fields,
+                unset_only,
+                subjects,
+                at,
+            } => {
+                let namespace = Namespace {
+                    namespace,
+                    fields,
+                    unset_only: *unset_only,
+                    subjects: *subjects,
+                };
+                namespace.apply(resources).map_err(|e| self.failed(e, *at))
+            }
+            Step::Affix { end, text, fields, at } => {
+                simple::affix(resources, *end, text, fields).map_err(|e| self.failed(e, *at))
+            }
+            Step::Texts { texts, fields, at } => {
+                simple::set_texts(resources, texts, fields).map_err(|e| self.failed(e, *at))
+            }
+            Step::Image { image, fields } => {
+                simple::image(resources, image, fields).map_err(|e| self.failed(e, image.at))
+            }
+            Step::Replica { replica, fields } => {
+                simple::replicas(resources, replica, fields).map_err(|e| self.failed(e, replica.at))
+            }
+            Step::Replacements { entries } => self.replace(resources, entries),
+            Step::Hash => add_hashes(resources).map_err(|e| self.tell(e).into()),
+            Step::Sort(options) => {
+                sort::sort(resources, Some(options));
+                Ok(())
+            }
+        }
+    }
+
+    fn merges(
+        &self,
+        resources: &mut ResMap,
+        patches: &[Located],
+        file: &TreePath,
+        schema: &Schema,
+    ) -> Result<(), Diagnostics> {
+        let mut problems = Diagnostics::new();
+        let mut all = Vec::new();
+        for one in patches {
+            let loaded = match self.loader.text(one) {
+                Ok((text, path)) => patches::read(&self.loader, &text, &path, At::default()),
+                Err(_) if plugins::is_inline(one) => patches::read(&self.loader, &one.text, file, one.at),
+                Err(e) => Err(e),
+            };
+            match loaded {
+                Ok(Loaded::Merge(merges)) => all.extend(merges.into_iter().map(|m| (m, one.at))),
+                Ok(Loaded::Json(_)) => {
+                    let e = format!("\"{}\" is a JSON patch; list it under patches, with a target", one.text);
+                    problems.push(self.tell((e, one.at)));
+                }
+                Err((e, at)) => problems.push(self.tell((e, if at.line > 0 { at } else { one.at }))),
+            }
+        }
+        for (merge, at) in all {
+            problems.extend(
+                patches::merge_by_name(resources, &merge, schema)
+                    .err()
+                    .map(|e| self.tell((e, at))),
+            );
+        }
+        problems.or(()).map(drop)
+    }
+
+    fn replace(&self, resources: &mut ResMap, entries: &[ReplacementEntry]) -> Result<(), Diagnostics> {
+        for entry in entries {
+            let named = match entry {
+                ReplacementEntry::Inline(replacement) => {
+                    replacement.apply(resources).map_err(|e| self.tell(e))?;
+                    continue;
+                }
+                ReplacementEntry::File(named) => named,
+            };
+            let (text, path) = self.loader.text(named).map_err(|e| self.tell(e))?;
+            let nodes = self
+                .loader
+                .nodes(&text, &path, Profile::Manifest)
+                .map_err(|e| self.tell(e))?;
+            let mut problems = Diagnostics::new();
+            for node in &nodes {
+                let alone = std::slice::from_ref(node);
+                for one in if node.is_seq() { node.items() } else { alone } {
+                    let replacement =
+                        Reader::whole(one, self.loader.tree, &mut problems, "a replacement", Replacement::read);
+                    if !problems.has_errors() {
+                        replacement.apply(resources).map_err(|e| self.tell(e))?;
+                    }
+                }
+            }
+            problems.or(()).map(drop)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the hash of its content to the name of everything generated.
+pub(super) fn add_hashes(resources: &mut ResMap) -> Result<(), Problem> {
+    for resource in resources.all.iter_mut().filter(|r| r.needs_hash) {
+        let suffix = hash::suffix(resource).map_err(|e| (e, resource.at()))?;
+        resource.remember_name();
+        let name = format!("{}-{suffix}", resource.name());
+        resource.set_name(&name);
+    }
+    Ok(())
+}

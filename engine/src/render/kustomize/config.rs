@@ -1,0 +1,189 @@
+//! Where transformers look: the default places and those that `configurations` and `crds` add. Configurations of bases
+//! reach the kustomizations that use them.
+
+use super::fieldspec::{FieldSpec, add_all};
+use super::id::Gvk;
+use super::reader::{Located, Reader};
+use crate::diagnostic::Diagnostics;
+use crate::tree::Tree;
+use crate::yaml::Node;
+use std::sync::LazyLock;
+
+/// What a reference refers to, and where such references stand.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct NameReference {
+    pub(super) target: Gvk,
+    pub(super) fields: Vec<FieldSpec>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Config {
+    pub(super) name_prefix: Vec<FieldSpec>,
+    pub(super) name_suffix: Vec<FieldSpec>,
+    pub(super) namespace: Vec<FieldSpec>,
+    pub(super) common_labels: Vec<FieldSpec>,
+    pub(super) template_labels: Vec<FieldSpec>,
+    pub(super) common_annotations: Vec<FieldSpec>,
+    pub(super) images: Vec<FieldSpec>,
+    pub(super) replicas: Vec<FieldSpec>,
+    pub(super) var_reference: Vec<FieldSpec>,
+    pub(super) name_reference: Vec<NameReference>,
+}
+
+/// The sections of a configuration that are lists of places.
+const SECTIONS: [&str; 9] = [
+    "namePrefix",
+    "nameSuffix",
+    "namespace",
+    "commonLabels",
+    "templateLabels",
+    "commonAnnotations",
+    "images",
+    "replicas",
+    "varReference",
+];
+
+impl Config {
+    /// The places that need no configuration.
+    pub(super) fn built_in() -> &'static Self {
+        static TABLE: LazyLock<Config> = LazyLock::new(|| Config::from_table(include_str!("facts/fieldspecs.txt")));
+        &TABLE
+    }
+
+    fn section(&mut self, name: &str) -> Option<&mut Vec<FieldSpec>> {
+        Some(match name {
+            "namePrefix" => &mut self.name_prefix,
+            "nameSuffix" => &mut self.name_suffix,
+            "namespace" => &mut self.namespace,
+            "commonLabels" => &mut self.common_labels,
+            "templateLabels" => &mut self.template_labels,
+            "commonAnnotations" => &mut self.common_annotations,
+            "images" => &mut self.images,
+            "replicas" => &mut self.replicas,
+            "varReference" => &mut self.var_reference,
+            _ => return None,
+        })
+    }
+
+    fn from_table(text: &'static str) -> Self {
+        let mut config = Self::default();
+        let mut section = "";
+        let part = |word: &str| if word == "*" { "".into() } else { word.into() };
+        for line in text.lines().filter(|l| !l.starts_with('#')) {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["section", name] => section = name,
+                ["section", name, group, version, kind] => {
+                    section = name;
+                    let target = Gvk {
+                        group: part(group),
+                        version: part(version),
+                        kind: part(kind),
+                    };
+                    config.name_reference.push(NameReference {
+                        target,
+                        fields: Vec::new(),
+                    });
+                }
+                [path, group, version, kind, create] => {
+                    let spec = FieldSpec {
+                        gvk: Gvk {
+                            group: part(group),
+                            version: part(version),
+                            kind: part(kind),
+                        },
+                        path: path.into(),
+                        create: create == "create",
+                    };
+                    match config.section(section) {
+                        Some(specs) => specs.push(spec),
+                        None => config
+                            .name_reference
+                            .last_mut()
+                            .expect("a section precedes")
+                            .fields
+                            .push(spec),
+                    }
+                }
+                _ => {}
+            }
+        }
+        config
+    }
+
+    /// Reads one configuration file.
+    pub(super) fn read(node: &Node, tree: &Tree, problems: &mut Diagnostics) -> Self {
+        Reader::whole(node, tree, problems, "a transformer configuration", |r| {
+            let mut config = Self::default();
+            for name in SECTIONS {
+                let specs = r.list(name, "a field specification", read_field_spec);
+                if let Some(section) = config.section(name) {
+                    *section = specs;
+                }
+            }
+            config.name_reference = r.list("nameReference", "an entry of nameReference", |r| NameReference {
+                target: read_gvk(r),
+                fields: r.list("fieldSpecs", "a field specification", read_field_spec),
+            });
+            config
+        })
+    }
+
+    /// Adds another's places.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<(), String> {
+        let mut other = other.clone();
+        for name in SECTIONS {
+            let more = other.section(name).map(std::mem::take).unwrap_or_default();
+            if let Some(specs) = self.section(name) {
+                add_all(specs, &more)?;
+            }
+        }
+        for reference in other.name_reference {
+            match self.name_reference.iter_mut().find(|r| r.target == reference.target) {
+                Some(there) => add_all(&mut there.fields, &reference.fields)?,
+                None => self.name_reference.push(reference),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_gvk(r: &mut Reader<'_>) -> Gvk {
+    Gvk {
+        group: r.text("group").into(),
+        version: r.text("version").into(),
+        kind: r.text("kind").into(),
+    }
+}
+
+pub(super) fn read_field_spec(r: &mut Reader<'_>) -> FieldSpec {
+    let gvk = read_gvk(r);
+    let path = r.located("path").unwrap_or(Located {
+        text: String::new(),
+        at: r.at(),
+    });
+    let create = r.flag("create").unwrap_or(false);
+    r.value("skip");
+    FieldSpec {
+        gvk,
+        path: path.text.as_str().into(),
+        create,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_places_is_whole() {
+        let config = Config::built_in();
+        assert_eq!(config.common_labels.len(), 32);
+        assert_eq!(config.var_reference.len(), 72);
+        assert_eq!(config.name_reference.len(), 16);
+        assert_eq!(config.name_reference.iter().map(|r| r.fields.len()).sum::<usize>(), 166);
+        let mut twice = config.clone();
+        twice.merge(config).unwrap();
+        assert_eq!(&twice, config);
+    }
+}

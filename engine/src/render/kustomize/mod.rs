@@ -1,0 +1,314 @@
+//! A native kustomize: the same objects in the same order as `kustomize build` (5.5), from the tree alone. The order of
+//! things is the original's: resources and bases, generators, components, transformers; at the root hashes, references,
+//! variables, sorting.
+//!
+//! Kustomizations are found first; then those that need nothing from each other are built side by side, each once.
+
+mod build;
+mod config;
+mod crds;
+mod fieldspec;
+mod generate;
+mod hash;
+mod id;
+mod jsonpatch;
+mod kustomization;
+mod load;
+mod namerefs;
+mod patches;
+mod plugins;
+mod provenance;
+mod reader;
+mod replacement;
+mod resmap;
+mod resource;
+mod schema;
+mod selector;
+mod simple;
+mod smp;
+mod sort;
+mod vars;
+
+use super::Options;
+use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
+use crate::object::Object;
+use crate::tree::{Tree, TreePath};
+use crate::yaml::{Node, Profile, Tag, to_json};
+use build::{Accumulated, Bases, Shared, Target};
+use kustomization::Kustomization;
+use load::Loader;
+use rayon::prelude::*;
+use reader::{Located, place};
+use resmap::ResMap;
+use schema::Schema;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The tag that a text gets where nothing else gives it one.
+fn plain_tag(text: &str) -> Tag {
+    match crate::yaml::resolve(text, Profile::Kustomize) {
+        crate::yaml::Resolved::Null => Tag::Null,
+        crate::yaml::Resolved::Bool(_) => Tag::Bool,
+        crate::yaml::Resolved::Number(crate::yaml::Number::Float(_)) => Tag::Float,
+        crate::yaml::Resolved::Number(_) => Tag::Int,
+        crate::yaml::Resolved::Timestamp(_) => Tag::Timestamp,
+        crate::yaml::Resolved::Str => Tag::Str,
+    }
+}
+
+/// Renders the kustomization in `folder`.
+pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Result<Vec<Object>, Diagnostics> {
+    let mut search = Search::default();
+    let Some(root) = search.target(Loader::new(tree, options, folder.clone())) else {
+        return Err(search.problems);
+    };
+    if search.problems.has_errors() {
+        return Err(search.problems);
+    }
+    let custom = search.openapi.as_ref().map(Schema::from_openapi);
+    let asks = |option: &str| root.kustomization.build_metadata.iter().any(|o| o == option);
+    let shared = Shared {
+        schema: custom.as_ref().unwrap_or_else(|| Schema::built_in()),
+        origins: asks("originAnnotations") || asks("transformerAnnotations"),
+        transformers: asks("transformerAnnotations"),
+    };
+    let bases = build_bases(search.levels, &search.uses, &shared)?;
+    let mut all = Accumulated::default();
+    root.accumulate(&mut all, &bases, &shared)?;
+    let tell = |e| Diagnostics::from(plugins::tell(&root.loader, e));
+    build::add_hashes(&mut all.resources).map_err(tell)?;
+    let config = all.config().map_err(|e| Diagnostics::from(Diagnostic::error(e)))?;
+    namerefs::update(&mut all.resources, &config).map_err(tell)?;
+    vars::resolve(&mut all.resources, &all.vars, &config).map_err(tell)?;
+    let local: Arc<str> = "config.kubernetes.io/local-config".into();
+    all.resources
+        .all
+        .retain(|r| !r.texts("annotations").contains_key(&local));
+    sort::sort(&mut all.resources, root.kustomization.sort.as_ref());
+    if asks("managedByLabel") {
+        let texts = [("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned())].into();
+        let labels = [fieldspec::FieldSpec {
+            gvk: id::Gvk::default(),
+            path: "metadata/labels".into(),
+            create: true,
+        }];
+        simple::set_texts(&mut all.resources, &texts, &labels).map_err(|(e, at)| tell((e, at.unwrap_or_default())))?;
+    }
+    if shared.origins {
+        provenance::annotate(
+            &mut all.resources,
+            folder,
+            asks("originAnnotations"),
+            shared.transformers,
+        );
+    }
+    finish(all.resources, tree)
+}
+
+/// What the original calls itself in the `managedByLabel`.
+const MANAGED_BY: &str = "kustomize-v5.5.0";
+
+fn finish(resources: ResMap, tree: &Tree) -> Result<Vec<Object>, Diagnostics> {
+    let made: Vec<Result<Object, Diagnostic>> = resources
+        .all
+        .into_par_iter()
+        .map(|mut resource| {
+            resource.make_texts("annotations");
+            let value = to_json(&resource.node).map_err(|e| {
+                let at = crate::yaml::At {
+                    line: e.line,
+                    column: e.column,
+                    ..resource.at()
+                };
+                Diagnostic::error(format!("{}: {}", resource.id(), e.message)).at(place(tree, at))
+            })?;
+            let origin = FilePlace {
+                column: None,
+                ..place(tree, resource.at())
+            };
+            Ok(Object { value, origin })
+        })
+        .collect();
+    let mut problems = Diagnostics::new();
+    let mut objects = Vec::with_capacity(made.len());
+    for one in made {
+        match one {
+            Ok(object) => objects.push(object),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    problems.or(objects).map(|(objects, _)| objects)
+}
+
+/// Builds the bases, those of one level side by side; a level needs only what is below it.
+fn build_bases(
+    levels: Vec<Vec<Target<'_>>>,
+    uses: &HashMap<TreePath, usize>,
+    shared: &Shared<'_>,
+) -> Result<Bases, Diagnostics> {
+    let mut bases = Bases::default();
+    for level in levels {
+        let built: Vec<(TreePath, Result<Accumulated, Diagnostics>)> = level
+            .into_par_iter()
+            .map(|target| {
+                let mut all = Accumulated::default();
+                let result = target.accumulate(&mut all, &bases, shared).map(|()| all);
+                (target.loader.root, result)
+            })
+            .collect();
+        let mut problems = Diagnostics::new();
+        for (folder, result) in built {
+            match result {
+                Ok(all) => {
+                    let uses = uses.get(&folder).copied().unwrap_or(1);
+                    bases.insert(folder, all, uses);
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        problems.or(()).map(drop)?;
+    }
+    Ok(bases)
+}
+
+/// The kustomizations that one needs, found before anything is built.
+#[derive(Default)]
+struct Search<'a> {
+    /// Bases that need nothing of each other, deepest first.
+    levels: Vec<Vec<Target<'a>>>,
+    level_of: HashMap<TreePath, usize>,
+    /// How often each base is named.
+    uses: HashMap<TreePath, usize>,
+    /// The first OpenAPI document that a kustomization names.
+    openapi: Option<Node>,
+    problems: Diagnostics,
+    /// The highest level among what the kustomization being searched needs, plus one.
+    needs: usize,
+}
+
+impl<'a> Search<'a> {
+    fn problem(&mut self, loader: &Loader<'_>, problem: generate::Problem) {
+        self.problems.push(plugins::tell(loader, problem));
+    }
+
+    /// Reads a kustomization and searches what it names.
+    fn target(&mut self, loader: Loader<'a>) -> Option<Target<'a>> {
+        let file = match loader.kustomization(&loader.root) {
+            Ok(file) => file,
+            Err(e) => {
+                self.problems
+                    .push(Diagnostic::error(e).at(FilePlace::file(loader.tree.show(&loader.root))));
+                return None;
+            }
+        };
+        let kustomization = self.read(&loader, &file)?;
+        if let (None, Some(named)) = (&self.openapi, &kustomization.openapi) {
+            let read = loader
+                .text(named)
+                .and_then(|(text, path)| loader.nodes(&text, &path, Profile::Manifest));
+            match read {
+                Ok(nodes) => self.openapi = nodes.into_iter().next(),
+                Err(e) => self.problem(&loader, e),
+            }
+        }
+        let plugins = [
+            &kustomization.generators,
+            &kustomization.transformers,
+            &kustomization.validators,
+        ];
+        for named in kustomization.resources.iter().chain(plugins.into_iter().flatten()) {
+            if loader.is_folder(named) {
+                self.base(&loader, named);
+            }
+        }
+        let mut components = Vec::new();
+        for named in &kustomization.components {
+            match loader.folder(named) {
+                Err(e) => self.problem(&loader, e),
+                Ok(folder) => {
+                    let Some(component) = self.target(loader.enter(folder)) else {
+                        continue;
+                    };
+                    if component.kustomization.is_component {
+                        components.push(component);
+                    } else {
+                        let e = format!(
+                            "\"{}\" is a Kustomization; list it under resources, or make it a Component",
+                            named.text
+                        );
+                        self.problem(&loader, (e, named.at));
+                    }
+                }
+            }
+        }
+        Some(Target {
+            loader,
+            file,
+            kustomization,
+            components,
+        })
+    }
+
+    fn read(&mut self, loader: &Loader<'a>, file: &TreePath) -> Option<Kustomization> {
+        let shown = loader.tree.show(file);
+        let text = match loader.tree.read(file).map(|bytes| String::from_utf8(bytes.to_vec())) {
+            Ok(Ok(text)) => text,
+            Ok(Err(_)) => {
+                self.problems
+                    .push(Diagnostic::error("the file is not UTF-8 text").at(FilePlace::file(shown)));
+                return None;
+            }
+            Err(e) => {
+                self.problems.push(Diagnostic::error(e.to_string()));
+                return None;
+            }
+        };
+        let mut nodes = match loader.nodes(&text, file, Profile::Manifest) {
+            Ok(nodes) => nodes.into_iter(),
+            Err(e) => {
+                self.problem(loader, e);
+                return None;
+            }
+        };
+        let node = nodes.next().filter(|node| !Kustomization::is_empty(node));
+        let Some(node) = node else {
+            self.problems
+                .push(Diagnostic::error("the kustomization is empty").at(FilePlace::file(shown)));
+            return None;
+        };
+        match Kustomization::read(&node, file.clone(), loader.tree) {
+            Ok(kustomization) => Some(kustomization),
+            Err(more) => {
+                self.problems.extend(more);
+                None
+            }
+        }
+    }
+
+    /// Searches a base, once, and notes how deep it lies.
+    fn base(&mut self, loader: &Loader<'a>, named: &Located) {
+        let folder = match loader.folder(named) {
+            Ok(folder) => folder,
+            Err(e) => return self.problem(loader, e),
+        };
+        *self.uses.entry(folder.clone()).or_default() += 1;
+        if let Some(level) = self.level_of.get(&folder) {
+            self.needs = self.needs.max(level + 1);
+            return;
+        }
+        let outer = std::mem::take(&mut self.needs);
+        let target = self.target(loader.enter(folder.clone()));
+        let level = std::mem::replace(&mut self.needs, outer);
+        self.needs = self.needs.max(level + 1);
+        self.level_of.insert(folder, level);
+        let Some(target) = target else { return };
+        if target.kustomization.is_component {
+            let e = format!("\"{}\" is a Component; list it under components", named.text);
+            return self.problem(loader, (e, named.at));
+        }
+        if self.levels.len() <= level {
+            self.levels.resize_with(level + 1, Vec::new);
+        }
+        self.levels[level].push(target);
+    }
+}

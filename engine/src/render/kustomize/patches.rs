@@ -1,0 +1,219 @@
+//! Applies patches: strategic merge by the patch's own name or a selection, JSON patches by a selection.
+
+use super::generate::Problem;
+use super::jsonpatch::{self, Operation};
+use super::kustomization::Patch;
+use super::load::{self, Loader};
+use super::reader::Located;
+use super::resmap::ResMap;
+use super::resource::{Resource, field_map};
+use super::schema::Schema;
+use super::selector::Selector;
+use super::smp;
+use crate::tree::TreePath;
+use crate::yaml::{At, Node, Profile};
+
+/// What a text turned out to be.
+pub(super) enum Loaded {
+    Merge(Vec<Resource>),
+    Json(Vec<Operation>),
+}
+
+/// What a merge patch may change besides the content.
+#[derive(Debug, Clone, Copy, Default)]
+struct Allow {
+    name: bool,
+    kind: bool,
+}
+
+/// Reads a text as resources to merge, or else as a JSON patch.
+pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -> Result<Loaded, Problem> {
+    let merge = loader
+        .nodes(text, path, Profile::Kustomize)
+        .map(|nodes| shifted(nodes, from));
+    let (nodes, at) = match merge {
+        Ok(nodes) if !nodes.iter().any(Node::is_seq) => {
+            let resources = load::resources(nodes)?;
+            if resources.is_empty() {
+                return Err(("the patch is empty".to_owned(), from));
+            }
+            return Ok(Loaded::Merge(resources));
+        }
+        Ok(nodes) => (
+            loader.nodes(text, path, Profile::Manifest),
+            nodes.first().map_or(from, |n| n.at),
+        ),
+        Err(e) => (Err(e), from),
+    };
+    match &nodes?[..] {
+        [one] => jsonpatch::read(one).map(Loaded::Json).map_err(|e| (e, at)),
+        _ => Err(("a JSON patch is one document".to_owned(), at)),
+    }
+}
+
+/// An inline text's own lines mean nothing to a reader of the file; its nodes stand where the text begins.
+fn shifted(mut nodes: Vec<Node>, from: At) -> Vec<Node> {
+    if from.line > 0 {
+        for node in &mut nodes {
+            node.at = from;
+        }
+    }
+    nodes
+}
+
+pub(super) fn load(loader: &Loader<'_>, patch: &Patch, file: &TreePath) -> Result<(Loaded, At), Problem> {
+    match (&patch.path, &patch.patch) {
+        (Some(named), None) => {
+            let (text, path) = loader.text(named)?;
+            Ok((
+                read(loader, &text, &path, At::default()).map_err(|(e, at)| located(e, at, named))?,
+                named.at,
+            ))
+        }
+        (None, Some(inline)) => Ok((
+            read(loader, inline.text.trim(), file, inline.at).map_err(|(e, at)| located(e, at, inline))?,
+            inline.at,
+        )),
+        (Some(_), Some(_)) => Err(("a patch has a path or an inline patch, not both".to_owned(), patch.at)),
+        (None, None) => Err(("a patch needs a path or an inline patch".to_owned(), patch.at)),
+    }
+}
+
+fn located(error: String, at: At, named: &Located) -> Problem {
+    if at.line > 0 {
+        (error, at)
+    } else {
+        (format!("{}: {error}", named.text), named.at)
+    }
+}
+
+/// One entry of `patches` or `patchesJson6902`.
+pub(super) fn apply(
+    resources: &mut ResMap,
+    patch: &Patch,
+    loaded: &Loaded,
+    at: At,
+    schema: &Schema,
+) -> Result<(), Problem> {
+    let option = |name: &str| patch.options.get(name).copied().unwrap_or(false);
+    let allow = Allow {
+        name: option("allowNameChange"),
+        kind: option("allowKindChange"),
+    };
+    match loaded {
+        Loaded::Json(operations) => {
+            let Some(target) = &patch.target else {
+                return Err(("a JSON patch needs a target".to_owned(), at));
+            };
+            json(resources, target, operations).map_err(|e| (e, at))
+        }
+        Loaded::Merge(merges) => match (&patch.target, &merges[..]) {
+            (None, _) => merges
+                .iter()
+                .try_for_each(|merge| by_name(resources, merge, allow, schema).map_err(|e| (e, at))),
+            (Some(target), [merge]) => by_target(resources, target, merge, allow, schema).map_err(|e| (e, at)),
+            (Some(_), _) => Err(("a patch with a target must hold one resource only".to_owned(), at)),
+        },
+    }
+}
+
+/// Merges into the one resource that has, or had, the patch's name.
+pub(super) fn merge_by_name(resources: &mut ResMap, merge: &Resource, schema: &Schema) -> Result<(), String> {
+    by_name(resources, merge, Allow::default(), schema)
+}
+
+fn by_name(resources: &mut ResMap, merge: &Resource, allow: Allow, schema: &Schema) -> Result<(), String> {
+    let id = merge.id();
+    match resources.with_any_id(&id)[..] {
+        [index] => {
+            let keep = merge_into(&mut resources.all[index], merge.node.clone(), allow, schema)?;
+            if !keep {
+                resources.all.remove(index);
+            }
+            Ok(())
+        }
+        [] => Err(format!(
+            "the patch is for {id} ({}), which is not there; check its apiVersion, kind, name and namespace, or give the patch a target",
+            merge.api_version()
+        )),
+        ref many => Err(format!(
+            "the patch is for {id}, and {} resources have or had that name",
+            many.len()
+        )),
+    }
+}
+
+fn by_target(
+    resources: &mut ResMap,
+    target: &Selector,
+    merge: &Resource,
+    allow: Allow,
+    schema: &Schema,
+) -> Result<(), String> {
+    let mut patch = merge.clone();
+    patch.make_texts("labels");
+    patch.make_texts("annotations");
+    let mut failed = None;
+    let selected: Vec<bool> = resources.all.iter().map(|r| target.selects(r)).collect();
+    let mut selected = selected.into_iter();
+    resources.all.retain_mut(|resource| {
+        if !selected.next().unwrap_or(false) || failed.is_some() {
+            return true;
+        }
+        let mut node = patch.node.clone();
+        super::resource::set_text(&mut node, "apiVersion", resource.api_version());
+        merge_into(resource, node, allow, schema).unwrap_or_else(|e| {
+            failed = Some(e);
+            true
+        })
+    });
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    match resources.conflict() {
+        Some((first, _)) => Err(format!("after the patch there are two resources {}", first.id())),
+        None => Ok(()),
+    }
+}
+
+/// Whether the resource is still there.
+fn merge_into(resource: &mut Resource, patch: Node, allow: Allow, schema: &Schema) -> Result<bool, String> {
+    let (kind, name, namespace) = (
+        resource.kind().to_owned(),
+        resource.name().to_owned(),
+        resource.namespace().to_owned(),
+    );
+    if allow.name || allow.kind {
+        resource.remember_name();
+    }
+    let of = schema.kind(resource.api_version(), &kind);
+    let id = resource.id();
+    let at = resource.node.at;
+    let node = std::mem::replace(&mut resource.node, Node::null());
+    let Some(merged) = smp::merge(node, patch, schema, of).map_err(|e| format!("patching {id}: {e}"))? else {
+        return Ok(false);
+    };
+    resource.node = merged.at(at);
+    if resource.node.is_empty_map() {
+        return Ok(false);
+    }
+    if !allow.kind {
+        resource.set_kind(&kind);
+    }
+    if !allow.name {
+        resource.set_name(&name);
+    }
+    resource.set_namespace(&namespace);
+    Ok(true)
+}
+
+fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation]) -> Result<(), String> {
+    for resource in resources.all.iter_mut().filter(|r| target.selects(r)) {
+        resource.remember_name();
+        let id = resource.id();
+        // The original has annotations of its own there by now, so the map exists for a patch to add to.
+        field_map(resource.metadata(), "annotations");
+        jsonpatch::apply(&mut resource.node, operations).map_err(|e| format!("patching {id}: {e}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! `transformers`, `validators` and `generators`: the built-in kinds as resources of their own. Anything else would be a
+//! program to run, and nothing is run.
+
+use super::build::Step;
+use super::config::read_field_spec;
+use super::generate::{self, Problem};
+use super::kustomization::{Generator, Image, Patch, Replica, SortOptions};
+use super::load::Loader;
+use super::reader::{Located, Reader, place};
+use super::replacement::{Replacement, ReplacementEntry};
+use super::resource::Resource;
+use super::selector::Selector;
+use super::simple::{End, Subjects};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::tree::TreePath;
+use crate::yaml::Node;
+
+/// Refuses what would have to be run.
+fn refuse(resource: &Resource, loader: &Loader<'_>, field: &str) -> Diagnostic {
+    Diagnostic::error(format!(
+        "{field}: {} of {} is not supported",
+        resource.kind(),
+        if resource.api_version().is_empty() { "(no apiVersion)" } else { resource.api_version() }
+    ))
+    .detail("Only the built-in kinds (apiVersion: builtin) are; programs and containers are not run. Run it once, commit its output, and list that file under resources.")
+    .at(place(loader.tree, resource.at()))
+}
+
+fn is_builtin(resource: &Resource) -> bool {
+    let runs = ["config.kubernetes.io/function", "config.k8s.io/function"];
+    resource.api_version() == "builtin" && !runs.iter().any(|key| resource.texts("annotations").contains_key(*key))
+}
+
+/// The steps that a transformer's configuration stands for.
+pub(super) fn transformer(
+    resource: &Resource,
+    file: &TreePath,
+    loader: &Loader<'_>,
+    field: &str,
+) -> Result<Vec<Step>, Diagnostics> {
+    if !is_builtin(resource) {
+        return Err(refuse(resource, loader, field).into());
+    }
+    let mut problems = Diagnostics::new();
+    let steps = Reader::whole(
+        &resource.node,
+        loader.tree,
+        &mut problems,
+        "a built-in transformer",
+        |r| {
+            for header in ["apiVersion", "kind", "metadata"] {
+                r.value(header);
+            }
+            steps(resource, r, file)
+        },
+    );
+    match steps {
+        None => Err(refuse(resource, loader, field).into()),
+        Some(steps) => problems.or(steps).map(|(steps, _)| steps),
+    }
+}
+
+fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec<Step>> {
+    let at = r.at();
+    let fields = |r: &mut Reader<'_>| r.list("fieldSpecs", "a field specification", read_field_spec);
+    let step = match resource.kind() {
+        "AnnotationsTransformer" => Step::Texts {
+            texts: r.map("annotations"),
+            fields: fields(r),
+            at,
+        },
+        "LabelTransformer" => Step::Texts {
+            texts: r.map("labels"),
+            fields: fields(r),
+            at,
+        },
+        "NamespaceTransformer" => {
+            let subjects = match r.text("setRoleBindingSubjects").as_str() {
+                "" | "defaultOnly" => Subjects::NamedDefault,
+                "allServiceAccounts" => Subjects::ServiceAccounts,
+                "none" => Subjects::None,
+                other => {
+                    r.problem(
+                        at,
+                        format!(
+                            "setRoleBindingSubjects must be defaultOnly, allServiceAccounts or none, not \"{other}\""
+                        ),
+                    );
+                    Subjects::None
+                }
+            };
+            let namespace = resource.namespace().to_owned();
+            let unset_only = r.flag("unsetOnly").unwrap_or(false);
+            Step::Namespace {
+                namespace,
+                fields: fields(r),
+                unset_only,
+                subjects,
+                at,
+            }
+        }
+        "PrefixTransformer" => Step::Affix {
+            end: End::Prefix,
+            text: r.text("prefix"),
+            fields: fields(r),
+            at,
+        },
+        "SuffixTransformer" => Step::Affix {
+            end: End::Suffix,
+            text: r.text("suffix"),
+            fields: fields(r),
+            at,
+        },
+        "PrefixSuffixTransformer" => {
+            let fields = fields(r);
+            return Some(vec![
+                Step::Affix {
+                    end: End::Prefix,
+                    text: r.text("prefix"),
+                    fields: fields.clone(),
+                    at,
+                },
+                Step::Affix {
+                    end: End::Suffix,
+                    text: r.text("suffix"),
+                    fields,
+                    at,
+                },
+            ]);
+        }
+        "ImageTagTransformer" => {
+            let image = r.inner("imageTag", "an image", Image::read).unwrap_or_default();
+            Step::Image {
+                image,
+                fields: fields(r),
+            }
+        }
+        "ReplicaCountTransformer" => {
+            let replica = r.inner("replica", "a replica count", Replica::read).unwrap_or_default();
+            Step::Replica {
+                replica,
+                fields: fields(r),
+            }
+        }
+        "PatchTransformer" => Step::Patch {
+            patch: Box::new(Patch::read(r)),
+            file: file.clone(),
+        },
+        "PatchJson6902Transformer" => {
+            let patch = Patch {
+                at,
+                path: r.located("path").filter(|l| !l.text.is_empty()),
+                patch: r.located("jsonOp").filter(|l| !l.text.trim().is_empty()),
+                target: r.inner("target", "a patch's target", Selector::read),
+                ..Patch::default()
+            };
+            Step::Patch {
+                patch: Box::new(patch),
+                file: file.clone(),
+            }
+        }
+        "PatchStrategicMergeTransformer" => {
+            let mut patches = r.texts("paths");
+            patches.extend(r.located("patches").filter(|l| !l.text.is_empty()));
+            Step::Merges {
+                patches,
+                file: file.clone(),
+            }
+        }
+        "ReplacementTransformer" => {
+            let entries = r.list("replacements", "a replacement", |r| match r.located("path") {
+                Some(path) => ReplacementEntry::File(path),
+                None => ReplacementEntry::Inline(Box::new(Replacement::read(r))),
+            });
+            Step::Replacements { entries }
+        }
+        "HashTransformer" => Step::Hash,
+        "SortOrderTransformer" => Step::Sort(
+            r.inner("sortOptions", "sortOptions", SortOptions::read)
+                .unwrap_or(SortOptions::Fifo),
+        ),
+        _ => return None,
+    };
+    Some(vec![step])
+}
+
+/// The resource that a generator's configuration stands for.
+pub(super) fn generator(resource: &Resource, loader: &Loader<'_>) -> Result<Resource, Diagnostics> {
+    let secret = match (is_builtin(resource), resource.kind()) {
+        (true, "ConfigMapGenerator") => false,
+        (true, "SecretGenerator") => true,
+        _ => return Err(refuse(resource, loader, "generators").into()),
+    };
+    let mut problems = Diagnostics::new();
+    let mut generator = Reader::whole(
+        &resource.node,
+        loader.tree,
+        &mut problems,
+        "a built-in generator",
+        |r| {
+            for header in ["apiVersion", "kind", "metadata"] {
+                r.value(header);
+            }
+            Generator::read(r, secret)
+        },
+    );
+    let meta = |name| {
+        resource
+            .node
+            .path(&["metadata", name])
+            .and_then(Node::text)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    if generator.name.is_empty() {
+        generator.name = meta("name");
+    }
+    if generator.namespace.is_empty() {
+        generator.namespace = meta("namespace");
+    }
+    let (generator, _) = problems.or(generator)?;
+    let made = if secret {
+        generate::secret(&generator, loader)
+    } else {
+        generate::config_map(&generator, loader)
+    };
+    made.map_err(|problem| tell(loader, problem).into())
+}
+
+pub(super) fn tell(loader: &Loader<'_>, (summary, at): Problem) -> Diagnostic {
+    Diagnostic::error(summary).at(place(loader.tree, at))
+}
+
+/// Whether a text in a list of files is a document of its own.
+pub(super) fn is_inline(named: &Located) -> bool {
+    named.text.contains('\n') || named.text.contains(": ")
+}

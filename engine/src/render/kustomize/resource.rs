@@ -1,0 +1,245 @@
+//! A resource on its way through the transformers: its YAML, the names it has had, and what the final steps must know.
+//! The original keeps this history in internal annotations; here it never touches the resource itself.
+
+use super::id::{Gvk, Id};
+use crate::object::split_api_version;
+use crate::tree::TreePath;
+use crate::yaml::{At, Content, Entry, Node, Tag};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How a generated resource joins those that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Behavior {
+    #[default]
+    Unspecified,
+    Create,
+    Replace,
+    Merge,
+}
+
+/// A name that a resource had before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Previous {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) kind: Arc<str>,
+}
+
+/// Where a resource or a change to it came from, for `buildMetadata`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Provenance {
+    /// Read from a file.
+    File(TreePath),
+    /// Made or changed by something that a file configures.
+    Configured {
+        file: TreePath,
+        api_version: Arc<str>,
+        kind: Arc<str>,
+        name: Arc<str>,
+        namespace: Arc<str>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Resource {
+    pub(super) node: Node,
+    /// Oldest first.
+    pub(super) previous: Vec<Previous>,
+    pub(super) prefixes: Vec<Arc<str>>,
+    pub(super) suffixes: Vec<Arc<str>>,
+    pub(super) needs_hash: bool,
+    pub(super) behavior: Behavior,
+    /// Variables whose value this resource gives.
+    pub(super) var_names: Vec<Arc<str>>,
+    pub(super) origin: Option<Provenance>,
+    pub(super) transformations: Vec<Provenance>,
+}
+
+const NOTHING: &str = "";
+
+impl Resource {
+    pub(super) fn new(node: Node) -> Self {
+        Self {
+            node,
+            previous: Vec::new(),
+            prefixes: Vec::new(),
+            suffixes: Vec::new(),
+            needs_hash: false,
+            behavior: Behavior::default(),
+            var_names: Vec::new(),
+            origin: None,
+            transformations: Vec::new(),
+        }
+    }
+
+    pub(super) fn at(&self) -> At {
+        self.node.at
+    }
+
+    pub(super) fn api_version(&self) -> &str {
+        self.node.get("apiVersion").and_then(Node::text).unwrap_or(NOTHING)
+    }
+
+    pub(super) fn kind(&self) -> &str {
+        self.node.get("kind").and_then(Node::text).unwrap_or(NOTHING)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.meta("name")
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        self.meta("namespace")
+    }
+
+    fn meta(&self, field: &str) -> &str {
+        let value = self.node.path(&["metadata", field]);
+        value.filter(|v| !v.is_null()).and_then(Node::text).unwrap_or(NOTHING)
+    }
+
+    pub(super) fn gvk(&self) -> Gvk {
+        Gvk::of(self.api_version(), self.kind())
+    }
+
+    /// The name it has now.
+    pub(super) fn id(&self) -> Id {
+        Id {
+            gvk: self.gvk(),
+            namespace: self.namespace().into(),
+            name: self.name().into(),
+        }
+    }
+
+    /// The name it had first.
+    pub(super) fn original_id(&self) -> Id {
+        self.previous_ids().next().unwrap_or_else(|| self.id())
+    }
+
+    /// The names it had before, oldest first. The group and version are always today's.
+    pub(super) fn previous_ids(&self) -> impl Iterator<Item = Id> + '_ {
+        self.previous.iter().map(|p| {
+            let (group, version) = split_api_version(self.api_version());
+            Id {
+                gvk: Gvk {
+                    group: group.into(),
+                    version: version.into(),
+                    kind: p.kind.clone(),
+                },
+                namespace: p.namespace.clone(),
+                name: p.name.clone(),
+            }
+        })
+    }
+
+    /// Whether one of its names, old or new, is this one.
+    pub(super) fn has_id(&self, id: &Id) -> bool {
+        (self.name() == &*id.name && self.id().same(id))
+            || (self.previous.iter().any(|p| p.name == id.name) && self.previous_ids().any(|p| p.same(id)))
+    }
+
+    /// Keeps the name it has now as one that it had.
+    pub(super) fn remember_name(&mut self) {
+        let id = self.id();
+        self.previous.push(Previous {
+            namespace: id.effective_namespace().into(),
+            name: id.name.clone(),
+            kind: id.gvk.kind.clone(),
+        });
+    }
+
+    pub(super) fn set_kind(&mut self, kind: &str) {
+        set_text(&mut self.node, "kind", kind);
+    }
+
+    pub(super) fn set_name(&mut self, name: &str) {
+        set_text(self.metadata(), "name", name);
+    }
+
+    pub(super) fn set_namespace(&mut self, namespace: &str) {
+        if namespace.is_empty() {
+            if let Some(metadata) = self.node.get_mut("metadata") {
+                metadata.remove("namespace");
+            }
+        } else {
+            set_text(self.metadata(), "namespace", namespace);
+        }
+    }
+
+    /// Its metadata, made if it has none.
+    pub(super) fn metadata(&mut self) -> &mut Node {
+        field_map(&mut self.node, "metadata")
+    }
+
+    /// The texts of its labels or annotations.
+    pub(super) fn texts(&self, field: &str) -> BTreeMap<Arc<str>, Arc<str>> {
+        let map = self
+            .node
+            .path(&["metadata", field])
+            .map(Node::entries)
+            .unwrap_or_default();
+        map.iter()
+            .map(|e| (e.key.clone(), e.value.text().unwrap_or(NOTHING).into()))
+            .collect()
+    }
+
+    /// Replaces labels or annotations; none at all removes the field.
+    pub(super) fn set_texts(&mut self, field: &str, texts: &BTreeMap<Arc<str>, Arc<str>>) {
+        set_texts(self.metadata(), field, texts);
+    }
+
+    /// Makes text of every label or annotation value, as the original does whenever it touches them.
+    pub(super) fn make_texts(&mut self, field: &str) {
+        let Some(metadata) = self.node.get_mut("metadata") else {
+            return;
+        };
+        let Some(map) = metadata.get_mut(field) else { return };
+        if map.entries().is_empty() {
+            metadata.remove(field);
+        } else if let Content::Map(entries) = &mut map.content {
+            for entry in entries {
+                if let Content::Scalar(scalar) = &mut entry.value.content {
+                    scalar.tag = Tag::Str;
+                } else {
+                    entry.value.content = Node::string("").content;
+                }
+            }
+        }
+    }
+}
+
+/// The map under `key`, made if there is none or null.
+pub(super) fn field_map<'a>(node: &'a mut Node, key: &str) -> &'a mut Node {
+    if node.get(key).is_none_or(Node::is_null) {
+        let at = node.at;
+        node.set(key, Node::map().at(at));
+    }
+    node.get_mut(key).expect("it was just made")
+}
+
+pub(super) fn set_text(node: &mut Node, key: &str, text: &str) {
+    match node.get_mut(key) {
+        Some(value) => value.content = Node::string(text).content,
+        None => {
+            let at = node.at;
+            node.set(key, Node::string(text).at(at));
+        }
+    }
+}
+
+/// Replaces the map of texts under `key`; an empty one removes it.
+pub(super) fn set_texts(node: &mut Node, key: &str, texts: &BTreeMap<Arc<str>, Arc<str>>) {
+    let at = node.get(key).map_or(node.at, |n| n.at);
+    node.remove(key);
+    if !texts.is_empty() {
+        let entries = texts
+            .iter()
+            .map(|(key, text)| Entry {
+                key: key.clone(),
+                at,
+                value: Node::string(text.clone()).at(at),
+            })
+            .collect();
+        node.set(key, Node::new(Content::Map(entries)).at(at));
+    }
+}
