@@ -139,19 +139,24 @@ enum Key {
 
 /// The keys of a map so far: a scan while there are few, a set from then on.
 #[derive(Default)]
-struct Seen(HashSet<Arc<str>>);
+struct Seen {
+    many: HashSet<Arc<str>>,
+    /// Whether a key came again where that is allowed.
+    repeated: bool,
+}
 
 const FEW: usize = 16;
 
 impl Seen {
+    /// Whether a key is new.
     fn add(&mut self, entries: &[Entry], key: &Arc<str>) -> bool {
         if entries.len() < FEW {
             return !entries.iter().any(|e| e.key == *key);
         }
-        if self.0.is_empty() {
-            self.0.extend(entries.iter().map(|e| e.key.clone()));
+        if self.many.is_empty() {
+            self.many.extend(entries.iter().map(|e| e.key.clone()));
         }
-        self.0.insert(key.clone())
+        self.many.insert(key.clone())
     }
 }
 
@@ -273,8 +278,14 @@ impl Reader {
         let content = match open.inside {
             Inside::Seq(items) => Content::Seq(items),
             Inside::Map {
-                mut entries, merges, ..
+                mut entries,
+                merges,
+                seen,
+                ..
             } => {
+                if seen.repeated {
+                    keep_last(&mut entries);
+                }
                 merge(&mut entries, merges);
                 Content::Map(entries)
             }
@@ -313,9 +324,12 @@ impl Reader {
                 None => {
                     let text = key_text(&node, profile)?;
                     if !seen.add(entries, &text) {
-                        let first = entries.iter().find(|e| e.key == text).map_or(0, |e| e.at.line);
-                        let message = format!("the key \"{text}\" appears twice in one map, first in line {first}");
-                        return Err(YamlError::new(node.at, message));
+                        if profile != Profile::Settings {
+                            let first = entries.iter().find(|e| e.key == text).map_or(0, |e| e.at.line);
+                            let message = format!("the key \"{text}\" appears twice in one map, first in line {first}");
+                            return Err(YamlError::new(node.at, message));
+                        }
+                        seen.repeated = true;
                     }
                     *key = Some(Key::Text(text, node.at));
                     Ok(())
@@ -403,6 +417,14 @@ fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>, YamlError> {
     }
 }
 
+/// Of entries with the same key, keeps the last.
+fn keep_last(entries: &mut Vec<Entry>) {
+    let mut have: HashSet<Arc<str>> = HashSet::new();
+    entries.reverse();
+    entries.retain(|e| have.insert(e.key.clone()));
+    entries.reverse();
+}
+
 /// Adds what `<<` brings: keys of the map itself win, then earlier merged maps.
 fn merge(entries: &mut Vec<Entry>, merges: Vec<Node>) {
     if merges.is_empty() {
@@ -438,6 +460,10 @@ mod tests {
                 json!({"true": true, "a": 420, "b": {"c": 1, "d": 1000}, "e": {"c": 1, "d": 2}, "f": "2001-1-1"}),
                 json!(["hi", "1"]),
             ]
+        );
+        assert_eq!(
+            read("a: 1\nb: 2\na: 3\n", Profile::Settings).unwrap(),
+            [json!({"a": 3, "b": 2})]
         );
         assert_eq!(read("on: yes\n", Profile::Kustomize).unwrap(), [json!({"on": "yes"})]);
     }

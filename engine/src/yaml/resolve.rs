@@ -10,6 +10,9 @@ use super::timestamp;
 pub enum Profile {
     /// kubectl's: YAML 1.1 booleans, timestamps stay text, keys of any scalar kind become strings.
     Manifest,
+    /// How kubectl and kustomize read their own settings (a kustomization, a JSON patch): as [`Self::Manifest`], and of a key
+    /// that appears twice the last one counts.
+    Settings,
     /// kustomize's: only `true` and `false` are booleans, keys are strings.
     Kustomize,
 }
@@ -38,7 +41,7 @@ pub fn resolve(text: &str, profile: Profile) -> Resolved {
         b'~' | b'n' | b'N' if matches!(text, "~" | "null" | "Null" | "NULL") => Resolved::Null,
         b't' | b'T' if matches!(text, "true" | "True" | "TRUE") => Resolved::Bool(true),
         b'f' | b'F' if matches!(text, "false" | "False" | "FALSE") => Resolved::Bool(false),
-        b'y' | b'Y' | b'n' | b'N' | b'o' | b'O' if profile == Profile::Manifest => match yaml11_bool(text) {
+        b'y' | b'Y' | b'n' | b'N' | b'o' | b'O' if profile != Profile::Kustomize => match yaml11_bool(text) {
             Some(value) => Resolved::Bool(value),
             None => Resolved::Str,
         },
@@ -47,7 +50,7 @@ pub fn resolve(text: &str, profile: Profile) -> Resolved {
                 match profile {
                     Profile::Kustomize => Resolved::Timestamp(time),
                     // kubectl knows timestamps, and hands them on as they were written.
-                    Profile::Manifest => Resolved::Str,
+                    Profile::Manifest | Profile::Settings => Resolved::Str,
                 }
             } else {
                 parse_number(text).map_or(Resolved::Str, Resolved::Number)

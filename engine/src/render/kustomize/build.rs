@@ -4,7 +4,7 @@
 use super::config::Config;
 use super::fieldspec::FieldSpec;
 use super::generate::{self, Problem};
-use super::kustomization::{Image, Kustomization, Patch, Replica, SortOptions};
+use super::kustomization::{Image, Kustomization, Patch, Replica};
 use super::load::{self, Loader};
 use super::patches::{self, Loaded};
 use super::plugins::{self, tell};
@@ -16,12 +16,11 @@ use super::resource::{Provenance, Resource};
 use super::schema::Schema;
 use super::simple::{self, End, Failure, Namespace, Subjects};
 use super::vars::{self, Var};
-use super::{crds, hash, sort};
+use super::{crds, hash};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::tree::TreePath;
 use crate::yaml::{At, Profile};
 use rayon::prelude::*;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
@@ -29,32 +28,9 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Clone, Default)]
 pub(super) struct Accumulated {
     pub(super) resources: ResMap,
-    /// What configurations added, bases' first.
-    pub(super) configs: Vec<Arc<Config>>,
+    /// Where the transformers look, as far as the kustomizations so far say.
+    pub(super) config: Arc<Config>,
     pub(super) vars: Vec<Var>,
-}
-
-impl Accumulated {
-    pub(super) fn config(&self) -> Result<Cow<'static, Config>, String> {
-        if self.configs.is_empty() {
-            return Ok(Cow::Borrowed(Config::built_in()));
-        }
-        let mut config = Config::built_in().clone();
-        for more in &self.configs {
-            config.merge(more)?;
-        }
-        Ok(Cow::Owned(config))
-    }
-
-    fn add_config(&mut self, config: Arc<Config>) {
-        if !self
-            .configs
-            .iter()
-            .any(|there| Arc::ptr_eq(there, &config) || **there == *config)
-        {
-            self.configs.push(config);
-        }
-    }
 }
 
 /// What is the same for the whole build.
@@ -134,7 +110,6 @@ pub(super) enum Step {
         entries: Vec<ReplacementEntry>,
     },
     Hash,
-    Sort(SortOptions),
 }
 
 impl Step {
@@ -151,7 +126,6 @@ impl Step {
             Self::Replica { .. } => "ReplicaCountTransformer",
             Self::Replacements { .. } => "ReplacementTransformer",
             Self::Hash => "HashTransformer",
-            Self::Sort(_) => "SortOrderTransformer",
         }
     }
 }
@@ -191,7 +165,7 @@ impl Target<'_> {
         for component in &self.components {
             component.accumulate(into, bases, shared)?;
         }
-        let config = into.config().map_err(|e| self.failed((e, None), self.at()))?;
+        let config = into.config.clone();
         for (step, name) in self.steps(&config)? {
             self.run(&step, into, shared)?;
             self.note(into, shared, || provenance::built_in(&self.file, name));
@@ -232,9 +206,11 @@ impl Target<'_> {
             match result {
                 Err(more) => problems.extend(more),
                 Ok(more) => {
-                    for config in more.configs {
-                        into.add_config(config);
-                    }
+                    problems.extend(
+                        Config::join(&mut into.config, &more.config)
+                            .err()
+                            .map(|e| self.tell((e, one.at))),
+                    );
                     if let Err(refused) = into.resources.append(more.resources.all) {
                         for (problem, resource) in refused {
                             let first = into.resources.all.iter().find(|r| r.id().same(&resource.id()));
@@ -293,37 +269,53 @@ impl Target<'_> {
         })
     }
 
+    /// Adds the places of this kustomization: the default ones with those of `configurations`, and those of `crds`.
     fn add_configs(&self, into: &mut Accumulated) -> Result<(), Diagnostics> {
         let mut problems = Diagnostics::new();
-        for (named, is_crd) in self
-            .kustomization
-            .configurations
-            .iter()
-            .map(|n| (n, false))
-            .chain(self.kustomization.crds.iter().map(|n| (n, true)))
-        {
+        let mut files = |named: &Located| -> Vec<crate::yaml::Node> {
             let read = self
                 .loader
                 .text(named)
-                .and_then(|(text, path)| self.loader.nodes(&text, &path, Profile::Manifest));
-            let nodes = match read {
-                Ok(nodes) => nodes,
-                Err(e) => {
-                    problems.push(self.tell(e));
-                    continue;
-                }
-            };
-            for node in &nodes {
-                if is_crd {
-                    match crds::read(node) {
-                        Ok(config) => into.add_config(Arc::new(config)),
-                        Err(e) => problems.push(self.tell((e, node.at))),
-                    }
-                } else {
-                    let config = Config::read(node, self.loader.tree, &mut problems);
-                    into.add_config(Arc::new(config));
-                }
+                .and_then(|(text, path)| self.loader.nodes(&text, &path, Profile::Settings));
+            read.unwrap_or_else(|e| {
+                problems.push(self.tell(e));
+                Vec::new()
+            })
+        };
+        let configurations: Vec<_> = self
+            .kustomization
+            .configurations
+            .iter()
+            .map(|n| (n, files(n)))
+            .collect();
+        let crds: Vec<_> = self.kustomization.crds.iter().map(|n| (n, files(n))).collect();
+        let mut own = Config::default();
+        for (named, nodes) in &configurations {
+            for node in nodes {
+                let config = Config::read(node, self.loader.tree, &mut problems);
+                problems.extend(own.merge(&config).err().map(|e| self.tell((e, named.at))));
             }
+        }
+        let mut with_defaults = Config::built_in().clone();
+        if !configurations.is_empty() {
+            problems.extend(
+                Arc::make_mut(&mut with_defaults)
+                    .merge(&own)
+                    .err()
+                    .map(|e| self.tell((e, self.at()))),
+            );
+        }
+        problems.extend(
+            Config::join(&mut into.config, &with_defaults)
+                .err()
+                .map(|e| self.tell((e, self.at()))),
+        );
+        for (named, node) in crds
+            .iter()
+            .flat_map(|(named, nodes)| nodes.iter().map(move |node| (named, node)))
+        {
+            let joined = crds::read(node).and_then(|config| Config::join(&mut into.config, &Arc::new(config)));
+            problems.extend(joined.err().map(|e| self.tell((e, named.at))));
         }
         problems.or(()).map(drop)
     }
@@ -564,10 +556,6 @@ impl Target<'_> {
             }
             Step::Replacements { entries } => self.replace(resources, entries),
             Step::Hash => add_hashes(resources).map_err(|e| self.tell(e).into()),
-            Step::Sort(options) => {
-                sort::sort(resources, Some(options));
-                Ok(())
-            }
         }
     }
 
@@ -617,7 +605,7 @@ impl Target<'_> {
             let (text, path) = self.loader.text(named).map_err(|e| self.tell(e))?;
             let nodes = self
                 .loader
-                .nodes(&text, &path, Profile::Manifest)
+                .nodes(&text, &path, Profile::Settings)
                 .map_err(|e| self.tell(e))?;
             let mut problems = Diagnostics::new();
             for node in &nodes {

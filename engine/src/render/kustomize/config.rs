@@ -4,10 +4,11 @@
 use super::fieldspec::{FieldSpec, add_all};
 use super::id::Gvk;
 use super::reader::{Located, Reader};
+use super::sort::gvk_rank;
 use crate::diagnostic::Diagnostics;
 use crate::tree::Tree;
 use crate::yaml::Node;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// What a reference refers to, and where such references stand.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,8 @@ pub(super) struct Config {
     pub(super) namespace: Vec<FieldSpec>,
     pub(super) common_labels: Vec<FieldSpec>,
     pub(super) template_labels: Vec<FieldSpec>,
+    /// Places that every entry of `labels` writes to, besides its own.
+    pub(super) labels: Vec<FieldSpec>,
     pub(super) common_annotations: Vec<FieldSpec>,
     pub(super) images: Vec<FieldSpec>,
     pub(super) replicas: Vec<FieldSpec>,
@@ -31,12 +34,13 @@ pub(super) struct Config {
 }
 
 /// The sections of a configuration that are lists of places.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "namePrefix",
     "nameSuffix",
     "namespace",
     "commonLabels",
     "templateLabels",
+    "labels",
     "commonAnnotations",
     "images",
     "replicas",
@@ -45,9 +49,23 @@ const SECTIONS: [&str; 9] = [
 
 impl Config {
     /// The places that need no configuration.
-    pub(super) fn built_in() -> &'static Self {
-        static TABLE: LazyLock<Config> = LazyLock::new(|| Config::from_table(include_str!("facts/fieldspecs.txt")));
+    pub(super) fn built_in() -> &'static Arc<Self> {
+        static TABLE: LazyLock<Arc<Config>> = LazyLock::new(|| {
+            let mut config = Config::from_table(include_str!("facts/fieldspecs.txt"));
+            config.sort();
+            Arc::new(config)
+        });
         &TABLE
+    }
+
+    /// Adds another's places to a configuration. The usual case, nothing but the built-in places on both sides, is free.
+    pub(super) fn join(into: &mut Arc<Self>, other: &Arc<Self>) -> Result<(), String> {
+        let built_in = Self::built_in();
+        if Arc::ptr_eq(other, built_in) && (Arc::ptr_eq(into, built_in) || **into == Self::default()) {
+            *into = other.clone();
+            return Ok(());
+        }
+        Arc::make_mut(into).merge(other)
     }
 
     fn section(&mut self, name: &str) -> Option<&mut Vec<FieldSpec>> {
@@ -57,6 +75,7 @@ impl Config {
             "namespace" => &mut self.namespace,
             "commonLabels" => &mut self.common_labels,
             "templateLabels" => &mut self.template_labels,
+            "labels" => &mut self.labels,
             "commonAnnotations" => &mut self.common_annotations,
             "images" => &mut self.images,
             "replicas" => &mut self.replicas,
@@ -113,7 +132,7 @@ impl Config {
 
     /// Reads one configuration file.
     pub(super) fn read(node: &Node, tree: &Tree, problems: &mut Diagnostics) -> Self {
-        Reader::whole(node, tree, problems, "a transformer configuration", |r| {
+        Reader::known(node, tree, problems, "a transformer configuration", |r| {
             let mut config = Self::default();
             for name in SECTIONS {
                 let specs = r.list(name, "a field specification", read_field_spec);
@@ -129,7 +148,8 @@ impl Config {
         })
     }
 
-    /// Adds another's places.
+    /// Adds another's places. A place that is there for narrower kinds keeps a wider one with the same path out; because
+    /// narrower ones are sorted to the front, a configuration for one kind takes the place of a default for all kinds.
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), String> {
         let mut other = other.clone();
         for name in SECTIONS {
@@ -144,7 +164,18 @@ impl Config {
                 None => self.name_reference.push(reference),
             }
         }
+        self.sort();
         Ok(())
+    }
+
+    fn sort(&mut self) {
+        for name in SECTIONS {
+            if let Some(specs) = self.section(name) {
+                specs.sort_by_cached_key(|spec| gvk_rank(&spec.gvk));
+            }
+        }
+        self.name_reference
+            .sort_by_cached_key(|reference| gvk_rank(&reference.target));
     }
 }
 
@@ -182,8 +213,29 @@ mod tests {
         assert_eq!(config.var_reference.len(), 72);
         assert_eq!(config.name_reference.len(), 16);
         assert_eq!(config.name_reference.iter().map(|r| r.fields.len()).sum::<usize>(), 166);
-        let mut twice = config.clone();
-        twice.merge(config).unwrap();
-        assert_eq!(&twice, config);
+        let mut joined = Config::default();
+        joined.merge(config).unwrap();
+        assert_eq!(joined, **config, "what join takes for free is what merging gives");
+        joined.merge(config).unwrap();
+        assert_eq!(joined, **config);
+    }
+
+    #[test]
+    fn a_place_for_one_kind_takes_the_place_of_the_default_for_all() {
+        let spec = |kind: &str| FieldSpec {
+            gvk: Gvk::of("", kind),
+            path: "metadata/name".into(),
+            create: false,
+        };
+        let mut custom = (**Config::built_in()).clone();
+        custom
+            .merge(&Config {
+                name_prefix: vec![spec("ConfigMap")],
+                ..Config::default()
+            })
+            .unwrap();
+        let mut accumulated = Arc::new(Config::default());
+        Config::join(&mut accumulated, &Arc::new(custom)).unwrap();
+        assert_eq!(accumulated.name_prefix, [spec("ConfigMap")]);
     }
 }

@@ -77,7 +77,7 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
     root.accumulate(&mut all, &bases, &shared)?;
     let tell = |e| Diagnostics::from(plugins::tell(&root.loader, e));
     build::add_hashes(&mut all.resources).map_err(tell)?;
-    let config = all.config().map_err(|e| Diagnostics::from(Diagnostic::error(e)))?;
+    let config = all.config.clone();
     namerefs::update(&mut all.resources, &config).map_err(tell)?;
     vars::resolve(&mut all.resources, &all.vars, &config).map_err(tell)?;
     let local: Arc<str> = "config.kubernetes.io/local-config".into();
@@ -205,7 +205,7 @@ impl<'a> Search<'a> {
         if let (None, Some(named)) = (&self.openapi, &kustomization.openapi) {
             let read = loader
                 .text(named)
-                .and_then(|(text, path)| loader.nodes(&text, &path, Profile::Manifest));
+                .and_then(|(text, path)| loader.nodes(&text, &path, Profile::Settings));
             match read {
                 Ok(nodes) => self.openapi = nodes.into_iter().next(),
                 Err(e) => self.problem(&loader, e),
@@ -263,7 +263,7 @@ impl<'a> Search<'a> {
                 return None;
             }
         };
-        let mut nodes = match loader.nodes(&text, file, Profile::Manifest) {
+        let mut nodes = match loader.nodes(&text, file, Profile::Settings) {
             Ok(nodes) => nodes.into_iter(),
             Err(e) => {
                 self.problem(loader, e);

@@ -40,7 +40,7 @@ pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -
             return Ok(Loaded::Merge(resources));
         }
         Ok(nodes) => (
-            loader.nodes(text, path, Profile::Manifest),
+            loader.nodes(text, path, Profile::Settings),
             nodes.first().map_or(from, |n| n.at),
         ),
         Err(e) => (Err(e), from),

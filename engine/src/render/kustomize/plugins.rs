@@ -4,11 +4,11 @@
 use super::build::Step;
 use super::config::read_field_spec;
 use super::generate::{self, Problem};
-use super::kustomization::{Generator, Image, Patch, Replica, SortOptions};
+use super::kustomization::{Generator, Image, Patch, Replica};
 use super::load::Loader;
 use super::reader::{Located, Reader, place};
 use super::replacement::{Replacement, ReplacementEntry};
-use super::resource::Resource;
+use super::resource::{Resource, set_text};
 use super::selector::Selector;
 use super::simple::{End, Subjects};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -42,7 +42,7 @@ pub(super) fn transformer(
         return Err(refuse(resource, loader, field).into());
     }
     let mut problems = Diagnostics::new();
-    let steps = Reader::whole(
+    let steps = Reader::known(
         &resource.node,
         loader.tree,
         &mut problems,
@@ -175,10 +175,6 @@ fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec
             Step::Replacements { entries }
         }
         "HashTransformer" => Step::Hash,
-        "SortOrderTransformer" => Step::Sort(
-            r.inner("sortOptions", "sortOptions", SortOptions::read)
-                .unwrap_or(SortOptions::Fifo),
-        ),
         _ => return None,
     };
     Some(vec![step])
@@ -189,10 +185,11 @@ pub(super) fn generator(resource: &Resource, loader: &Loader<'_>) -> Result<Reso
     let secret = match (is_builtin(resource), resource.kind()) {
         (true, "ConfigMapGenerator") => false,
         (true, "SecretGenerator") => true,
+        (true, "IAMPolicyGenerator") => return iam_policy(resource, loader),
         _ => return Err(refuse(resource, loader, "generators").into()),
     };
     let mut problems = Diagnostics::new();
-    let mut generator = Reader::whole(
+    let mut generator = Reader::known(
         &resource.node,
         loader.tree,
         &mut problems,
@@ -225,6 +222,44 @@ pub(super) fn generator(resource: &Resource, loader: &Loader<'_>) -> Result<Reso
         generate::config_map(&generator, loader)
     };
     made.map_err(|problem| tell(loader, problem).into())
+}
+
+/// The service account of a workload identity on Google's cloud, the only one that the original knows.
+fn iam_policy(resource: &Resource, loader: &Loader<'_>) -> Result<Resource, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let made = Reader::known(
+        &resource.node,
+        loader.tree,
+        &mut problems,
+        "an IAMPolicyGenerator",
+        |r| {
+            let cloud = r.text("cloud");
+            if cloud != "gke" {
+                r.problem(
+                    r.at(),
+                    format!("the cloud of an IAMPolicyGenerator is gke, not \"{cloud}\""),
+                );
+            }
+            let service = |r: &mut Reader<'_>| (r.text("namespace"), r.text("name"));
+            let (namespace, name) = r
+                .inner("kubernetesService", "kubernetesService", service)
+                .unwrap_or_default();
+            let account = |r: &mut Reader<'_>| (r.text("name"), r.text("projectId"));
+            let (account, project) = r.inner("serviceAccount", "serviceAccount", account).unwrap_or_default();
+            let mut made = Resource::new(Node::map().at(r.at()));
+            set_text(&mut made.node, "apiVersion", "v1");
+            set_text(&mut made.node, "kind", "ServiceAccount");
+            let email = format!("{account}@{project}.iam.gserviceaccount.com");
+            made.set_texts(
+                "annotations",
+                &[("iam.gke.io/gcp-service-account".into(), email.as_str().into())].into(),
+            );
+            made.set_name(&name);
+            made.set_namespace(&namespace);
+            made
+        },
+    );
+    problems.or(made).map(|(made, _)| made)
 }
 
 pub(super) fn tell(loader: &Loader<'_>, (summary, at): Problem) -> Diagnostic {

@@ -31,9 +31,10 @@ pub(super) fn plugin(plugin: &Resource, used_in: &TreePath) -> Provenance {
     }
 }
 
-fn told(provenance: &Provenance, root: &TreePath) -> Value {
+/// As YAML with the fields in the original's order.
+fn told(provenance: &Provenance, root: &TreePath) -> String {
     match provenance {
-        Provenance::File(file) => json!({"path": file.relative_to(root)}),
+        Provenance::File(file) => emit(&json!({"path": file.relative_to(root)})),
         Provenance::Configured {
             file,
             api_version,
@@ -47,9 +48,22 @@ fn told(provenance: &Provenance, root: &TreePath) -> Value {
                     by[key] = Value::String(text.to_string());
                 }
             }
-            json!({"configuredIn": file.relative_to(root), "configuredBy": by})
+            emit(&json!({"configuredIn": file.relative_to(root)})) + &emit(&json!({"configuredBy": by}))
         }
     }
+}
+
+/// The texts as the items of a YAML list.
+fn list(texts: &[String]) -> String {
+    let mut out = String::new();
+    for text in texts {
+        for (i, line) in text.lines().enumerate() {
+            out.push_str(if i == 0 { "- " } else { "  " });
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
 }
 
 /// Writes the annotations that the root asks for.
@@ -57,14 +71,11 @@ pub(super) fn annotate(resources: &mut ResMap, root: &TreePath, origins: bool, t
     for resource in &mut resources.all {
         let mut texts = resource.texts("annotations");
         if let Some(origin) = resource.origin.as_ref().filter(|_| origins) {
-            texts.insert("config.kubernetes.io/origin".into(), emit(&told(origin, root)).into());
+            texts.insert("config.kubernetes.io/origin".into(), told(origin, root).into());
         }
         if transformers && !resource.transformations.is_empty() {
-            let all: Vec<Value> = resource.transformations.iter().map(|t| told(t, root)).collect();
-            texts.insert(
-                "alpha.config.kubernetes.io/transformations".into(),
-                emit(&Value::Array(all)).into(),
-            );
+            let all: Vec<String> = resource.transformations.iter().map(|t| told(t, root)).collect();
+            texts.insert("alpha.config.kubernetes.io/transformations".into(), list(&all).into());
         }
         resource.set_texts("annotations", &texts);
     }

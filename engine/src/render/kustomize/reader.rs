@@ -30,6 +30,8 @@ pub(super) struct Reader<'a> {
     /// What is being read, for sentences: `a kustomization`.
     what: &'static str,
     known: Vec<&'static str>,
+    /// Whether fields that nobody asked for are passed over, as the original does outside of the kustomization file.
+    lenient: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -40,6 +42,7 @@ impl<'a> Reader<'a> {
             problems,
             what,
             known: Vec::new(),
+            lenient: false,
         };
         if !node.is_map() && !node.is_null() {
             reader.problem(node.at, format!("{what} must be a map, not {}", node.kind_name()));
@@ -202,7 +205,7 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> Option<T> {
         let value = self.value(name)?;
-        Some(Self::whole(value, self.tree, self.problems, what, read))
+        Some(Self::nested(value, self.tree, self.problems, what, self.lenient, read))
     }
 
     /// A list of maps with fields of their own.
@@ -233,7 +236,30 @@ impl<'a> Reader<'a> {
         what: &'static str,
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> T {
+        Self::nested(node, tree, problems, what, false, read)
+    }
+
+    /// Reads the known fields of a map and passes over the rest.
+    pub(super) fn known<T>(
+        node: &Node,
+        tree: &Tree,
+        problems: &mut Diagnostics,
+        what: &'static str,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> T {
+        Self::nested(node, tree, problems, what, true, read)
+    }
+
+    fn nested<T>(
+        node: &Node,
+        tree: &Tree,
+        problems: &mut Diagnostics,
+        what: &'static str,
+        lenient: bool,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> T {
         let mut reader = Reader::new(node, tree, problems, what);
+        reader.lenient = lenient;
         let value = read(&mut reader);
         reader.finish();
         value
@@ -241,7 +267,7 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) {
         for entry in self.node.entries() {
-            if self.known.iter().any(|known| entry.key.eq_ignore_ascii_case(known)) {
+            if self.lenient || self.known.iter().any(|known| entry.key.eq_ignore_ascii_case(known)) {
                 continue;
             }
             let key = &entry.key;

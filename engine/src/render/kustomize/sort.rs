@@ -1,9 +1,10 @@
 //! The order of the output: as built, or the original's "legacy" order by kind.
 
-use super::id::Id;
+use super::id::{Gvk, Id};
 use super::kustomization::SortOptions;
 use super::resmap::ResMap;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 const FIRST: [&str; 22] = [
     "Namespace",
@@ -40,7 +41,7 @@ pub(super) fn sort(resources: &mut ResMap, options: Option<&SortOptions>) {
     resources.all.sort_by_cached_key(|resource| {
         let id = resource.id();
         let kind = rank.get(&*id.gvk.kind).copied().unwrap_or(0);
-        (kind, gvk_key(&id), id_key(&id))
+        (kind, gvk_key(&id.gvk), id_key(&id))
     });
 }
 
@@ -56,12 +57,17 @@ fn ranks<S: AsRef<str>>(first: &[S], last: &[S]) -> HashMap<String, i64> {
     before.chain(after).collect()
 }
 
+/// Where a kind comes in the legacy order.
+pub(super) fn gvk_rank(gvk: &Gvk) -> (i64, String) {
+    static DEFAULT: LazyLock<HashMap<String, i64>> = LazyLock::new(|| ranks(&FIRST, &LAST));
+    (DEFAULT.get(&*gvk.kind).copied().unwrap_or(0), gvk_key(gvk))
+}
+
 fn or<'a>(text: &'a str, none: &'a str) -> &'a str {
     if text.is_empty() { none } else { text }
 }
 
-fn gvk_key(id: &Id) -> String {
-    let gvk = &id.gvk;
+fn gvk_key(gvk: &Gvk) -> String {
     [or(&gvk.group, "~G"), or(&gvk.version, "~V"), or(&gvk.kind, "~K")].join("_")
 }
 
