@@ -1,7 +1,6 @@
 //! The engine: document, render, graph, plan, apply, record. See ARCHITECTURE.md for the reading order.
 
 pub mod diagnostic;
-pub mod gate;
 pub mod object;
 
 pub mod mask;
@@ -27,5 +26,7 @@ pub mod record;
 pub mod observe;
 
 pub mod plan;
+
+pub mod gate;
 
 pub mod apply;

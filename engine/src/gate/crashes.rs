@@ -55,11 +55,13 @@ pub(super) fn judge(
     if !endless && down && latest.is_some_and(|e| e.code == 0) {
         return None;
     }
-    let kills = notes
-        .iter()
-        .filter(|n| n.reason == "Killing" && n.message.contains("probe, will be restarted"))
-        .map(|n| n.count)
-        .sum::<i64>();
+    let killings = || {
+        notes
+            .iter()
+            .filter(|n| n.reason == "Killing" && n.message.contains("probe, will be restarted"))
+    };
+    let kills: i64 = killings().map(|n| n.count).sum();
+    let killed_at = killings().map(|n| n.last).max();
     if times == 0 && kills == 0 {
         return None;
     }
@@ -67,6 +69,7 @@ pub(super) fn judge(
         return None;
     }
     if let Some(since) = container.running_since()
+        && killed_at.is_none_or(|killed| killed < since)
         && since.plus(time_to_prove_itself(container, settings)) <= now
         && (container.ready || container.role == Role::Init)
     {

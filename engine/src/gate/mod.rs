@@ -22,6 +22,8 @@ mod reading;
 mod rollout;
 mod settings;
 mod sights;
+#[cfg(test)]
+mod tests;
 mod verdict;
 mod watches;
 

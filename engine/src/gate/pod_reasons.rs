@@ -367,10 +367,9 @@ impl Scene<'_> {
     /// A container that runs and is not ready, or that holds up the others.
     fn running(&self, container: &Container, place: &str) -> Option<Finding> {
         let since = container.memory.since;
-        let seconds = self.now.since(since).as_secs();
         if container.role == Role::Init {
             let finding = Finding::new(Severity::Waiting, Heals::Itself, Cause::Held, since, String::new());
-            let because = format!("{place} has been running all the time, for {seconds} s");
+            let because = format!("{place} has been running all the time");
             return Some(finding.because(because).log(self.log(container)));
         }
         if container.ready || self.pod.deleting {

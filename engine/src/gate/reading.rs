@@ -11,8 +11,10 @@ pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// A whole number, kept within what JSON carries exactly, so that sums of a few of them cannot overflow.
 pub(super) fn number(value: &Value, pointer: &str) -> Option<i64> {
-    value.pointer(pointer).and_then(Value::as_i64)
+    const EXACT: i64 = 1 << 53;
+    Some(value.pointer(pointer)?.as_i64()?.clamp(-EXACT, EXACT))
 }
 
 pub(super) fn count(value: &Value, pointer: &str) -> i64 {
