@@ -163,6 +163,11 @@ impl<'a> Fields<'a> {
         Fields::new(value, self.path_of(name), self.places, problems)
     }
 
+    /// Starts on a value below this object, as [`Fields::entries`] and [`Fields::list`] give it.
+    pub(super) fn at(&self, path: Vec<String>, value: Value, problems: &mut Diagnostics) -> Fields<'a> {
+        Fields::new(value, path, self.places, problems)
+    }
+
     /// Takes a list; each item with its path.
     pub(super) fn list(&mut self, name: &'static str, problems: &mut Diagnostics) -> Vec<(Value, Vec<String>)> {
         match self.take(name) {

@@ -85,6 +85,8 @@ pub struct Stack {
     pub on_failure: OnFailure,
     /// Whether pod templates carry a checksum of the ConfigMaps and Secrets of the stack that they read.
     pub restart_on_config_change: bool,
+    /// One-time secrets by name, minted before the components that name them.
+    pub tokens: BTreeMap<String, ProvisioningToken>,
 }
 
 /// A part of the stack that becomes ready as one.
@@ -98,6 +100,8 @@ pub struct Component {
     pub requires: Vec<Requirement>,
     /// The end of this component's wait, counted from its start; the stack's timeout holds as well.
     pub timeout: Option<Duration>,
+    /// Tokens that must be stored before this one starts.
+    pub tokens: BTreeSet<String>,
 }
 
 /// An object someone else owns.

@@ -1,8 +1,10 @@
 //! JSON of a `Stack` document → [`Stack`], all problems at once.
 
 use super::fields::{Fields, Places, problem};
+use super::token::read_token;
 use super::{
-    API_VERSION, Adopt, Component, Conflicts, DEFAULT_TIMEOUT, OnFailure, ProtectedKind, Requirement, Stack, Text,
+    API_VERSION, Adopt, Component, Conflicts, DEFAULT_TIMEOUT, OnFailure, ProtectedKind, ProvisioningToken,
+    Requirement, Stack, Text,
 };
 use crate::diagnostic::Diagnostics;
 use serde_json::Value;
@@ -137,7 +139,8 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         Some(true) | None => OnFailure::Stop,
     };
     let restart_on_config_change = spec.boolean("restartOnConfigChange", p).unwrap_or(true);
-    not_yet(&mut spec, "tokens", p);
+    let tokens = read_tokens(&mut spec, &namespace, p);
+    check_token_names(&components, &tokens, places, p);
     not_yet(&mut spec, "dependsOn", p);
     spec.end(p);
     Stack {
@@ -156,6 +159,52 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         conflicts,
         on_failure,
         restart_on_config_change,
+        tokens,
+    }
+}
+
+fn read_tokens(spec: &mut Fields<'_>, namespace: &str, p: &mut Diagnostics) -> BTreeMap<String, ProvisioningToken> {
+    let mut all: BTreeMap<String, ProvisioningToken> = BTreeMap::new();
+    for (name, value, path) in spec.entries("tokens", p) {
+        let fields = spec.at(path, value, p);
+        label_name(spec, "tokens", &name, p);
+        let token = read_token(name.clone(), namespace, fields, p);
+        let same = |t: &&ProvisioningToken| {
+            let place =
+                |t: &ProvisioningToken| (t.secret.namespace.clone(), t.secret.name.clone(), t.secret.key.clone());
+            !token.secret.key.is_empty() && place(t) == place(&token)
+        };
+        if let Some(other) = all.values().find(same) {
+            let summary = format!("tokens {} and {name} go to the same key", other.name);
+            spec.problem("tokens", summary, "give each a key of its own", p);
+        }
+        all.insert(name, token);
+    }
+    all
+}
+
+/// A token that a component names must exist.
+fn check_token_names(
+    components: &BTreeMap<String, Component>,
+    tokens: &BTreeMap<String, ProvisioningToken>,
+    places: Places<'_>,
+    p: &mut Diagnostics,
+) {
+    let known: Vec<&str> = tokens.keys().map(String::as_str).collect();
+    for (name, component) in components {
+        for token in component.tokens.iter().filter(|t| !tokens.contains_key(*t)) {
+            let path: Vec<String> = ["spec", "components", name, "tokens"].map(Into::into).into();
+            let fix = match known.as_slice() {
+                [] => "describe it under spec.tokens".to_owned(),
+                some => format!("tokens of this stack: {}", some.join(", ")),
+            };
+            p.push(problem(
+                &path,
+                places,
+                format!("component {name} names token {token}, which does not exist"),
+                &fix,
+            ));
+        }
     }
 }
 
@@ -183,13 +232,14 @@ fn read_component(value: Value, path: Vec<String>, places: Places<'_>, p: &mut D
     let requires = read_requires(&mut fields, places, p);
     let timeout = fields.duration("timeout", p);
     not_yet(&mut fields, "verify", p);
-    not_yet(&mut fields, "tokens", p);
+    let tokens = fields.texts("tokens", p).into_iter().collect();
     fields.end(p);
     Component {
         path: folder.unwrap_or_default(),
         after,
         requires,
         timeout,
+        tokens,
     }
 }
 
@@ -332,8 +382,8 @@ mod tests {
     fn all_problems_come_at_once_each_with_its_path() {
         let problems = read(json!({
             "source": 7, "namspace": "x",
-            "components": {"a": {"path": "/b", "after": ["a", "zz"], "verify": {"http": 1}}},
-            "adopt": "maybe", "onFailure": "rollback", "tokens": {"t": {}}, "replace": ["Namespace"],
+            "components": {"a": {"path": "/b", "after": ["a", "zz"], "tokens": ["u"], "verify": {"http": 1}}},
+            "adopt": "maybe", "onFailure": "rollback", "tokens": {"t": {}}, "dependsOn": [1], "replace": ["Namespace"],
             "substitute": {"1X": "v", "Y": 1.1},
         }))
         .unwrap_err();
@@ -348,7 +398,10 @@ mod tests {
             "spec.components.a.verify is not supported yet",
             "spec.adopt cannot be \"maybe\"\n  write one of: never, ifUnowned, always",
             "onFailure: rollback is not supported yet",
-            "spec.tokens is not supported yet",
+            "spec.dependsOn is not supported yet",
+            "a token needs one issuer, not 0",
+            "spec.tokens.t.secret.name is missing",
+            "component a names token u, which does not exist\n  tokens of this stack: t",
             "Namespace cannot be replaced",
             "\"1X\" cannot name a variable",
             "spec.substitute.Y must be a text, not a number",
