@@ -10,6 +10,7 @@ mod control;
 mod discovery;
 mod negotiate;
 mod openapi;
+mod protobuf;
 mod reply;
 mod reviews;
 mod route;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::negotiate::{Form, Media};
 use super::reply::Reply;
 use super::route::{self, Target};
-use super::{Api, Call, body, reviews, subresources, table};
+use super::{Api, Call, body, protobuf, reviews, subresources, table};
 use crate::kubernetes::patch::Patch;
 use crate::kubernetes::registry::{
     Actor, DeleteOptions, Deleted, Failure, FieldFault, FieldValidation, Fields, Labels, Listing, Part, Propagation,
@@ -161,6 +161,14 @@ pub(crate) fn parse(resource: &Resource, call: &Call, bytes: &[u8]) -> Result<bo
                 ))
             })?
         }
+        "application/vnd.kubernetes.protobuf" if !resource.is_custom() => body::Parsed {
+            value: protobuf::decode(bytes).map_err(|error| {
+                Failure::bad_request(format!(
+                    "the object provided is unrecognized (must be of type {kind}): {error}"
+                ))
+            })?,
+            duplicates: Vec::new(),
+        },
         _ => {
             return Err(unsupported_media_type(
                 "application/json, application/yaml, application/vnd.kubernetes.protobuf",
