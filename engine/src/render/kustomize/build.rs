@@ -462,6 +462,7 @@ impl Target<'_> {
             let mut add = |more: &[FieldSpec]| {
                 super::fieldspec::add_all(&mut fields, more).map_err(|e| Diagnostics::from(self.tell((e, label.at))))
             };
+            add(&config.labels)?;
             if label.include_selectors {
                 add(&config.common_labels)?;
             } else {

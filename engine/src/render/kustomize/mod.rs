@@ -65,7 +65,14 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
     if search.problems.has_errors() {
         return Err(search.problems);
     }
-    let custom = search.openapi.as_ref().map(Schema::from_openapi);
+    let custom = search.openapi.as_ref().map(|(document, under)| {
+        let under = if *under {
+            Schema::built_in().clone()
+        } else {
+            Schema::default()
+        };
+        under.with_openapi(document)
+    });
     let asks = |option: &str| root.kustomization.build_metadata.iter().any(|o| o == option);
     let shared = Shared {
         schema: custom.as_ref().unwrap_or_else(|| Schema::built_in()),
@@ -179,8 +186,11 @@ struct Search<'a> {
     level_of: HashMap<TreePath, usize>,
     /// How often each base is named.
     uses: HashMap<TreePath, usize>,
-    /// The first OpenAPI document that a kustomization names.
-    openapi: Option<Node>,
+    /// The first OpenAPI document that a kustomization names, and whether the built-in schema stays under it: in the
+    /// original it does when it was in use by then.
+    openapi: Option<(Node, bool)>,
+    /// Whether a resource was read on the way so far.
+    seen_resource: bool,
     problems: Diagnostics,
     /// The highest level among what the kustomization being searched needs, plus one.
     needs: usize,
@@ -207,7 +217,7 @@ impl<'a> Search<'a> {
                 .text(named)
                 .and_then(|(text, path)| loader.nodes(&text, &path, Profile::Settings));
             match read {
-                Ok(nodes) => self.openapi = nodes.into_iter().next(),
+                Ok(nodes) => self.openapi = nodes.into_iter().next().map(|node| (node, self.seen_resource)),
                 Err(e) => self.problem(&loader, e),
             }
         }
@@ -219,8 +229,11 @@ impl<'a> Search<'a> {
         for named in kustomization.resources.iter().chain(plugins.into_iter().flatten()) {
             if loader.is_folder(named) {
                 self.base(&loader, named);
+            } else {
+                self.seen_resource = true;
             }
         }
+        self.seen_resource |= !kustomization.config_maps.is_empty() || !kustomization.secrets.is_empty();
         let mut components = Vec::new();
         for named in &kustomization.components {
             match loader.folder(named) {

@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
         value
             .items()
             .iter()
-            .map(|item| Self::whole(item, self.tree, self.problems, what, &mut read))
+            .map(|item| Self::nested(item, self.tree, self.problems, what, self.lenient, &mut read))
             .collect()
     }
 

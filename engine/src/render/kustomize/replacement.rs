@@ -109,12 +109,10 @@ fn ids(resource: &Resource) -> Vec<Id> {
 impl Source {
     fn value(&self, resources: &ResMap) -> Result<Node, String> {
         let wanted = &self.id;
-        let fits = |id: &Id| {
-            (wanted.namespace.is_empty() || wanted.effective_namespace() == id.effective_namespace())
-                && (wanted.name.is_empty() || wanted.name == id.name)
-                && id.gvk.is_selected_by(&wanted.gvk)
-        };
-        let mut matched = resources.all.iter().filter(|r| ids(r).iter().any(fits));
+        let mut matched = resources
+            .all
+            .iter()
+            .filter(|r| ids(r).iter().any(|id| id.is_selected_by(wanted)));
         let source = match (matched.next(), matched.next()) {
             (Some(one), None) => one,
             (None, _) => return Err(format!("the replacement's source {wanted} is not there")),
@@ -170,8 +168,11 @@ impl Target {
         };
         for resource in &mut resources.all {
             let ids = ids(resource);
-            if !select.fits_texts(resource) || !ids.iter().any(|id| select.fits_id(id)) || self.rejects(resource, &ids)
-            {
+            let wanted = |id: &Id| {
+                let rejected = |r: &Selector| !r.has_no_id() && id.is_selected_by(&r.exact);
+                id.is_selected_by(&select.exact) && !self.reject.iter().any(rejected)
+            };
+            if !select.fits_texts(resource) || self.rejects(resource) || !ids.iter().any(wanted) {
                 continue;
             }
             let id = resource.id();
@@ -197,11 +198,11 @@ impl Target {
         Ok(())
     }
 
-    fn rejects(&self, resource: &Resource, ids: &[Id]) -> bool {
-        self.reject.iter().any(|reject| {
-            let by_texts = !(reject.labels.is_empty() && reject.annotations.is_empty()) && reject.fits_texts(resource);
-            by_texts || (!reject.has_no_id() && ids.iter().any(|id| reject.fits_id(id)))
-        })
+    /// Whether labels or annotations reject a resource.
+    fn rejects(&self, resource: &Resource) -> bool {
+        self.reject
+            .iter()
+            .any(|reject| !(reject.labels.is_empty() && reject.annotations.is_empty()) && reject.fits_texts(resource))
     }
 
     fn set(&self, node: &mut Node, value: &Node) -> Result<(), String> {

@@ -9,10 +9,12 @@ use std::sync::{Arc, LazyLock};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Type(usize);
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Schema {
     /// By `group/version/kind` or `version/kind`.
     by_kind: HashMap<String, usize>,
+    /// By the name of the OpenAPI definition.
+    by_name: HashMap<String, usize>,
     types: Vec<Shape>,
 }
 
@@ -59,8 +61,9 @@ impl Schema {
         for line in text.lines().filter(|l| !l.starts_with('#')) {
             let words: Vec<&str> = line.split(' ').collect();
             match words[..] {
-                ["type", id, ref kinds @ ..] => {
+                ["type", id, name, ref kinds @ ..] => {
                     current = id.parse().expect("the table numbers its types");
+                    schema.by_name.insert(name.to_owned(), current);
                     schema
                         .by_kind
                         .extend(kinds.iter().map(|kind| ((*kind).to_owned(), current)));
@@ -97,19 +100,17 @@ impl Schema {
         self.types.len() - 1
     }
 
-    /// The schema of an OpenAPI (v2) document.
-    pub(super) fn from_openapi(document: &Node) -> Self {
-        let mut schema = Self::default();
+    /// The schema of an OpenAPI (v2) document, on top of another: definitions of the same name take the place of its.
+    pub(super) fn with_openapi(mut self, document: &Node) -> Self {
         let definitions = document.get("definitions").map(Node::entries).unwrap_or_default();
-        let ids: HashMap<&str, usize> = definitions
-            .iter()
-            .enumerate()
-            .map(|(i, definition)| (&*definition.key, i))
-            .collect();
-        schema.types.resize(definitions.len(), Shape::default());
-        for (id, definition) in definitions.iter().enumerate() {
-            let shape = schema.shape(&definition.value, &ids, 0);
-            schema.types[id] = shape;
+        let first = self.types.len();
+        self.types.resize(first + definitions.len(), Shape::default());
+        for (i, definition) in definitions.iter().enumerate() {
+            self.by_name.insert(definition.key.to_string(), first + i);
+        }
+        for (i, definition) in definitions.iter().enumerate() {
+            let shape = self.shape(&definition.value, 0);
+            self.types[first + i] = shape;
             let kinds = definition
                 .value
                 .get("x-kubernetes-group-version-kind")
@@ -119,28 +120,25 @@ impl Schema {
                 let part = |name| kind.get(name).and_then(Node::text).unwrap_or_default();
                 let group = part("group");
                 let slash = if group.is_empty() { "" } else { "/" };
-                schema
-                    .by_kind
-                    .insert(format!("{group}{slash}{}/{}", part("version"), part("kind")), id);
+                let kind = format!("{group}{slash}{}/{}", part("version"), part("kind"));
+                self.by_kind.insert(kind, first + i);
             }
         }
-        schema
+        self
     }
 
-    fn shape(&mut self, node: &Node, ids: &HashMap<&str, usize>, depth: usize) -> Shape {
+    fn shape(&mut self, node: &Node, depth: usize) -> Shape {
         let mut shape = Shape::default();
         if depth > 64 {
             return shape;
         }
         for property in node.get("properties").map(Node::entries).unwrap_or_default() {
-            if let Some(target) = self.target(&property.value, ids, depth) {
+            if let Some(target) = self.target(&property.value, depth) {
                 shape.fields.insert(property.key.clone(), target);
             }
         }
-        shape.values = node
-            .get("additionalProperties")
-            .and_then(|n| self.target(n, ids, depth));
-        shape.elements = node.get("items").and_then(|n| self.target(n, ids, depth));
+        shape.values = node.get("additionalProperties").and_then(|n| self.target(n, depth));
+        shape.elements = node.get("items").and_then(|n| self.target(n, depth));
         let strategy = node
             .get("x-kubernetes-patch-strategy")
             .and_then(Node::text)
@@ -161,14 +159,14 @@ impl Schema {
         shape
     }
 
-    fn target(&mut self, node: &Node, ids: &HashMap<&str, usize>, depth: usize) -> Option<usize> {
+    fn target(&mut self, node: &Node, depth: usize) -> Option<usize> {
         if !node.is_map() {
             return None;
         }
         match node.get("$ref").and_then(Node::text) {
-            Some(reference) => ids.get(reference.rsplit('/').next()?).copied(),
+            Some(reference) => self.by_name.get(reference.rsplit('/').next()?).copied(),
             None => {
-                let shape = self.shape(node, ids, depth + 1);
+                let shape = self.shape(node, depth + 1);
                 Some(self.push(shape))
             }
         }

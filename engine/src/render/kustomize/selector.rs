@@ -18,7 +18,7 @@ pub(super) struct Selector {
     pub(super) namespace: Option<Regex>,
     pub(super) labels: Vec<Requirement>,
     pub(super) annotations: Vec<Requirement>,
-    /// The same as plain texts, where a selection is not by expression.
+    /// The same as plain texts: replacements select by these.
     pub(super) exact: Id,
 }
 
@@ -76,13 +76,6 @@ impl Selector {
         Self::fits(self.group.as_ref(), &gvk.group)
             && Self::fits(self.version.as_ref(), &gvk.version)
             && Self::fits(self.kind.as_ref(), &gvk.kind)
-    }
-
-    /// Whether one name fits.
-    pub(super) fn fits_id(&self, id: &Id) -> bool {
-        self.fits_gvk(&id.gvk)
-            && Self::fits(self.name.as_ref(), &id.name)
-            && Self::fits(self.namespace.as_ref(), &id.namespace)
     }
 
     pub(super) fn fits_texts(&self, resource: &Resource) -> bool {
