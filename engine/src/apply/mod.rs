@@ -1,19 +1,33 @@
 //! The plan → effects, in the order of the graph, each gate by watch. The outcome is true on every exit.
+//!
+//! [`apply`] reads as one apply goes: claim the stack (namespace, then the record, before any other effect), execute the graph,
+//! prune when everything new is healthy, write down what came of it. `run` is the executor, `order` its bookkeeping, `step` one
+//! object, `gates` its eyes, `ledger` its record, `remove` a deletion, `destroy` the way back.
 
+mod destroy;
 mod gates;
+mod ledger;
+mod order;
 mod outcome;
+mod prune;
+mod remove;
+mod run;
+mod step;
+mod takeover;
 
+pub use destroy::{Destroy, destroy};
 pub use gates::{Gates, Passage, Stuck, Tell, Until};
 pub use outcome::{Fate, Outcome, Progress};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Mode, Target, kinds, retrying};
 use crate::diagnostic::Diagnostic;
-use crate::document::ProtectedKind;
-use crate::plan::Plan;
-use crate::record::{Owner, StackId};
-use std::collections::BTreeSet;
+use crate::gate::{Patience, Settings};
+use crate::mask::hex;
+use crate::object::ObjectKey;
+use crate::plan::{Action, Plan};
+use ledger::Ledger;
 use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// How an apply or destroy runs.
@@ -25,6 +39,10 @@ pub struct Run {
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
     /// Requests in flight at most.
     pub in_flight: usize,
+    /// How long the gates look before they believe.
+    pub settings: Settings,
+    /// How long a failure may last before waiting ends.
+    pub patience: Patience,
 }
 
 impl Default for Run {
@@ -33,29 +51,114 @@ impl Default for Run {
             cancel: CancellationToken::new(),
             progress: Arc::new(|_| {}),
             in_flight: 32,
+            settings: Settings::default(),
+            patience: Patience::default(),
         }
     }
 }
 
 /// Executes a plan. Never fails as a whole: what happened is in the outcome, errors among its diagnostics.
 pub async fn apply(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
-    let _ = (cluster, plan, run);
-    Outcome::refused(Diagnostic::error("applying is not built yet"))
+    if let Some(refused) = refuse(plan) {
+        return refused;
+    }
+    if plan.is_empty()
+        && plan
+            .observation
+            .stored
+            .as_ref()
+            .is_some_and(|s| s.record.ready && s.record.journal.is_empty())
+    {
+        return nothing_to_do(plan);
+    }
+    let deadline = Instant::now() + plan.desired.policy.timeout;
+    // The namespace holds the record, so it alone comes before it. It carries the stack's label: found without a record, it is
+    // known as ours.
+    if let Err(why) = make_namespace(&*cluster, plan, run).await {
+        return Outcome::refused(why);
+    }
+    let ledger = Ledger::of_plan(plan, rand::random(), &hex(&rand::random::<[u8; 8]>()));
+    let mut executor = run::Executor::new(Arc::clone(&cluster), plan, run, ledger, deadline);
+    executor.outcome.diagnostics.extend(plan.diagnostics.clone());
+    executor.write().await;
+    if !executor.ledger.is_written() || executor.is_stopped() {
+        return executor.outcome;
+    }
+    executor.execute().await;
+    if executor.outcome.ready {
+        prune::prune(&*cluster, plan, run, deadline, &mut executor).await;
+    }
+    let components = executor.outcome.components.clone();
+    let ready = executor.outcome.ready && !executor.outcome.diagnostics.has_errors();
+    executor.ledger.conclude(&components, ready);
+    if !executor.is_superseded() {
+        executor.write().await;
+    }
+    let mut outcome = executor.outcome;
+    outcome.recorded = true;
+    if outcome.diagnostics.has_errors() {
+        outcome.ready = false;
+    }
+    outcome
 }
 
-/// What a destroy may delete, and how long it waits.
-#[derive(Debug, Clone)]
-pub struct Destroy {
-    /// Protected kinds that go as well. Claims of StatefulSets' templates count as PersistentVolumeClaims. The stack's own
-    /// Namespace goes without being named here, unless something that is not the stack's lives in it.
-    pub delete_protected: BTreeSet<ProtectedKind>,
-    /// The end of the wait.
-    pub timeout: Duration,
+/// Plans that must not be executed.
+fn refuse(plan: &Plan) -> Option<Outcome> {
+    let recorded = plan.observation.stored.is_some();
+    let why = if plan.diagnostics.has_errors() {
+        plan.diagnostics.clone()
+    } else if !plan.observation.reached {
+        Diagnostic::error("a plan that was made without a cluster cannot be applied")
+            .detail("plan again with one")
+            .into()
+    } else if let Some(change) = plan.changes.iter().find(|c| c.action == Action::Unknown) {
+        Diagnostic::error(format!("what {} will be is not known", change.key.human()))
+            .detail("a value that it needs is still unknown at apply")
+            .into()
+    } else {
+        return None;
+    };
+    Some(Outcome {
+        recorded,
+        ..Outcome::refused(why)
+    })
 }
 
-/// Deletes everything that the record names, dependants first, and then the record. A stack without a record is destroyed
-/// already.
-pub async fn destroy(cluster: Arc<dyn Cluster>, stack: &StackId, owner: &Owner, terms: &Destroy, run: &Run) -> Outcome {
-    let _ = (cluster, stack, owner, terms, run);
-    Outcome::refused(Diagnostic::error("destroying is not built yet"))
+/// Everything is as recorded, and was ready then.
+fn nothing_to_do(plan: &Plan) -> Outcome {
+    let components = plan
+        .observation
+        .stored
+        .as_ref()
+        .map(|s| s.record.components.clone())
+        .unwrap_or_default();
+    Outcome {
+        objects: plan.changes.iter().map(|c| (c.key.clone(), Fate::Unchanged)).collect(),
+        components,
+        ready: true,
+        recorded: true,
+        diagnostics: plan.diagnostics.clone(),
+        cancelled: false,
+    }
+}
+
+/// Makes the stack's namespace when it is not there.
+async fn make_namespace(cluster: &dyn Cluster, plan: &Plan, run: &Run) -> Result<(), Diagnostic> {
+    let key = ObjectKey::new("", "Namespace", "", &*plan.desired.stack.namespace);
+    let missing =
+        plan.change(&key).is_some_and(|c| c.action == Action::Create) && !plan.observation.live.contains_key(&key);
+    let Some(object) = plan.desired.object(&key).filter(|_| missing) else {
+        return Ok(());
+    };
+    let target = Target {
+        resource: kinds::known("v1", "Namespace"),
+        namespace: String::new(),
+        name: key.name.clone(),
+    };
+    let sent = retrying(&run.cancel, || cluster.apply(&target, &object.value, false, Mode::Real)).await;
+    sent.map(|_| ()).map_err(|e| {
+        Diagnostic::error(format!("{} could not be made", key.human()))
+            .detail(e.to_string())
+            .object(key.clone())
+    })
 }

@@ -51,6 +51,16 @@ pub(super) fn template_annotations(key: &ObjectKey) -> Option<String> {
         .flatten()
 }
 
+/// Any text about a stack (a log line, an event) without the values that its objects keep secret.
+#[must_use]
+pub fn redact_all(text: &str, desired: &super::Desired) -> String {
+    let secretive = desired
+        .objects
+        .iter()
+        .filter(|o| !o.write_only.is_empty() || o.key.kind == "Secret");
+    secretive.fold(text.to_owned(), |text, o| redact(&text, &o.value, &o.write_only))
+}
+
 /// A message of the server about an object, without any value that the object keeps secret. Validation errors repeat values.
 #[must_use]
 pub fn redact(text: &str, value: &Value, write_only: &BTreeSet<String>) -> String {

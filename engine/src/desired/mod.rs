@@ -11,7 +11,7 @@ mod masked;
 mod shape;
 mod substitute;
 
-pub use masked::{masked, redact};
+pub use masked::{masked, redact, redact_all};
 pub(crate) use shape::scale_target;
 
 use crate::diagnostic::{Diagnostics, FilePlace};

@@ -131,7 +131,8 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
         .collect();
     keys.extend(desired.objects.iter().map(|o| (o.key.clone(), o.api_version.clone())));
     let told = |e: ClusterError| Diagnostics::from(told(&e, "reading the stack's objects failed"));
-    let (resources, missing) = resources(cluster, keys.iter().map(|(k, v)| (v, &k.kind)), &cancel)
+    let required = desired.requires.iter().map(|(_, r)| (&r.api_version, &r.kind));
+    let (resources, missing) = resources(cluster, keys.iter().map(|(k, v)| (v, &k.kind)).chain(required), &cancel)
         .await
         .map_err(told)?;
     let known: BTreeSet<&ObjectKey> = seen

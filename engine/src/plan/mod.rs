@@ -9,6 +9,7 @@ mod diff;
 mod prune;
 mod text;
 
+pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS};
 pub use prune::keeps;
 
 use crate::desired::Desired;

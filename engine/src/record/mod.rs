@@ -151,6 +151,25 @@ pub struct Entry {
     pub reverted: Vec<i64>,
 }
 
+impl Entry {
+    /// An object that is named before it is made.
+    #[must_use]
+    pub fn intended(key: ObjectKey) -> Self {
+        Self {
+            key,
+            api_version: String::new(),
+            uid: None,
+            component: None,
+            level: 0,
+            desired: None,
+            attested: None,
+            owned: String::new(),
+            left: Vec::new(),
+            reverted: Vec::new(),
+        }
+    }
+}
+
 /// What was about to be done when the record was written. Emptied when it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

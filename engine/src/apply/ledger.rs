@@ -1,0 +1,192 @@
+//! The record during one apply: written before the first effect, at checkpoints, and at the end, each time over the version
+//! that this run wrote last.
+//!
+//! A run that finds the record written by another stops: from then on the other one is right.
+
+use crate::cluster::Cluster;
+use crate::desired::DesiredObject;
+use crate::mask::MaskKey;
+use crate::object::ObjectKey;
+use crate::observe::{Wanted, attest, owned_paths, uid};
+use crate::plan::{Action, Plan, WAR_REVERTS, WAR_SECONDS};
+use crate::record::{self, Entry, Intent, Record, RecordError, Version, desired_hash};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+
+/// The record and what is not written of it yet.
+pub(super) struct Ledger {
+    pub(super) record: Record,
+    version: Option<Version>,
+    dirty: bool,
+    at: i64,
+}
+
+impl Ledger {
+    /// The record as it has to be before the plan's first effect: every object named, every intention in the journal.
+    pub(super) fn of_plan(plan: &Plan, key: [u8; 32], run: &str) -> Self {
+        let seen = &plan.observation;
+        let (record, version) = match &seen.stored {
+            Some(stored) => (stored.record.clone(), Some(stored.version.clone())),
+            None => (Record::new(plan.desired.stack.clone(), plan.owner.clone(), key), None),
+        };
+        let before = (record.entries.clone(), record.ready, record.journal.clone());
+        let mut ledger = Self {
+            record,
+            version,
+            dirty: true,
+            at: seen.at,
+        };
+        ledger.record.journal.clear();
+        for change in &plan.changes {
+            ledger.intend(plan, change);
+        }
+        let same =
+            ledger.version.is_some() && before == (ledger.record.entries.clone(), true, ledger.record.journal.clone());
+        ledger.dirty = !same;
+        if !same {
+            ledger.record.ready = false;
+            ledger.record.owner = plan.owner.clone();
+            ledger.record.plan.clone_from(&plan.hash);
+        }
+        run.clone_into(&mut ledger.record.run);
+        ledger
+    }
+
+    /// A record that was read, for a destroy.
+    pub(super) fn of_stored(stored: record::Stored, run: &str, at: i64) -> Self {
+        let mut record = stored.record;
+        run.clone_into(&mut record.run);
+        Self {
+            record,
+            version: Some(stored.version),
+            dirty: true,
+            at,
+        }
+    }
+
+    fn intend(&mut self, plan: &Plan, change: &crate::plan::Change) {
+        let key = &change.key;
+        let intent = match change.action {
+            Action::Create | Action::Adopt | Action::Update => Some(Intent::Apply),
+            Action::Replace => Some(Intent::Replace),
+            Action::Prune => Some(Intent::Delete),
+            Action::Unchanged | Action::Unknown => None,
+            Action::Release => {
+                self.record.entries.remove(key);
+                return;
+            }
+        };
+        if let Some(intent) = intent {
+            self.record.journal.insert(key.clone(), intent);
+        }
+        let Some(object) = plan.desired.object(key) else { return };
+        let live = plan.observation.live.get(key);
+        let used_only = object.implicit && change.action == Action::Unchanged && !change.reason.is_empty();
+        if used_only {
+            self.record.entries.remove(key);
+            return;
+        }
+        let level = plan.desired.graph.level.get(key).copied().unwrap_or(0);
+        let entry = self
+            .record
+            .entries
+            .entry(key.clone())
+            .or_insert_with(|| Entry::intended(key.clone()));
+        entry.api_version.clone_from(&object.api_version);
+        entry.component.clone_from(&object.component);
+        entry.level = level;
+        // As it should be, and the record was behind: what was seen is what is attested. What is left alone in a field war
+        // stays unattested, or it would count as settled.
+        if change.action == Action::Unchanged
+            && change.reason.is_empty()
+            && let (Some(live), Some(wanted)) = (live, plan.observation.wanted.get(key))
+        {
+            let mask = self.record.key.clone();
+            confirm(entry, &mask, live, wanted);
+        }
+    }
+
+    pub(super) fn key(&self) -> &MaskKey {
+        &self.record.key
+    }
+
+    /// Whether the cluster holds the record.
+    pub(super) fn is_written(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// Whether anything is not written yet.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// An object was applied: the server's answer is what is attested from now on.
+    pub(super) fn confirm(&mut self, object: &DesiredObject, live: &Value, left: &[String], drift: bool) {
+        let mask = self.record.key.clone();
+        let wanted = crate::observe::wanted(object, left.to_vec(), &mask);
+        let entry = self
+            .record
+            .entries
+            .entry(object.key.clone())
+            .or_insert_with(|| Entry::intended(object.key.clone()));
+        confirm(entry, &mask, live, &wanted);
+        entry.reverted.retain(|at| self.at - at < WAR_SECONDS);
+        if drift {
+            entry.reverted.push(self.at);
+            let extra = entry.reverted.len().saturating_sub(WAR_REVERTS);
+            entry.reverted.drain(..extra);
+        }
+        self.record.journal.remove(&object.key);
+        self.dirty = true;
+    }
+
+    /// An object is gone.
+    pub(super) fn gone(&mut self, key: &ObjectKey) {
+        self.record.entries.remove(key);
+        self.record.journal.remove(key);
+        self.dirty = true;
+    }
+
+    /// What the run came to.
+    pub(super) fn conclude(&mut self, components: &BTreeMap<String, String>, ready: bool) {
+        if self.record.components != *components || self.record.ready != ready {
+            self.record.components.clone_from(components);
+            self.record.ready = ready;
+            self.dirty = true;
+        }
+    }
+
+    /// Writes what is not written yet.
+    pub(super) async fn write(&mut self, cluster: &dyn Cluster, cancel: &CancellationToken) -> Result<(), RecordError> {
+        if self.dirty {
+            let version = record::write(cluster, &mut self.record, self.version.as_ref(), cancel).await?;
+            self.version = Some(version);
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    /// Deletes the record.
+    pub(super) async fn delete(
+        &mut self,
+        cluster: &dyn Cluster,
+        cancel: &CancellationToken,
+    ) -> Result<(), RecordError> {
+        if let Some(version) = self.version.take() {
+            if let Err(e) = record::delete(cluster, &self.record.stack, &version, cancel).await {
+                self.version = Some(version);
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn confirm(entry: &mut Entry, mask: &MaskKey, live: &Value, wanted: &Wanted) {
+    entry.uid = uid(live).map(str::to_owned);
+    entry.attested = attest(mask, live);
+    entry.owned = owned_paths(mask, live);
+    entry.left.clone_from(&wanted.left);
+    entry.desired = Some(desired_hash(mask, &wanted.body));
+}

@@ -1,0 +1,220 @@
+//! Who waits for whom during an apply: conditions, and what each opens or closes.
+//!
+//! Bookkeeping only: it knows neither requests nor time.
+
+use crate::desired::Desired;
+use crate::graph::{BASE, Until};
+use crate::object::ObjectKey;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Something that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Condition {
+    /// The object is in the cluster.
+    Applied(ObjectKey),
+    /// The object's gate is open.
+    Ready(ObjectKey),
+    /// The object was tried, whatever came of it.
+    Tried(ObjectKey),
+    /// Everything of the component is ready; of the base, tried.
+    Component(String),
+    /// The object of somebody else is ready (by its place in `Desired::requires`).
+    Requirement(usize),
+}
+
+/// Somebody who waits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Waiter {
+    Object(ObjectKey),
+    Component(String),
+}
+
+/// What follows from a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// The object may start.
+    Start(ObjectKey),
+    /// Everything of the component is ready.
+    Complete(String),
+    /// The object can never start, because of what the text names.
+    Skip(ObjectKey, String),
+    /// The component can never be ready.
+    Broken(String, String),
+}
+
+/// The waits that are left.
+pub(super) struct Order {
+    unmet: HashMap<Waiter, BTreeSet<Condition>>,
+    waiting: HashMap<Condition, BTreeSet<Waiter>>,
+}
+
+impl Order {
+    /// Every wait of a stack.
+    pub(super) fn of(desired: &Desired) -> Self {
+        let mut order = Self {
+            unmet: HashMap::new(),
+            waiting: HashMap::new(),
+        };
+        let graph = &desired.graph;
+        for object in &desired.objects {
+            let key = &object.key;
+            let mut conditions: BTreeSet<Condition> = BTreeSet::new();
+            for (other, need) in graph.needs.get(key).into_iter().flatten() {
+                conditions.insert(match need.until {
+                    Until::Applied => Condition::Applied(other.clone()),
+                    Until::Ready => Condition::Ready(other.clone()),
+                });
+            }
+            conditions.extend(
+                graph
+                    .after
+                    .get(key)
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .map(Condition::Component),
+            );
+            let namespace = key.group.is_empty() && key.kind == "Namespace";
+            for (i, (component, _)) in desired.requires.iter().enumerate() {
+                if !namespace && (component.is_none() || *component == object.component) {
+                    conditions.insert(Condition::Requirement(i));
+                }
+            }
+            order.add(Waiter::Object(key.clone()), conditions);
+        }
+        let members = |name: &str| graph.members.get(name).into_iter().flatten().cloned();
+        for (name, terms) in &desired.components {
+            let mut conditions: BTreeSet<Condition> = members(name).map(Condition::Ready).collect();
+            // A component without objects passes the order on.
+            conditions.extend(terms.after.iter().cloned().map(Condition::Component));
+            order.add(Waiter::Component(name.clone()), conditions);
+        }
+        order.add(
+            Waiter::Component(BASE.to_owned()),
+            members(BASE).map(Condition::Tried).collect(),
+        );
+        order
+    }
+
+    fn add(&mut self, waiter: Waiter, conditions: BTreeSet<Condition>) {
+        for condition in &conditions {
+            self.waiting
+                .entry(condition.clone())
+                .or_default()
+                .insert(waiter.clone());
+        }
+        self.unmet.insert(waiter, conditions);
+    }
+
+    /// What waits for nothing.
+    pub(super) fn begin(&mut self) -> Vec<Consequence> {
+        let free: Vec<Waiter> = self
+            .unmet
+            .iter()
+            .filter(|(_, conditions)| conditions.is_empty())
+            .map(|(w, _)| w.clone())
+            .collect();
+        let mut out = Vec::new();
+        for waiter in free {
+            self.free(&waiter, &mut out);
+        }
+        out
+    }
+
+    /// A condition holds.
+    pub(super) fn met(&mut self, condition: &Condition) -> Vec<Consequence> {
+        let mut out = Vec::new();
+        self.meet(condition, &mut out);
+        out
+    }
+
+    fn meet(&mut self, condition: &Condition, out: &mut Vec<Consequence>) {
+        for waiter in self.waiting.remove(condition).unwrap_or_default() {
+            if let Some(unmet) = self.unmet.get_mut(&waiter) {
+                unmet.remove(condition);
+                if unmet.is_empty() {
+                    self.free(&waiter, out);
+                }
+            }
+        }
+    }
+
+    fn free(&mut self, waiter: &Waiter, out: &mut Vec<Consequence>) {
+        self.unmet.remove(waiter);
+        match waiter {
+            Waiter::Object(key) => out.push(Consequence::Start(key.clone())),
+            Waiter::Component(name) => {
+                out.push(Consequence::Complete(name.clone()));
+                self.meet(&Condition::Component(name.clone()), out);
+            }
+        }
+    }
+
+    /// An object will never be there (or, if it is, never ready): everything that waits for it falls, and what waits for that.
+    pub(super) fn failed(&mut self, key: &ObjectKey, ready_only: bool) -> Vec<Consequence> {
+        let why = format!("{} failed", key.human());
+        let mut out = Vec::new();
+        let mut fallen = vec![Condition::Ready(key.clone())];
+        if !ready_only {
+            fallen.push(Condition::Applied(key.clone()));
+            self.meet(&Condition::Tried(key.clone()), &mut out);
+        }
+        self.fall(fallen, &why, &mut out);
+        out
+    }
+
+    /// What somebody else should have made ready is not.
+    pub(super) fn requirement_failed(&mut self, index: usize, why: &str) -> Vec<Consequence> {
+        let mut out = Vec::new();
+        self.fall(vec![Condition::Requirement(index)], why, &mut out);
+        out
+    }
+
+    fn fall(&mut self, mut fallen: Vec<Condition>, why: &str, out: &mut Vec<Consequence>) {
+        while let Some(condition) = fallen.pop() {
+            for waiter in self.waiting.remove(&condition).unwrap_or_default() {
+                if self.unmet.remove(&waiter).is_none() {
+                    continue;
+                }
+                match waiter {
+                    Waiter::Object(key) => {
+                        out.push(Consequence::Skip(key.clone(), why.to_owned()));
+                        self.meet(&Condition::Tried(key.clone()), out);
+                        fallen.push(Condition::Applied(key.clone()));
+                        fallen.push(Condition::Ready(key));
+                    }
+                    Waiter::Component(name) => {
+                        out.push(Consequence::Broken(name.clone(), why.to_owned()));
+                        fallen.push(Condition::Component(name));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an object that has not started waits for, for a person.
+    pub(super) fn waits_for(&self, key: &ObjectKey) -> String {
+        let unmet = self.unmet.get(&Waiter::Object(key.clone())).into_iter().flatten();
+        let names: Vec<String> = unmet
+            .map(|condition| match condition {
+                Condition::Applied(key) | Condition::Ready(key) | Condition::Tried(key) => key.human(),
+                Condition::Component(name) if name == BASE => "the stack's base".to_owned(),
+                Condition::Component(name) => format!("component {name}"),
+                Condition::Requirement(_) => "what it requires of others".to_owned(),
+            })
+            .collect();
+        names.join(", ")
+    }
+}
+
+/// The conditions of each component's members, for its status.
+pub(super) fn members(desired: &Desired) -> BTreeMap<String, Vec<ObjectKey>> {
+    let mut all: BTreeMap<String, Vec<ObjectKey>> =
+        desired.components.keys().map(|n| (n.clone(), Vec::new())).collect();
+    for object in &desired.objects {
+        if let Some(component) = &object.component {
+            all.entry(component.clone()).or_default().push(object.key.clone());
+        }
+    }
+    all
+}

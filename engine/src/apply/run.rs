@@ -1,0 +1,594 @@
+//! The executor: starts what may start, waits before the gates, and ends when everything has come to an end.
+//!
+//! One loop owns all state; requests and waits run as tasks and report to it. Nothing here decides what an object needs
+//! (`order`), how it is sent (`step`), or whether it is ready (`gates`).
+
+use super::Run;
+use super::gates::{Gates, Passage, Stuck, Tell, Until};
+use super::ledger::Ledger;
+use super::order::{Condition, Consequence, Order, members};
+use super::outcome::{Fate, Outcome, Progress};
+use super::step::{Step, Stepped};
+use crate::cluster::{Cluster, Resource};
+use crate::desired::{DesiredObject, redact_all};
+use crate::diagnostic::Diagnostic;
+use crate::gate::{State, needs_watching};
+use crate::graph::BASE;
+use crate::object::ObjectKey;
+use crate::observe::Manners;
+use crate::plan::{Action, Change, Plan};
+use crate::record::RecordError;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// How long requests in flight may take after a cancellation.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Confirmed objects are written to the record at most this often before the end.
+const CHECKPOINT: Duration = Duration::from_secs(2);
+
+/// How an object stands during the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Status {
+    Pending,
+    Applying,
+    /// In the cluster; its gate is not open.
+    Applied,
+    Ready,
+    Ended(Fate),
+}
+
+/// What a task reports.
+enum Done {
+    /// A request came back.
+    Stepped(ObjectKey, Box<Stepped>),
+    /// The wait before an object's gate ended.
+    Passed(ObjectKey, Box<Passage>),
+    /// The object of somebody else is ready, or why not.
+    Required(usize, Result<(), String>),
+}
+
+/// One run of a plan.
+pub(super) struct Executor<'a> {
+    cluster: Arc<dyn Cluster>,
+    plan: &'a Plan,
+    run: &'a Run,
+    pub(super) ledger: Ledger,
+    objects: HashMap<&'a ObjectKey, (&'a DesiredObject, &'a Change)>,
+    status: BTreeMap<ObjectKey, Status>,
+    order: Order,
+    gates: Arc<Gates>,
+    /// Objects with a gate, and where they live.
+    gated: BTreeMap<ObjectKey, Resource>,
+    /// What gates said last of objects that are not ready.
+    reasons: BTreeMap<ObjectKey, String>,
+    tasks: JoinSet<Done>,
+    running: HashMap<tokio::task::Id, ObjectKey>,
+    permits: Arc<Semaphore>,
+    started: BTreeMap<String, Instant>,
+    deadline: Instant,
+    checkpoint: Instant,
+    pub(super) outcome: Outcome,
+    /// The deadline has passed, and what it ends has ended.
+    late: bool,
+    /// Everything is ready, and has to stand a while to be believed.
+    steadying: bool,
+    stopped: bool,
+    superseded: bool,
+}
+
+impl<'a> Executor<'a> {
+    /// Ready to run. `applied` are objects that exist already by this run: the namespace, before the record.
+    pub(super) fn new(
+        cluster: Arc<dyn Cluster>,
+        plan: &'a Plan,
+        run: &'a Run,
+        ledger: Ledger,
+        deadline: Instant,
+    ) -> Self {
+        let changes: HashMap<&ObjectKey, &Change> = plan.changes.iter().map(|c| (&c.key, c)).collect();
+        let objects: HashMap<_, _> = plan
+            .desired
+            .objects
+            .iter()
+            .filter_map(|o| Some((&o.key, (o, *changes.get(&o.key)?))))
+            .collect();
+        let (progress, desired) = (Arc::clone(&run.progress), Arc::clone(&plan.desired));
+        let tell: Tell = Arc::new(move |key, verdict| {
+            if verdict.state != State::Current {
+                progress(Progress::Waiting(key.clone(), redact_all(&verdict.line(key), &desired)));
+            }
+        });
+        let gates = Gates::new(Arc::clone(&cluster), run.settings, run.patience, tell);
+        Self {
+            gates: Arc::new(gates),
+            gated: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            cluster,
+            plan,
+            run,
+            ledger,
+            status: objects.keys().map(|k| ((*k).clone(), Status::Pending)).collect(),
+            objects,
+            order: Order::of(&plan.desired),
+            tasks: JoinSet::new(),
+            running: HashMap::new(),
+            permits: Arc::new(Semaphore::new(run.in_flight.max(1))),
+            started: BTreeMap::new(),
+            deadline,
+            checkpoint: Instant::now(),
+            outcome: Outcome::default(),
+            late: false,
+            steadying: false,
+            stopped: false,
+            superseded: false,
+        }
+    }
+
+    /// Runs to the end: everything ready and steady, or failed, or out of time, or cancelled.
+    pub(super) async fn execute(&mut self) {
+        self.prepare_gates();
+        let begin = self.order.begin();
+        self.follow(begin).await;
+        loop {
+            if self.stopped || self.is_over() {
+                break;
+            }
+            let (cancel, deadline) = (self.run.cancel.clone(), self.deadline);
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    self.outcome.cancelled = true;
+                    break;
+                }
+                Some(done) = self.tasks.join_next_with_id() => self.done(done).await,
+                () = tokio::time::sleep_until(deadline), if !self.late => self.time_out(),
+            }
+        }
+        self.drain().await;
+        self.settle_fates();
+    }
+
+    /// Watches are opened before anything is applied, so that nothing happens unseen.
+    fn prepare_gates(&mut self) {
+        let observation = &self.plan.observation;
+        for object in &self.plan.desired.objects {
+            let kind = (object.api_version.clone(), object.key.kind.clone());
+            if let Some(resource) = observation.resources.get(&kind).filter(|_| needs_watching(&object.key)) {
+                self.gates.prepare(&object.key, resource);
+            }
+        }
+        for (i, (_, requirement)) in self.plan.desired.requires.iter().enumerate() {
+            let kind = (requirement.api_version.clone(), requirement.kind.clone());
+            // A kind that is not served is an error of the plan, and such a plan is not executed.
+            if let Some(resource) = observation.resources.get(&kind) {
+                let namespace = match (resource.namespaced, requirement.namespace.as_str()) {
+                    (false, _) => "",
+                    (true, "") => &*self.plan.desired.stack.namespace,
+                    (true, own) => own,
+                };
+                let key = ObjectKey::new(&*resource.group, &*resource.kind, namespace, &*requirement.name);
+                self.require(i, key, resource.clone());
+            }
+        }
+    }
+
+    /// Waits for an object of somebody else. Whoever it belongs to may mend whatever is wrong with it, so only time ends it.
+    fn require(&mut self, index: usize, key: ObjectKey, resource: Resource) {
+        let (gates, cancel, deadline) = (Arc::clone(&self.gates), self.run.cancel.clone(), self.deadline);
+        self.tasks.spawn(async move {
+            loop {
+                let passage = gates.pass(&key, &resource, Until::Ready, None, deadline, &cancel).await;
+                match &passage {
+                    Passage::Open(_) => return Done::Required(index, Ok(())),
+                    Passage::Stuck {
+                        how: Stuck::GivenUp, ..
+                    } => {
+                        // The verdict stands until a watch brings news; it is looked at again, nobody is asked.
+                        tokio::select! {
+                            () = tokio::time::sleep(Duration::from_millis(250)) => {}
+                            () = cancel.cancelled() => {}
+                        }
+                    }
+                    Passage::Stuck { .. } => {
+                        let why = passage.complaint(&key, str::to_owned).unwrap_or_default();
+                        return Done::Required(index, Err(why));
+                    }
+                }
+            }
+        });
+    }
+
+    /// Takes every consequence to its end.
+    async fn follow(&mut self, consequences: Vec<Consequence>) {
+        let mut queue: std::collections::VecDeque<Consequence> = consequences.into();
+        while let Some(consequence) = queue.pop_front() {
+            match consequence {
+                Consequence::Start(key) => queue.extend(self.start(&key)),
+                Consequence::Complete(name) if name == BASE => {}
+                Consequence::Complete(name) => {
+                    (self.run.progress)(Progress::ComponentReady(name.clone()));
+                    self.save().await;
+                }
+                Consequence::Skip(key, why) => self.end(&key, Fate::Skipped(why)),
+                Consequence::Broken(..) => {}
+            }
+        }
+    }
+
+    /// Starts one object; what needs no request is there at once.
+    fn start(&mut self, key: &ObjectKey) -> Vec<Consequence> {
+        let Some((object, change)) = self.objects.get(key).copied() else {
+            return Vec::new();
+        };
+        if let Some(component) = &object.component {
+            self.started.entry(component.clone()).or_insert_with(Instant::now);
+        }
+        if change.action == Action::Unchanged {
+            let seen = &self.plan.observation;
+            let resource = seen.resources.get(&(object.api_version.clone(), key.kind.clone()));
+            return self.applied(key, seen.live.get(key), resource);
+        }
+        self.status.insert(key.clone(), Status::Applying);
+        let step = self.step(object, change);
+        let permits = Arc::clone(&self.permits);
+        let id = key.clone();
+        let handle = self.tasks.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            Done::Stepped(id, Box::new(step.run().await))
+        });
+        self.running.insert(handle.id(), key.clone());
+        Vec::new()
+    }
+
+    fn step(&self, object: &DesiredObject, change: &Change) -> Step {
+        let seen = &self.plan.observation;
+        let entry = seen.entry(&object.key);
+        let body = seen
+            .wanted
+            .get(&object.key)
+            .map_or_else(|| object.value.clone(), |w| w.body.clone());
+        Step {
+            cluster: Arc::clone(&self.cluster),
+            object: object.clone(),
+            action: change.action,
+            live: seen.live.get(&object.key).cloned(),
+            body,
+            resource: seen
+                .resources
+                .get(&(object.api_version.clone(), object.key.kind.clone()))
+                .cloned(),
+            manners: Manners {
+                policy: self.plan.desired.policy.conflicts,
+                adopting: change.action == Action::Adopt || entry.is_none_or(|e| e.uid.is_none()),
+                owned: entry.map(|e| e.owned.clone()).unwrap_or_default(),
+                key: self.ledger.key().clone(),
+            },
+            deadline: self.deadline_of(object.component.as_deref()),
+            cancel: self.run.cancel.clone(),
+        }
+    }
+
+    /// A request came back.
+    async fn done(&mut self, done: Result<(tokio::task::Id, Done), tokio::task::JoinError>) {
+        let done = match done {
+            Ok((id, done)) => {
+                self.running.remove(&id);
+                done
+            }
+            Err(e) => {
+                // A panic in a step is a bug; the object's fate is not known.
+                if let Some(key) = self.running.remove(&e.id()) {
+                    self.end(&key, Fate::Uncertain("an internal error ended the request".into()));
+                    let fallen = self.order.failed(&key, false);
+                    self.follow(fallen).await;
+                }
+                return;
+            }
+        };
+        match done {
+            Done::Passed(key, passage) => {
+                let consequences = self.passed(&key, &passage);
+                self.follow(consequences).await;
+            }
+            Done::Required(index, ready) => {
+                let consequences = match ready {
+                    Ok(()) => self.order.met(&Condition::Requirement(index)),
+                    Err(why) => {
+                        let why = format!("what the stack requires is not ready: {why}");
+                        self.outcome.tell(Diagnostic::error(why.clone()));
+                        self.order.requirement_failed(index, &why)
+                    }
+                };
+                self.follow(consequences).await;
+            }
+            Done::Stepped(key, stepped) => {
+                let consequences = match *stepped {
+                    Stepped::Applied(live, left, resource) => {
+                        self.confirm(&key, &live, left);
+                        self.applied(&key, Some(&live), Some(&resource))
+                    }
+                    Stepped::Failed(why) => {
+                        self.end(&key, Fate::Failed(why));
+                        self.order.failed(&key, false)
+                    }
+                    Stepped::Uncertain(why) => {
+                        self.end(&key, Fate::Uncertain(why));
+                        self.order.failed(&key, false)
+                    }
+                };
+                self.follow(consequences).await;
+            }
+        }
+    }
+
+    fn confirm(&mut self, key: &ObjectKey, live: &Value, more: Vec<String>) {
+        if let Some((object, change)) = self.objects.get(key).copied() {
+            let mut left = self
+                .plan
+                .observation
+                .wanted
+                .get(key)
+                .map(|w| w.left.clone())
+                .unwrap_or_default();
+            left.extend(more);
+            left.sort_unstable();
+            left.dedup();
+            self.ledger.confirm(object, live, &left, change.drift);
+        }
+    }
+
+    /// The object is in the cluster: what waits only for that may go on, and its gate begins.
+    fn applied(&mut self, key: &ObjectKey, live: Option<&Value>, resource: Option<&Resource>) -> Vec<Consequence> {
+        let acted = self.status.get(key) == Some(&Status::Applying);
+        self.status.insert(key.clone(), Status::Applied);
+        if acted {
+            (self.run.progress)(Progress::Applied(key.clone()));
+        }
+        let mut consequences = self.order.met(&Condition::Applied(key.clone()));
+        consequences.extend(self.order.met(&Condition::Tried(key.clone())));
+        match live.zip(resource).filter(|_| needs_watching(key)) {
+            None => {
+                self.status.insert(key.clone(), Status::Ready);
+                if acted {
+                    (self.run.progress)(Progress::Ready(key.clone()));
+                }
+                consequences.extend(self.order.met(&Condition::Ready(key.clone())));
+            }
+            Some((live, resource)) => {
+                self.gates.applied(key, live, None);
+                self.gated.insert(key.clone(), resource.clone());
+                self.wait(key, Until::Ready);
+            }
+        }
+        consequences
+    }
+
+    /// Waits before an object's gate.
+    fn wait(&mut self, key: &ObjectKey, until: Until) {
+        let Some(resource) = self.gated.get(key).cloned() else {
+            return;
+        };
+        let component = self.objects.get(key).and_then(|(o, _)| o.component.as_deref());
+        let deadline = self.deadline_of(component);
+        let (gates, cancel, key) = (Arc::clone(&self.gates), self.run.cancel.clone(), key.clone());
+        self.tasks.spawn(async move {
+            let passage = gates.pass(&key, &resource, until, None, deadline, &cancel).await;
+            Done::Passed(key, Box::new(passage))
+        });
+    }
+
+    /// A wait before a gate ended.
+    fn passed(&mut self, key: &ObjectKey, passage: &Passage) -> Vec<Consequence> {
+        let desired = Arc::clone(&self.plan.desired);
+        let complaint = passage.complaint(key, |text| redact_all(text, &desired));
+        match passage {
+            Passage::Open(_) if self.status.get(key) == Some(&Status::Applied) => {
+                self.status.insert(key.clone(), Status::Ready);
+                (self.run.progress)(Progress::Ready(key.clone()));
+                self.order.met(&Condition::Ready(key.clone()))
+            }
+            Passage::Open(_) => Vec::new(),
+            Passage::Stuck {
+                how: Stuck::Cancelled, ..
+            } => {
+                self.reasons.extend(complaint.map(|why| (key.clone(), why)));
+                Vec::new()
+            }
+            Passage::Stuck { .. } => {
+                self.end(key, Fate::Failed(complaint.unwrap_or_default()));
+                self.order.failed(key, true)
+            }
+        }
+    }
+
+    fn end(&mut self, key: &ObjectKey, fate: Fate) {
+        if let Fate::Failed(why) | Fate::Uncertain(why) = &fate {
+            (self.run.progress)(Progress::Failed(key.clone(), why.clone()));
+        }
+        self.status.insert(key.clone(), Status::Ended(fate));
+    }
+
+    fn deadline_of(&self, component: Option<&str>) -> Instant {
+        let own = component.and_then(|name| {
+            let limit = self.plan.desired.components.get(name)?.timeout?;
+            Some(*self.started.get(name)? + limit)
+        });
+        own.map_or(self.deadline, |own| own.min(self.deadline))
+    }
+
+    /// The time is over for what has not started; waits end by themselves, requests in flight come back.
+    fn time_out(&mut self) {
+        self.late = true;
+        let pending: Vec<ObjectKey> = self
+            .status
+            .iter()
+            .filter(|(_, s)| **s == Status::Pending)
+            .map(|(k, _)| k.clone())
+            .collect();
+        for key in pending {
+            let why = format!("time was up; it waited for {}", self.order.waits_for(&key));
+            self.end(&key, Fate::Skipped(why));
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.status
+            .values()
+            .all(|s| matches!(s, Status::Ready | Status::Ended(_)))
+    }
+
+    /// Over when everything has ended, and, if all is well, has stood long enough to be believed.
+    fn is_over(&mut self) -> bool {
+        if !self.tasks.is_empty() {
+            return false;
+        }
+        if !self.is_settled() {
+            // Nothing is under way that could bring it on: a task that died. What is left is told as it stands.
+            return true;
+        }
+        let failed = self.status.values().any(|s| matches!(s, Status::Ended(_)));
+        if failed || self.steadying {
+            return true;
+        }
+        self.steadying = true;
+        for key in self.gated.keys().cloned().collect::<Vec<_>>() {
+            self.wait(&key, Until::Steady);
+        }
+        self.tasks.is_empty()
+    }
+
+    /// Writes the record when there is something to write and some time has passed.
+    async fn save(&mut self) {
+        if self.ledger.is_dirty() && self.checkpoint.elapsed() >= CHECKPOINT {
+            self.write().await;
+        }
+    }
+
+    /// Writes the record now. Superseded means that another run is in charge: this one stops.
+    pub(super) async fn write(&mut self) {
+        self.checkpoint = Instant::now();
+        if let Err(e) = self.ledger.write(&*self.cluster, &self.run.cancel).await {
+            self.outcome.tell(e.diagnostic(&self.plan.desired.stack, "writing"));
+            if e == RecordError::Superseded {
+                self.superseded = true;
+                self.stopped = true;
+            }
+        }
+    }
+
+    /// Whether another run has written the record: it is in charge now.
+    pub(super) fn is_superseded(&self) -> bool {
+        self.superseded
+    }
+
+    /// Whether the run has ended before its time.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Lets requests in flight come back for a moment, so that their effects are known.
+    async fn drain(&mut self) {
+        self.permits.close();
+        let end = Instant::now() + GRACE;
+        while !self.tasks.is_empty() {
+            match tokio::time::timeout_at(end, self.tasks.join_next_with_id()).await {
+                Ok(Some(Ok((id, Done::Stepped(key, stepped))))) => {
+                    self.running.remove(&id);
+                    match *stepped {
+                        Stepped::Applied(live, left, _) => {
+                            self.confirm(&key, &live, left);
+                            self.status.insert(key.clone(), Status::Applied);
+                            (self.run.progress)(Progress::Applied(key));
+                        }
+                        Stepped::Failed(why) => self.end(&key, Fate::Failed(why)),
+                        Stepped::Uncertain(why) => self.end(&key, Fate::Uncertain(why)),
+                    }
+                }
+                Ok(Some(Ok((_, Done::Passed(key, passage))))) => {
+                    self.passed(&key, &passage);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.tasks.abort_all();
+        for (_, key) in std::mem::take(&mut self.running) {
+            if self.status.get(&key) == Some(&Status::Applying) {
+                self.end(
+                    &key,
+                    Fate::Uncertain("it was stopped while the request was on its way".into()),
+                );
+            }
+        }
+    }
+
+    /// From where everything stands to what the outcome says.
+    fn settle_fates(&mut self) {
+        let why_not = if self.outcome.cancelled { "cancelled" } else { "stopped" };
+        for (key, status) in &self.status {
+            let unchanged = self
+                .objects
+                .get(key)
+                .is_some_and(|(_, c)| c.action == Action::Unchanged);
+            let fate = match status {
+                Status::Ready if unchanged => Fate::Unchanged,
+                Status::Ready => Fate::Ready,
+                Status::Applied => Fate::Waiting(self.reasons.get(key).cloned().unwrap_or_default()),
+                Status::Pending => Fate::Skipped(format!("{why_not}; it waited for {}", self.order.waits_for(key))),
+                Status::Applying => Fate::Uncertain(why_not.to_owned()),
+                Status::Ended(fate) => fate.clone(),
+            };
+            self.outcome.objects.insert(key.clone(), fate);
+        }
+        for (name, keys) in members(&self.plan.desired) {
+            let status = component_status(keys.iter().filter_map(|k| Some((k, self.outcome.objects.get(k)?))));
+            self.outcome.components.insert(name, status);
+        }
+        for (key, fate) in &self.outcome.objects {
+            if let Fate::Failed(why) | Fate::Uncertain(why) = fate {
+                let summary = if why.starts_with(&key.human()) {
+                    why.clone()
+                } else {
+                    format!("{}: {why}", key.human())
+                };
+                let place = self.objects.get(key).map(|(o, _)| o.origin.clone());
+                self.outcome
+                    .diagnostics
+                    .push(Diagnostic::error(summary).object(key.clone()).at_opt(place));
+            }
+        }
+        self.outcome.ready = !self.outcome.cancelled
+            && !self.stopped
+            && self
+                .outcome
+                .objects
+                .values()
+                .all(|f| matches!(f, Fate::Ready | Fate::Unchanged));
+    }
+}
+
+/// A component in one line: its first failure, or what it still waits for.
+fn component_status<'k>(fates: impl Iterator<Item = (&'k ObjectKey, &'k Fate)>) -> String {
+    let mut worst = (0, "ready".to_owned());
+    for (key, fate) in fates {
+        let (rank, text) = match fate {
+            Fate::Ready | Fate::Unchanged | Fate::Gone | Fate::Kept(_) => continue,
+            Fate::Failed(why) if why.starts_with(&key.human()) => (4, format!("failed: {why}")),
+            Fate::Failed(why) => (4, format!("failed: {}: {why}", key.human())),
+            Fate::Uncertain(why) => (3, format!("uncertain: {}: {why}", key.human())),
+            Fate::Waiting(why) if why.is_empty() => (2, format!("waiting: {}", key.human())),
+            Fate::Waiting(why) => (2, format!("waiting: {why}")),
+            Fate::Skipped(why) => (1, format!("skipped: {why}")),
+        };
+        if rank > worst.0 {
+            worst = (rank, text);
+        }
+    }
+    worst.1
+}

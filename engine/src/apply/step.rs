@@ -1,0 +1,213 @@
+//! One object: from the plan's change to the server's confirmed answer.
+
+use super::remove::{Removal, gone, remove};
+use super::takeover;
+use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retrying};
+use crate::desired::{DesiredObject, redact};
+use crate::object::split_api_version;
+use crate::observe::{Manners, Trial, settle, target, uid};
+use crate::plan::{Action, keeps};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long an apply waits for what was confirmed and is not visible yet: a kind that its definition promises, a namespace, a
+/// new namespace's default service account.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// Everything that one step needs.
+pub(super) struct Step {
+    pub(super) cluster: Arc<dyn Cluster>,
+    pub(super) object: DesiredObject,
+    pub(super) action: Action,
+    /// The object as it was observed.
+    pub(super) live: Option<Value>,
+    /// What to send: the manifest without what is left to others.
+    pub(super) body: Value,
+    /// Where it lives; None when its kind was not served at observation.
+    pub(super) resource: Option<Resource>,
+    pub(super) manners: Manners,
+    pub(super) deadline: Instant,
+    pub(super) cancel: CancellationToken,
+}
+
+/// What a step came to.
+pub(super) enum Stepped {
+    /// The object as the server confirmed it, the fields that were left to others, and where it lives.
+    Applied(Value, Vec<String>, Resource),
+    /// It could not be applied. The text is for a person and holds no secret.
+    Failed(String),
+    /// An answer never came.
+    Uncertain(String),
+}
+
+impl Step {
+    pub(super) async fn run(self) -> Stepped {
+        let resource = match self.resource().await {
+            Ok(resource) => resource,
+            Err(stepped) => return stepped,
+        };
+        let target = target(&resource, &self.object.key);
+        if let Err(stepped) = self.make_room(&target).await {
+            return stepped;
+        }
+        if self.action == Action::Adopt
+            && let Err(e) = self.take_over(&target).await
+        {
+            return self.failed(&e);
+        }
+        let mut body = self.body.clone();
+        if !resource.namespaced {
+            body.get_mut("metadata")
+                .and_then(Value::as_object_mut)
+                .map(|m| m.remove("namespace"));
+        }
+        if self.action == Action::Update
+            && let (Some(metadata), Some(uid)) = (
+                body.get_mut("metadata").and_then(Value::as_object_mut),
+                self.live.as_ref().and_then(uid),
+            )
+        {
+            // The precondition of an update: this very object. Made again by somebody, it is another one.
+            metadata.insert("uid".into(), uid.into());
+        }
+        let started = Instant::now();
+        loop {
+            let trial = settle(&*self.cluster, &target, &body, &self.manners, Mode::Real, &self.cancel).await;
+            match &trial.result {
+                Ok(live) => return Stepped::Applied(live.clone(), left(&trial), resource),
+                Err(e) if settles(e) && started.elapsed() < SETTLING && !self.cancel.is_cancelled() => {
+                    tracing::debug!(object = %self.object.key, error = %e, "what it needs is not visible yet");
+                }
+                Err(_) => return self.refused(&trial),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(250)) => {}
+                () = self.cancel.cancelled() => {}
+            }
+        }
+    }
+
+    /// Where the object lives. A kind that a definition of the stack brings is asked for until it is served.
+    async fn resource(&self) -> Result<Resource, Stepped> {
+        if let Some(resource) = &self.resource {
+            return Ok(resource.clone());
+        }
+        let (api_version, kind) = (&self.object.api_version, &self.object.key.kind);
+        if let Some(resource) = kinds::built_in(api_version, kind) {
+            return Ok(resource);
+        }
+        let started = Instant::now();
+        loop {
+            let served = retrying(&self.cancel, || self.cluster.discover(api_version)).await;
+            match served {
+                Ok(served) => {
+                    if let Some(found) = served.unwrap_or_default().into_iter().find(|r| r.kind == *kind) {
+                        return Ok(found);
+                    }
+                }
+                Err(e) => return Err(self.failed(&e)),
+            }
+            if started.elapsed() > SETTLING || self.cancel.is_cancelled() {
+                let (group, version) = split_api_version(api_version);
+                return Err(Stepped::Failed(format!(
+                    "the cluster does not serve {kind} at version {version} of {group}"
+                )));
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                () = self.cancel.cancelled() => {}
+            }
+        }
+    }
+
+    /// Waits for an old object that is on its way out, and deletes one that is to be replaced.
+    async fn make_room(&self, target: &Target) -> Result<(), Stepped> {
+        let Some(live) = &self.live else { return Ok(()) };
+        let Some(uid) = uid(live) else { return Ok(()) };
+        let removal = match self.action {
+            Action::Create => gone(&*self.cluster, target, uid, self.deadline, &self.cancel).await,
+            Action::Replace => {
+                let keep = |live: &Value| keeps(live).map(|a| format!("its annotation {a} keeps it"));
+                remove(&*self.cluster, target, uid, live, &keep, self.deadline, &self.cancel).await
+            }
+            Action::Adopt | Action::Update | Action::Unchanged | Action::Prune | Action::Release | Action::Unknown => {
+                return Ok(());
+            }
+        };
+        match removal {
+            Removal::Gone => Ok(()),
+            Removal::Kept(why) => Err(Stepped::Failed(format!("it cannot be replaced: {why}"))),
+            Removal::Held(why) => Err(Stepped::Failed(format!("the old one does not go: {why}"))),
+            Removal::Refused(e) => Err(self.failed(&e)),
+            Removal::Cancelled => Err(Stepped::Uncertain(
+                "cancelled while the old one was being deleted".into(),
+            )),
+        }
+    }
+
+    async fn take_over(&self, target: &Target) -> Result<(), ClusterError> {
+        let mut live = self.live.clone();
+        // The version may move between observation and patch; a few looks settle it.
+        for _ in 0..4 {
+            let Some(patch) = live.as_ref().and_then(takeover::patch) else {
+                return Ok(());
+            };
+            match retrying(&self.cancel, || self.cluster.json_patch(target, &patch)).await {
+                Ok(_) => return Ok(()),
+                Err(e) if e.is_conflict() || e.is_invalid() => {}
+                Err(e) if e.is_not_found() => return Ok(()),
+                Err(e) => return Err(e),
+            }
+            live = retrying(&self.cancel, || self.cluster.get(target)).await?;
+        }
+        Ok(())
+    }
+
+    fn refused(&self, trial: &Trial) -> Stepped {
+        if !trial.foreign.is_empty() {
+            let all: Vec<String> = trial
+                .foreign
+                .iter()
+                .map(|(manager, path)| format!("{path} is owned by {manager}"))
+                .collect();
+            return Stepped::Failed(format!(
+                "other field managers own what the stack wants to set: {}; remove the fields, or set conflicts: force or yield",
+                all.join(", ")
+            ));
+        }
+        match &trial.result {
+            Err(e) => self.failed(e),
+            Ok(_) => Stepped::Failed("the server gave no answer".into()),
+        }
+    }
+
+    fn failed(&self, error: &ClusterError) -> Stepped {
+        let words = redact(&error.to_string(), &self.object.value, &self.object.write_only);
+        match error {
+            ClusterError::Unreachable(_) | ClusterError::TimedOut(_) => Stepped::Uncertain(words),
+            ClusterError::Refused { code: 409, .. } if self.action == Action::Update => Stepped::Failed(format!(
+                "{words}; somebody deleted it or made it again since the plan: run it again"
+            )),
+            ClusterError::Refused { .. } | ClusterError::Unreadable(_) => Stepped::Failed(words),
+        }
+    }
+}
+
+fn left(trial: &Trial) -> Vec<String> {
+    trial.foreign.iter().map(|(_, path)| path.clone()).collect()
+}
+
+/// Whether a refusal is about something that was confirmed and is not visible everywhere yet.
+fn settles(error: &ClusterError) -> bool {
+    match error {
+        ClusterError::Refused { code: 404, .. } => true,
+        ClusterError::Refused { code: 403, message, .. } => message.contains("error looking up service account"),
+        ClusterError::Refused { .. }
+        | ClusterError::Unreachable(_)
+        | ClusterError::TimedOut(_)
+        | ClusterError::Unreadable(_) => false,
+    }
+}
