@@ -14,6 +14,7 @@ use crate::observe::{find, resources, target, told, uid};
 use crate::plan::keeps;
 use crate::record::{self, Entry, Intent, Owner, PART_OF, StackId};
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,7 +43,18 @@ struct Demolition<'a> {
 
 /// Deletes everything that the record names, dependants first, and then the record. A stack without a record is destroyed
 /// already, but for the namespace that a killed destroy may have left.
-pub async fn destroy(cluster: Arc<dyn Cluster>, stack: &StackId, owner: &Owner, terms: &Destroy, run: &Run) -> Outcome {
+pub fn destroy<'a>(
+    cluster: Arc<dyn Cluster>,
+    stack: &'a StackId,
+    owner: &'a Owner,
+    terms: &'a Destroy,
+    run: &'a Run,
+) -> BoxFuture<'a, Outcome> {
+    // Boxed, so that callers need not prove its inner borrows `Send`.
+    Box::pin(demolish(cluster, stack, owner, terms, run))
+}
+
+async fn demolish(cluster: Arc<dyn Cluster>, stack: &StackId, owner: &Owner, terms: &Destroy, run: &Run) -> Outcome {
     let deadline = Instant::now() + terms.timeout;
     let mut work = Demolition {
         cluster: &*cluster,
@@ -423,20 +435,20 @@ impl Demolition<'_> {
             ("batch/v1", "CronJob"),
             ("networking.k8s.io/v1", "Ingress"),
         ];
-        let lists: Vec<Result<Vec<Value>, ClusterError>> = futures::stream::iter(kinds)
-            .map(|(version, kind)| async move {
-                let selection = Selection {
-                    namespace: Some(self.stack.namespace.clone()),
-                    ..Selection::default()
-                };
-                let resource = kinds::known(version, kind);
-                retrying(&self.run.cancel, || self.cluster.list(&resource, &selection))
-                    .await
-                    .map(|l| l.items)
-            })
-            .buffered(8)
-            .collect()
-            .await;
+        let lists: Vec<Result<Vec<Value>, ClusterError>> =
+            futures::stream::iter(kinds.map(|(version, kind)| kinds::known(version, kind)))
+                .map(|resource| async move {
+                    let selection = Selection {
+                        namespace: Some(self.stack.namespace.clone()),
+                        ..Selection::default()
+                    };
+                    retrying(&self.run.cancel, || self.cluster.list(&resource, &selection))
+                        .await
+                        .map(|l| l.items)
+                })
+                .buffered(8)
+                .collect()
+                .await;
         let mut names = Vec::new();
         for list in lists {
             let items = list.map_err(|e| Diagnostics::from(told(&e, "looking into the stack's namespace failed")))?;

@@ -25,6 +25,7 @@ use crate::gate::{Patience, Settings};
 use crate::mask::hex;
 use crate::object::ObjectKey;
 use crate::plan::{Action, Plan};
+use futures::future::BoxFuture;
 use ledger::Ledger;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -58,7 +59,12 @@ impl Default for Run {
 }
 
 /// Executes a plan. Never fails as a whole: what happened is in the outcome, errors among its diagnostics.
-pub async fn apply(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
+pub fn apply<'a>(cluster: Arc<dyn Cluster>, plan: &'a Plan, run: &'a Run) -> BoxFuture<'a, Outcome> {
+    // Boxed, so that callers need not prove its inner borrows `Send`.
+    Box::pin(execute(cluster, plan, run))
+}
+
+async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     if let Some(refused) = refuse(plan) {
         return refused;
     }
