@@ -3,6 +3,7 @@
 //! Everything but [`mutate`] is pure: values in, values and field errors out.
 
 mod access;
+mod custom;
 pub(crate) mod decode;
 pub(crate) mod defaults;
 pub mod errors;
@@ -14,3 +15,4 @@ pub(crate) mod prepare;
 pub mod selectors;
 pub mod strategy;
 pub(crate) mod validate;
+mod wire;

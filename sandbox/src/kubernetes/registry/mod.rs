@@ -55,6 +55,7 @@ pub use selector::{Fields, Labels};
 pub use watch::{Event, EventKind, Expired, Since, Watch};
 
 use crate::clock::Clock;
+use crate::kubernetes::admission::mutate::Pool;
 use crate::kubernetes::patch::Patch;
 use crate::kubernetes::schema::resources::{Catalog, Resource};
 use crate::kubernetes::store::{Object, Store, Table};
@@ -67,6 +68,7 @@ pub struct Registry {
     catalog: Catalog,
     clock: Clock,
     meddling: Meddling,
+    pool: Pool,
 }
 
 /// What a write did.
@@ -88,7 +90,13 @@ impl Registry {
             catalog: Catalog::new(),
             clock,
             meddling: Meddling::default(),
+            pool: Pool::default(),
         }
+    }
+
+    /// Addresses and ports that writes under way have taken.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// The clock that everything waits on.

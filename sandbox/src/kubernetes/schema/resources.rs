@@ -204,7 +204,9 @@ impl Served {
             Some((_, versions)) => versions.push(gvr.version.clone()),
             None => self.groups.push((gvr.group.clone(), vec![gvr.version.clone()])),
         }
-        if gvr.version == resource.storage_version || !self.by_storage.contains_key(&*resource.storage) {
+        let at_home =
+            storage_name(&gvr.group, &gvr.plural) == *resource.storage && gvr.version == resource.storage_version;
+        if at_home || !self.by_storage.contains_key(&*resource.storage) {
             self.by_storage.insert(resource.storage.to_string(), resource.clone());
         }
         self.order.push(gvr.clone());

@@ -20,8 +20,9 @@ use super::access::{Fields, copy, default_text, items_mut, object_mut, remove, s
 
 /// Fills in what the resource's objects have by default.
 pub(crate) fn fill(resource: &Resource, object: &mut Value) {
-    if !resource.is_custom() {
-        apply(&resource.gvr.group, &resource.kind, object);
+    match &resource.custom {
+        Some(definition) => super::custom::defaulting::apply(&definition.validation, object),
+        None => apply(&resource.gvr.group, &resource.kind, object),
     }
 }
 
