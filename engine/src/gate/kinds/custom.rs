@@ -5,9 +5,9 @@
 //! counts as one that nobody reports on after a grace, or at once if its kind has no status to report in.
 
 use crate::gate::{
-    Cause, Heals, Verdict,
+    Cause, Heals, Moment, Verdict,
     judge::Subject,
-    reading::{Condition, condition, conditions, list, number},
+    reading::{Condition, condition, conditions, list, number, text},
 };
 use serde_json::Value;
 
@@ -50,10 +50,13 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     if subject.has_status() == Some(false) {
         return Verdict::current(now, "its kind has no status");
     }
-    let end = subject
-        .since_seen(subject.key)
-        .max(subject.applied.at)
-        .plus(subject.settings.status_grace);
+    // One that has been there for long without a status will not get one.
+    let grace = subject.settings.status_grace;
+    let made = Moment::parse(text(value, "/metadata/creationTimestamp"));
+    if made.is_some_and(|made| made.plus(grace).plus(subject.settings.clock_skew) <= now) {
+        return Verdict::current(now, "no controller reports on it");
+    }
+    let end = subject.since_seen(subject.key).max(subject.applied.at).plus(grace);
     if end <= now {
         return Verdict::current(now, "no controller reports on it");
     }

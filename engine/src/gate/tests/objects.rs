@@ -150,6 +150,11 @@ fn a_custom_resource_is_ready_when_somebody_says_so_or_nobody_will() {
     let mut nobody = world();
     nobody.see(&widget(json!({}))).later(10_000);
     nobody.is(State::Current, None, "no controller reports on it");
+    let mut old = widget(json!({}));
+    old["metadata"]["creationTimestamp"] = json!("1970-01-01T00:00:00Z");
+    let mut still_nobody = world();
+    still_nobody.later(3_600_000).see(&old);
+    still_nobody.is(State::Current, None, "no controller reports on it");
     // Its kind has no status to report in.
     let mut mute = world();
     mute.see(&widget(json!({}))).see(
