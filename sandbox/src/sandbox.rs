@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::faults::Faults;
 use crate::kubernetes::api::{Api, PodStreams, server, tls};
+use crate::kubernetes::controllers::{self, Workloads};
 use crate::kubernetes::registry::Registry;
 use crate::meddling;
 
@@ -24,6 +25,8 @@ pub struct Options {
     pub history: usize,
     /// Seed of everything random in faults.
     pub seed: u64,
+    /// Its nodes, its storage, the commands that it knows.
+    pub cluster: controllers::Config,
 }
 
 impl Default for Options {
@@ -34,6 +37,7 @@ impl Default for Options {
             controllers: true,
             history: 8192,
             seed: 0,
+            cluster: controllers::Config::default(),
         }
     }
 }
@@ -62,6 +66,7 @@ pub struct Sandbox {
     url: String,
     token: String,
     authority: String,
+    workloads: Option<Workloads>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -81,7 +86,15 @@ impl Sandbox {
                 source,
             })?;
         let token = format!("sandbox-{:032x}", rand::random::<u128>());
+        let workloads = options.controllers.then(|| {
+            let cluster = controllers::Config {
+                root_certificate: certificates.authority.clone(),
+                ..options.cluster
+            };
+            Workloads::new(registry.clone(), cluster)
+        });
         let sandbox = Self {
+            workloads,
             registry: registry.clone(),
             faults: faults.clone(),
             url: format!("https://127.0.0.1:{}", address.port()),
@@ -94,8 +107,8 @@ impl Sandbox {
         let api = Arc::new(Api::new(registry.clone(), faults, token, streams));
         sandbox.spawn(server::serve(listener, certificates.server, api));
         sandbox.spawn(meddling::run(registry));
-        if options.controllers {
-            sandbox.spawn_controllers();
+        if let Some(workloads) = &sandbox.workloads {
+            sandbox.spawn(workloads.clone().run());
         }
         Ok(sandbox)
     }
@@ -104,11 +117,6 @@ impl Sandbox {
     #[allow(clippy::unused_self, reason = "the model kubelet's streams belong to this sandbox")]
     fn streams(&self) -> Option<Arc<dyn PodStreams>> {
         None
-    }
-
-    /// Where controllers are started: each is a future on the registry that runs until the sandbox stops.
-    fn spawn_controllers(&self) {
-        // `self.spawn(controllers::deployment::run(self.registry.clone()))` and its like go here.
     }
 
     /// Run something until it ends or the sandbox stops.
@@ -135,6 +143,11 @@ impl Sandbox {
     /// Its fault rules and request log.
     pub fn faults(&self) -> &Arc<Faults> {
         &self.faults
+    }
+
+    /// Its controllers and kubelets; `None` if it was started without.
+    pub fn workloads(&self) -> Option<&Workloads> {
+        self.workloads.as_ref()
     }
 
     /// The API's base URL.

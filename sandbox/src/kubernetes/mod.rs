@@ -2,7 +2,9 @@
 
 pub mod admission;
 pub mod api;
+pub mod controllers;
 pub mod fields;
+pub mod kubelet;
 pub mod patch;
 pub mod registry;
 pub mod schema;

@@ -11,7 +11,7 @@ use super::reply::Reply;
 use super::route::{self, Target};
 use super::{Api, Call, body, verbs};
 use crate::kubernetes::patch::Patch;
-use crate::kubernetes::registry::{DeleteOptions, Failure, FieldFault, Labels, WriteOptions};
+use crate::kubernetes::registry::{DeleteOptions, Failure, FieldFault, WriteOptions};
 
 /// Answer a request for a subresource.
 pub(crate) fn answer(
@@ -114,98 +114,9 @@ fn eviction(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: 
         uid: wish["preconditions"]["uid"].as_str().map(str::to_owned),
         resource_version: wish["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
     };
-    let registry = &api.registry;
-    let pod = registry.read(&target.resource, &target.namespace, &target.name)?;
-    let finished = matches!(
-        pod.value()["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed" | "Pending")
-    );
-    if !finished && !pod.is_deleting() {
-        let budgets = registry.list("poddisruptionbudgets.policy", Some(&target.namespace), None)?;
-        let mut covering = budgets.into_iter().filter(|budget| {
-            let selector = &budget.value()["spec"]["selector"];
-            Labels::from_value(selector).is_some_and(|selector| selector.matches(pod.labels()))
-        });
-        if let Some(budget) = covering.next() {
-            if covering.next().is_some() {
-                return Err(Failure::internal(
-                    "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-                ));
-            }
-            let ready = pod.value()["status"]["conditions"].as_array().into_iter().flatten();
-            let ready = ready.filter(|c| c["type"] == "Ready").any(|c| c["status"] == "True");
-            let (spec, status) = (&budget.value()["spec"], &budget.value()["status"]);
-            let always = spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow" && !ready;
-            let enough = !ready
-                && status["currentHealthy"].as_i64() >= status["desiredHealthy"].as_i64()
-                && status["desiredHealthy"].as_i64() > Some(0);
-            if !always && !enough {
-                take_disruption(api, &budget, &target.name, delete.dry_run)?;
-            }
-        }
-    }
-    registry.delete_in(
-        &verbs::actor(call),
-        &target.resource,
-        &target.namespace,
-        &target.name,
-        &delete,
-    )?;
+    api.registry
+        .evict(&verbs::actor(call), &target.namespace, &target.name, &delete)?;
     Ok(success(201, media))
-}
-
-/// Spend one of a budget's allowed disruptions.
-fn take_disruption(
-    api: &Api,
-    budget: &crate::kubernetes::store::Object,
-    pod: &str,
-    dry_run: bool,
-) -> Result<(), Failure> {
-    let value = budget.value();
-    let status = &value["status"];
-    let refuse = |why: String| {
-        let message = "Cannot evict pod as it would violate the pod's disruption budget.";
-        let mut failure = Failure::new(429, "TooManyRequests", message);
-        failure.details = Some(json!({"causes": [{"reason": "DisruptionBudget", "message": why}]}));
-        failure
-    };
-    if status["observedGeneration"].as_i64().unwrap_or(0) < value["metadata"]["generation"].as_i64().unwrap_or(0) {
-        let mut failure = refuse(format!(
-            "The disruption budget {} is still being processed by the server.",
-            budget.name()
-        ));
-        if let Some(details) = &mut failure.details {
-            details["retryAfterSeconds"] = 10.into();
-        }
-        return Err(failure);
-    }
-    if status["disruptionsAllowed"].as_i64().unwrap_or(0) <= 0 {
-        let (wanted, healthy) = (
-            status["desiredHealthy"].as_i64().unwrap_or(0),
-            status["currentHealthy"].as_i64().unwrap_or(0),
-        );
-        return Err(refuse(format!(
-            "The disruption budget {} needs {wanted} healthy pods and has {healthy} currently",
-            budget.name()
-        )));
-    }
-    if dry_run {
-        return Ok(());
-    }
-    let now = api.registry.clock().timestamp();
-    let actor = crate::kubernetes::registry::Actor::server();
-    api.registry.modify_status(
-        &actor,
-        "poddisruptionbudgets.policy",
-        budget.namespace(),
-        budget.name(),
-        |object| {
-            let allowed = object["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-            object["status"]["disruptionsAllowed"] = (allowed - 1).max(0).into();
-            object["status"]["disruptedPods"][pod] = now.clone().into();
-        },
-    )?;
-    Ok(())
 }
 
 fn binding(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {

@@ -31,9 +31,9 @@
 //! Everything that the HTTP API does to a write (defaults, rules, managed fields, finalizers, generation) happens here.
 
 mod actor;
-mod apply;
 mod create;
 mod delete;
+mod evict;
 mod failure;
 mod founding;
 mod read;

@@ -57,6 +57,8 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Store {
     revision: Arc<AtomicU64>,
+    /// Tells of every change of every table.
+    pulse: Arc<tokio::sync::watch::Sender<u64>>,
     tables: RwLock<HashMap<Arc<str>, Arc<Table>>>,
     window: usize,
 }
@@ -65,6 +67,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Table {
     revision: Arc<AtomicU64>,
+    pulse: Arc<tokio::sync::watch::Sender<u64>>,
     inner: RwLock<Inner>,
     signal: tokio::sync::watch::Sender<u64>,
     window: usize,
@@ -95,6 +98,7 @@ impl Store {
     pub fn new(window: usize) -> Self {
         Self {
             revision: Arc::new(AtomicU64::new(FIRST_REVISION)),
+            pulse: Arc::new(tokio::sync::watch::Sender::new(FIRST_REVISION)),
             tables: RwLock::default(),
             window: window.max(1),
         }
@@ -113,8 +117,13 @@ impl Store {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables
             .entry(Arc::from(resource))
-            .or_insert_with(|| Arc::new(Table::new(self.revision.clone(), self.window)))
+            .or_insert_with(|| Arc::new(Table::new(self.revision.clone(), self.pulse.clone(), self.window)))
             .clone()
+    }
+
+    /// Tells when any object of any resource has changed.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.pulse.subscribe()
     }
 
     /// How many objects there are, by resource; for the banner and the bench.
@@ -144,7 +153,7 @@ pub fn key(namespace: &str, name: &str) -> String {
 }
 
 impl Table {
-    fn new(revision: Arc<AtomicU64>, window: usize) -> Self {
+    fn new(revision: Arc<AtomicU64>, pulse: Arc<tokio::sync::watch::Sender<u64>>, window: usize) -> Self {
         let inner = Inner {
             objects: BTreeMap::new(),
             history: VecDeque::new(),
@@ -152,6 +161,7 @@ impl Table {
         };
         Self {
             revision,
+            pulse,
             inner: RwLock::new(inner),
             signal: tokio::sync::watch::Sender::new(0),
             window,
@@ -326,6 +336,7 @@ impl Table {
 
     fn announce(&self, revision: u64) {
         self.signal.send_modify(|latest| *latest = (*latest).max(revision));
+        self.pulse.send_modify(|latest| *latest = (*latest).max(revision));
     }
 
     fn compact(&self) {

@@ -1,0 +1,194 @@
+//! The controllers: what makes objects do what they say.
+//!
+//! One file each, all driven by one loop (`world`) on the sandbox's clock: changes of the store and times that have come are the only
+//! causes. They write through the registry like any client, so that a user's write between theirs is a conflict for them too.
+//! What each one does not do is said in its file; the ledger is in `sandbox/README.md`.
+
+pub(crate) mod amount;
+mod autoscaler;
+mod bootstrap;
+mod budget;
+pub(crate) mod cache;
+pub(crate) mod claim;
+mod claims_of_set;
+mod cron;
+mod cronjob;
+mod daemonset;
+mod deployment;
+pub(crate) mod endpoints;
+pub(crate) mod events;
+mod garbage;
+mod job;
+mod job_indexes;
+mod job_rules;
+mod namespace;
+pub(crate) mod object;
+pub(crate) mod pods;
+mod queue;
+pub(crate) mod quota;
+mod replicaset;
+mod revisions;
+mod rollback;
+mod rollout;
+mod service_account;
+mod statefulset;
+pub(crate) mod world;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::kubernetes::kubelet::exec::Canned;
+use crate::kubernetes::kubelet::logs::{self, LogQuery};
+use crate::kubernetes::registry::{Failure, Registry};
+use world::World;
+
+/// What the cluster is like.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The nodes that the sandbox runs itself.
+    pub nodes: Vec<Node>,
+    /// The provisioner behind the default storage class; without one claims wait for volumes made by hand.
+    pub provisioner: Option<Provisioner>,
+    /// What `kube-root-ca.crt` holds.
+    pub root_certificate: String,
+    /// How long a server of an unknown image takes before its probes succeed, in milliseconds.
+    pub start_time: u64,
+    /// Commands that `exec` knows the answer to, looked at before those of annotations and ConfigMaps.
+    pub commands: Vec<Canned>,
+}
+
+/// A node that the sandbox runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// How many cores it offers.
+    pub cpu: String,
+    /// How much memory it offers.
+    pub memory: String,
+    /// How many pods fit.
+    pub pods: u32,
+}
+
+/// The sandbox's own provisioner of volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Provisioner {
+    /// Whether volumes are made only when a pod needs them.
+    pub waits_for_consumer: bool,
+}
+
+impl Provisioner {
+    /// Its name in storage classes.
+    pub const NAME: &'static str = "sandbox.myelin.dev/volumes";
+    /// The default storage class.
+    pub const CLASS: &'static str = "standard";
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            nodes: vec![Node::named("node1")],
+            provisioner: Some(Provisioner {
+                waits_for_consumer: false,
+            }),
+            root_certificate: String::new(),
+            start_time: 300,
+            commands: Vec::new(),
+        }
+    }
+}
+
+impl Node {
+    /// A node of the usual size.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            cpu: "64".to_owned(),
+            memory: "256Gi".to_owned(),
+            pods: 10_000,
+        }
+    }
+}
+
+/// The controllers, the scheduler and the kubelets of a sandbox.
+#[derive(Clone)]
+pub struct Workloads {
+    world: Arc<Mutex<World>>,
+    nudge: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Workloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workloads").finish_non_exhaustive()
+    }
+}
+
+impl Workloads {
+    /// A cluster on a registry; nothing moves until `run` or `settle`.
+    pub fn new(registry: Arc<Registry>, config: Config) -> Self {
+        Self {
+            world: Arc::new(Mutex::new(World::new(registry, config))),
+            nudge: Arc::new(Notify::new()),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Do all that can be done at the clock's present time. When there is something to do next, if nothing happens before.
+    ///
+    /// For tests that step the clock themselves: `settle`, advance the clock to what it returned, and again.
+    pub fn settle(&self) -> Option<jiff::Timestamp> {
+        loop {
+            let mut world = self.lock();
+            if !world.turn() {
+                return world.due().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+            }
+        }
+    }
+
+    /// One turn: `None` if there is more to do at once, otherwise when there will be.
+    fn turn(&self) -> Option<Option<jiff::Timestamp>> {
+        let mut world = self.lock();
+        if world.turn() {
+            return None;
+        }
+        Some(world.due().and_then(|at| jiff::Timestamp::from_millisecond(at).ok()))
+    }
+
+    /// What a container printed. An error is what the API would say.
+    pub fn logs(&self, namespace: &str, pod: &str, query: &LogQuery) -> Result<Vec<u8>, Failure> {
+        let world = self.lock();
+        let pod = world.registry.get("pods", namespace, pod)?;
+        let log = logs::source(&world, pod.value(), query)?;
+        Ok(logs::select(&log, query, world.now, 0).0)
+    }
+
+    /// Something outside changed what the kubelet would do: look again.
+    pub(crate) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    /// Run for ever: whenever the store changes or a time has come.
+    pub async fn run(self) {
+        let (registry, mut changed) = {
+            let world = self.lock();
+            (world.registry.clone(), world.registry.store().changes())
+        };
+        loop {
+            changed.mark_unchanged();
+            let Some(due) = self.turn() else {
+                tokio::task::yield_now().await;
+                continue;
+            };
+            let due = due.unwrap_or(jiff::Timestamp::MAX);
+            tokio::select! {
+                result = changed.changed() => if result.is_err() { return },
+                () = registry.clock().sleep_until(due) => {}
+                () = self.nudge.notified() => {}
+            }
+        }
+    }
+}
