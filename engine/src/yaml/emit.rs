@@ -70,6 +70,50 @@ pub fn key_order(a: &str, b: &str) -> Ordering {
     ar.len().cmp(&br.len())
 }
 
+/// Sorts by [`key_order`], which is no order in the strict sense (a digit can stand between what it parts), as Go sorts: by
+/// insertion while there are few.
+fn sort_keys<T: Copy>(entries: &mut [(&String, T)]) {
+    const FEW: usize = 12;
+    if entries
+        .windows(2)
+        .all(|w| key_order(w[0].0, w[1].0) != Ordering::Greater)
+    {
+        return;
+    }
+    if entries.len() > FEW {
+        // What is left is nearly always a strict order; insertion into a sorted run cannot fail either way.
+        let (left, right) = entries.split_at_mut(entries.len() / 2);
+        sort_keys(left);
+        sort_keys(right);
+        merge_runs(entries);
+        return;
+    }
+    for i in 1..entries.len() {
+        let mut j = i;
+        while j > 0 && key_order(entries[j].0, entries[j - 1].0) == Ordering::Less {
+            entries.swap(j, j - 1);
+            j -= 1;
+        }
+    }
+}
+
+/// Merges the two sorted halves.
+fn merge_runs<T: Copy>(entries: &mut [(&String, T)]) {
+    let (left, right) = entries.split_at(entries.len() / 2);
+    let (mut l, mut r) = (left.iter().peekable(), right.iter().peekable());
+    let mut merged = Vec::with_capacity(entries.len());
+    loop {
+        let from_right = match (l.peek(), r.peek()) {
+            (Some(a), Some(b)) => key_order(b.0, a.0) == Ordering::Less,
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (None, None) => break,
+        };
+        merged.extend(if from_right { r.next() } else { l.next() });
+    }
+    entries.copy_from_slice(&merged);
+}
+
 struct Emitter {
     out: String,
     /// Characters written on this line.
@@ -108,7 +152,7 @@ impl Emitter {
     fn map(&mut self, map: &Map<String, Value>, parent: Option<usize>) {
         let indent = parent.map_or(0, |p| p + 2);
         let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-        entries.sort_by(|a, b| key_order(a.0, b.0));
+        sort_keys(&mut entries);
         for (key, value) in entries {
             self.write_indent(indent);
             let simple = key.len() <= LONGEST_SIMPLE_KEY && !key.chars().any(is_break);
@@ -443,8 +487,7 @@ fn is_printable(c: char) -> bool {
 
 /// Whether a YAML 1.1 reader would take the plain text for anything but a string.
 fn reads_as_something_else(text: &str) -> bool {
-    text == "<<"
-        || resolve(text, Profile::Manifest) != Resolved::Str
+    resolve(text, Profile::Manifest) != Resolved::Str
         || matches!(resolve(text, Profile::Kustomize), Resolved::Timestamp(_))
         || is_base60(text)
         || is_huge_integer(text)

@@ -30,6 +30,7 @@ fn scalar_json(scalar: &Scalar) -> Result<Value, String> {
     match scalar.tag {
         Tag::Str => Ok(Value::String(text.to_owned())),
         Tag::Null => Ok(Value::Null),
+        Tag::Blank => Ok(Value::String(String::new())),
         // Only kubectl's profile gives its wider spellings this tag.
         Tag::Bool => match resolve(text, Profile::Manifest) {
             Resolved::Bool(value) => Ok(Value::Bool(value)),

@@ -1,5 +1,5 @@
 //! YAML: text to nodes with positions, exactly as kubectl or kustomize reads it, and values back to text as kustomize
-//! prints it. The only module that names the parser crate. Does not know Kubernetes, files or schemas.
+//! prints it. Does not know Kubernetes, files or schemas.
 //!
 //! Two [`Profile`]s, because the two tools disagree: kubectl reads YAML 1.1 booleans (`yes`, `on`) and turns keys that are
 //! no strings into strings; kustomize knows only `true` and `false` and refuses such keys. Both read `0644` as octal,
@@ -11,6 +11,7 @@ mod node;
 mod number;
 mod parse;
 mod resolve;
+mod scan;
 mod timestamp;
 
 pub use emit::{emit, key_order};

@@ -31,6 +31,8 @@ pub enum Tag {
     Bool,
     /// Nothing.
     Null,
+    /// Nothing, not even written, inside of a flow collection: null until it is printed, and an empty text then.
+    Blank,
     /// A date or time.
     Timestamp,
     /// `!!binary`: base64 text.
@@ -208,7 +210,8 @@ impl Node {
 
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
-        self.as_scalar().is_some_and(|s| s.tag == Tag::Null)
+        self.as_scalar()
+            .is_some_and(|s| matches!(s.tag, Tag::Null | Tag::Blank))
     }
 
     /// Whether it is a map.
@@ -235,7 +238,7 @@ impl Node {
                 Tag::Str => "a string",
                 Tag::Int | Tag::Float => "a number",
                 Tag::Bool => "a boolean",
-                Tag::Null => "null",
+                Tag::Null | Tag::Blank => "null",
                 Tag::Timestamp => "a timestamp",
                 Tag::Binary => "binary data",
             },

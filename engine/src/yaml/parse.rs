@@ -1,10 +1,10 @@
-//! Text to nodes: drives the parser's events, types the scalars by [`Profile`], expands aliases and merge keys, refuses
-//! duplicate keys, and keeps every input inside its [`Limits`].
+//! Tokens to nodes: the grammar of libyaml's parser, with the scalars typed by [`Profile`], aliases and merge keys expanded,
+//! duplicate keys refused, and every input kept inside of its [`Limits`].
 
 use super::YamlError;
 use super::node::{At, Content, Entry, FileId, Node, Scalar, Tag};
 use super::resolve::{Profile, tag_of, yaml11_bool};
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use super::scan::{Mark, Scanner, Style, Token};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -22,22 +22,24 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 16 MiB, a million nodes, 128 levels, 50,000 documents.
+    /// 16 MiB, two million nodes, 128 levels, 50,000 documents.
     fn default() -> Self {
         Self {
             bytes: 16 << 20,
-            nodes: 1_000_000,
+            nodes: 2_000_000,
             depth: 128,
             documents: 50_000,
         }
     }
 }
 
+type Result<T> = std::result::Result<T, YamlError>;
+
 /// Reads every document of a text. Documents without content are left out.
 ///
 /// # Errors
 /// The first thing that is wrong, with its position.
-pub fn parse(text: &str, file: FileId, profile: Profile, limits: Limits) -> Result<Vec<Node>, YamlError> {
+pub fn parse(text: &str, file: FileId, profile: Profile, limits: Limits) -> Result<Vec<Node>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > limits.bytes {
         let message = format!(
@@ -47,40 +49,27 @@ pub fn parse(text: &str, file: FileId, profile: Profile, limits: Limits) -> Resu
         );
         return Err(YamlError::new(At::default(), message));
     }
-    if let Some(at) = forbidden_character(text) {
-        return Err(YamlError::new(
-            at,
-            "control characters are not allowed in YAML; write them escaped in double quotes",
-        ));
+    if let Some(at) = forbidden_character(text, file) {
+        let message = "control characters are not allowed in YAML; write them escaped in double quotes";
+        return Err(YamlError::new(at, message));
     }
-    let mut reader = Reader {
-        file,
+    let mut parser = Parser {
+        scanner: Scanner::new(text, file, limits.depth),
         profile,
         limits,
-        documents: Vec::new(),
-        open: Vec::new(),
         anchors: HashMap::new(),
         nodes: 0,
+        depth: 0,
+        flow: 0,
     };
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|e| {
-            let at = At {
-                file,
-                line: small(e.marker().line()),
-                column: small(e.marker().col() + 1),
-            };
-            YamlError::new(at, format!("not valid YAML: {}", e.info()))
-        })?;
-        reader.event(event, span)?;
-    }
-    Ok(reader.documents)
+    parser.documents()
 }
 
 /// Reads a text that must hold exactly one document.
 ///
 /// # Errors
 /// As [`parse`], and when there is none or a second one.
-pub fn parse_one(text: &str, file: FileId, profile: Profile, limits: Limits) -> Result<Node, YamlError> {
+pub fn parse_one(text: &str, file: FileId, profile: Profile, limits: Limits) -> Result<Node> {
     let mut documents = parse(text, file, profile, limits)?.into_iter();
     match (documents.next(), documents.next()) {
         (Some(one), None) => Ok(one),
@@ -93,57 +82,26 @@ pub fn parse_one(text: &str, file: FileId, profile: Profile, limits: Limits) -> 
 }
 
 /// The position of the first character that YAML does not allow anywhere.
-fn forbidden_character(text: &str) -> Option<At> {
-    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+fn forbidden_character(text: &str, file: FileId) -> Option<At> {
     if text.bytes().all(|b| (0x20..0x7f).contains(&b) || b == b'\n') {
         return None;
     }
+    let allowed = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
     let index = text.char_indices().find(|(_, c)| !allowed(*c))?.0;
     let before = &text[..index];
     let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Some(At {
-        file: FileId::default(),
+        file,
         line: small(line),
         column: small(column),
     })
 }
 
-fn small(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
-}
-
-/// A map or list that is still being read.
-struct Open {
-    at: At,
-    anchor: usize,
-    /// How many nodes had been read before it.
-    before: usize,
-    inside: Inside,
-}
-
-enum Inside {
-    Seq(Vec<Node>),
-    Map {
-        entries: Vec<Entry>,
-        key: Option<Key>,
-        merges: Vec<Node>,
-        seen: Seen,
-    },
-}
-
-enum Key {
-    Text(Arc<str>, At),
-    Merge,
-}
-
 /// The keys of a map so far: a scan while there are few, a set from then on.
 #[derive(Default)]
-struct Seen {
-    many: HashSet<Arc<str>>,
-    /// Whether a key came again where that is allowed.
-    repeated: bool,
-}
+struct Seen(HashSet<Arc<str>>);
 
 const FEW: usize = 16;
 
@@ -153,95 +111,76 @@ impl Seen {
         if entries.len() < FEW {
             return !entries.iter().any(|e| e.key == *key);
         }
-        if self.many.is_empty() {
-            self.many.extend(entries.iter().map(|e| e.key.clone()));
+        if self.0.is_empty() {
+            self.0.extend(entries.iter().map(|e| e.key.clone()));
         }
-        self.many.insert(key.clone())
+        self.0.insert(key.clone())
     }
 }
 
-struct Reader {
-    file: FileId,
+struct Parser<'a> {
+    scanner: Scanner<'a>,
     profile: Profile,
     limits: Limits,
-    documents: Vec<Node>,
-    open: Vec<Open>,
-    /// Finished nodes that have an anchor, with the number of nodes in them.
-    anchors: HashMap<usize, (Node, usize)>,
+    /// Finished nodes that have an anchor, with the number of nodes in them; `None` while they are being read.
+    anchors: HashMap<&'a str, Option<(Node, usize)>>,
     nodes: usize,
+    depth: usize,
+    /// Flow collections around.
+    flow: usize,
 }
 
-impl Reader {
-    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), YamlError> {
-        let at = At {
-            file: self.file,
-            line: small(span.start.line()),
-            column: small(span.start.col() + 1),
-        };
-        match event {
-            Event::DocumentStart(_) => {
-                self.anchors.clear();
-                Ok(())
+impl<'a> Parser<'a> {
+    fn documents(&mut self) -> Result<Vec<Node>> {
+        let mut all = Vec::new();
+        let mut first = true;
+        loop {
+            while *self.scanner.peek()? == Token::DocumentEnd {
+                self.scanner.next()?;
             }
-            Event::Alias(id) => {
-                let Some((node, size)) = self.anchors.get(&id) else {
-                    return Err(YamlError::new(at, "an alias cannot stand inside what it refers to"));
-                };
-                let (node, size) = (node.clone(), *size);
-                self.count(size, at)?;
-                self.place(node, 0, size, at)
-            }
-            Event::Scalar(text, style, anchor, tag) => {
-                self.count(1, at)?;
-                let merge = style == ScalarStyle::Plain && text == "<<" && tag.is_none();
-                let scalar = self.scalar(text.as_ref(), style, tag.as_deref(), at)?;
-                if merge && self.expects_key() {
-                    if let Some(Open {
-                        inside: Inside::Map { key, .. },
-                        ..
-                    }) = self.open.last_mut()
-                    {
-                        *key = Some(Key::Merge);
+            let mark = self.scanner.peek_mark()?;
+            match self.scanner.peek()? {
+                Token::StreamEnd => return Ok(all),
+                Token::DocumentStart(more) => {
+                    // The original cuts files at the lines that start with dashes, and wants nothing else on them.
+                    if *more && !first && self.profile == Profile::Kustomize {
+                        return Err(self.scanner.error(mark, "nothing may follow --- on its line"));
                     }
-                    return Ok(());
+                    self.scanner.next()?;
                 }
-                self.place(
-                    Node {
-                        at,
-                        content: Content::Scalar(scalar),
-                    },
-                    anchor,
-                    1,
-                    at,
-                )
+                _ if first => {}
+                _ => return Err(self.scanner.error(mark, "a second document must start with ---")),
             }
-            Event::SequenceStart(anchor, _) => self.push(at, anchor, Inside::Seq(Vec::new())),
-            Event::MappingStart(anchor, _) => self.push(
-                at,
-                anchor,
-                Inside::Map {
-                    entries: Vec::new(),
-                    key: None,
-                    merges: Vec::new(),
-                    seen: Seen::default(),
-                },
-            ),
-            Event::SequenceEnd | Event::MappingEnd => self.pop(at),
-            Event::DocumentEnd | Event::StreamStart | Event::StreamEnd | Event::Nothing => Ok(()),
+            first = false;
+            self.anchors.clear();
+            if matches!(
+                self.scanner.peek()?,
+                Token::DocumentStart(_) | Token::DocumentEnd | Token::StreamEnd
+            ) {
+                continue;
+            }
+            let node = self.node(true, false)?;
+            if !matches!(
+                self.scanner.peek()?,
+                Token::DocumentStart(_) | Token::DocumentEnd | Token::StreamEnd
+            ) {
+                let mark = self.scanner.peek_mark()?;
+                return Err(self.scanner.error(
+                    mark,
+                    "this does not belong to what stands before it; check the indentation",
+                ));
+            }
+            if !node.is_null() {
+                if all.len() >= self.limits.documents {
+                    let message = format!("more than {} documents in one file", self.limits.documents);
+                    return Err(YamlError::new(node.at, message));
+                }
+                all.push(node);
+            }
         }
     }
 
-    fn expects_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                inside: Inside::Map { key: None, .. },
-                ..
-            })
-        )
-    }
-
-    fn count(&mut self, more: usize, at: At) -> Result<(), YamlError> {
+    fn count(&mut self, more: usize, at: At) -> Result<()> {
         self.nodes = self.nodes.saturating_add(more);
         if self.nodes > self.limits.nodes {
             let message = format!(
@@ -253,122 +192,286 @@ impl Reader {
         Ok(())
     }
 
-    fn push(&mut self, at: At, anchor: usize, inside: Inside) -> Result<(), YamlError> {
-        if self.open.len() >= self.limits.depth {
+    /// One value. `block` allows block maps and lists, `indentless` a list that is not deeper than its key.
+    fn node(&mut self, block: bool, indentless: bool) -> Result<Node> {
+        let mark = self.scanner.peek_mark()?;
+        let at = self.scanner.at(mark);
+        if self.depth >= self.limits.depth {
             return Err(YamlError::new(
                 at,
                 format!("nested deeper than {} levels", self.limits.depth),
             ));
         }
+        self.depth += 1;
+        let node = self.node_inside(block, indentless, mark, at);
+        self.depth -= 1;
+        node
+    }
+
+    fn node_inside(&mut self, block: bool, indentless: bool, mark: Mark, at: At) -> Result<Node> {
+        let (mut anchor, mut tag) = (None, None);
+        loop {
+            match self.scanner.peek()? {
+                Token::Anchor(name) if anchor.is_none() => anchor = Some(*name),
+                Token::Tag(name) if tag.is_none() => tag = Some(*name),
+                _ => break,
+            }
+            self.scanner.next()?;
+        }
         let before = self.nodes;
-        self.count(1, at)?;
-        self.open.push(Open {
-            at,
-            anchor,
-            before,
-            inside,
-        });
-        Ok(())
-    }
-
-    fn pop(&mut self, at: At) -> Result<(), YamlError> {
-        let Some(open) = self.open.pop() else {
-            return Err(YamlError::new(at, "not valid YAML: something ends that never began"));
-        };
-        let content = match open.inside {
-            Inside::Seq(items) => Content::Seq(items),
-            Inside::Map {
-                mut entries,
-                merges,
-                seen,
-                ..
-            } => {
-                if seen.repeated {
-                    keep_last(&mut entries);
-                }
-                merge(&mut entries, merges);
-                Content::Map(entries)
-            }
-        };
-        let size = self.nodes - open.before;
-        self.place(Node { at: open.at, content }, open.anchor, size, open.at)
-    }
-
-    /// Puts a finished node where it belongs: into the open map or list, or as a document.
-    fn place(&mut self, node: Node, anchor: usize, size: usize, at: At) -> Result<(), YamlError> {
-        if anchor != 0 {
-            self.anchors.insert(anchor, (node.clone(), size));
+        if let Some(name) = anchor {
+            self.anchors.insert(name, None);
         }
-        let profile = self.profile;
-        match self.open.last_mut().map(|open| &mut open.inside) {
-            None => {
-                if !node.is_null() {
-                    if self.documents.len() >= self.limits.documents {
-                        let message = format!("more than {} documents in one file", self.limits.documents);
-                        return Err(YamlError::new(at, message));
-                    }
-                    self.documents.push(node);
-                }
-                Ok(())
-            }
-            Some(Inside::Seq(items)) => {
-                items.push(node);
-                Ok(())
-            }
-            Some(Inside::Map {
-                entries,
-                key,
-                merges,
-                seen,
-            }) => match key.take() {
-                None => {
-                    let text = key_text(&node, profile)?;
-                    if !seen.add(entries, &text) {
-                        if profile != Profile::Settings {
-                            let first = entries.iter().find(|e| e.key == text).map_or(0, |e| e.at.line);
-                            let message = format!("the key \"{text}\" appears twice in one map, first in line {first}");
-                            return Err(YamlError::new(node.at, message));
-                        }
-                        seen.repeated = true;
-                    }
-                    *key = Some(Key::Text(text, node.at));
-                    Ok(())
-                }
-                Some(Key::Text(key, key_at)) => {
-                    entries.push(Entry {
-                        key,
-                        at: key_at,
-                        value: node,
-                    });
-                    Ok(())
-                }
-                Some(Key::Merge) => {
-                    match node.content {
-                        Content::Map(_) => merges.push(node),
-                        Content::Seq(items) if items.iter().all(Node::is_map) => merges.extend(items),
-                        _ => {
-                            return Err(YamlError::new(
-                                at,
-                                "the value of the merge key << must be a map or a list of maps",
-                            ));
-                        }
-                    }
-                    Ok(())
-                }
-            },
+        let node = self.content(block, indentless, anchor.is_some() || tag.is_some(), tag, mark, at)?;
+        if let Some(name) = anchor {
+            let size = self.nodes - before;
+            self.anchors.insert(name, Some((node.clone(), size)));
         }
+        Ok(node)
     }
 
-    fn scalar(
-        &self,
-        text: &str,
-        style: ScalarStyle,
-        tag: Option<&saphyr_parser::Tag>,
+    fn content(
+        &mut self,
+        block: bool,
+        indentless: bool,
+        marked: bool,
+        tag: Option<&str>,
+        mark: Mark,
         at: At,
-    ) -> Result<Scalar, YamlError> {
-        let tag = match tag {
-            Some(tag) if tag.is_yaml_core_schema() => match &*tag.suffix {
-                "str" => Tag::Str,
+    ) -> Result<Node> {
+        let token = self.scanner.peek()?;
+        let content = match token {
+            Token::Alias(name) => {
+                let name = *name;
+                self.scanner.next()?;
+                return match self.anchors.get(name) {
+                    Some(Some((node, size))) => {
+                        let (node, size) = (node.clone(), *size);
+                        self.count(size, at)?;
+                        Ok(node)
+                    }
+                    Some(None) => Err(YamlError::new(at, "an alias cannot stand inside of what it refers to")),
+                    None => Err(self
+                        .scanner
+                        .error(mark, &format!("there is no anchor \"&{name}\" before this alias"))),
+                };
+            }
+            Token::Scalar(..) => {
+                let (token, _) = self.scanner.next()?;
+                let Token::Scalar(text, style) = token else {
+                    return Err(self.scanner.error(mark, "a value is expected here"));
+                };
+                self.count(1, at)?;
+                return self.scalar(&text, style, tag, at);
+            }
+            Token::BlockEntry if indentless => {
+                self.count(1, at)?;
+                Content::Seq(self.indentless()?)
+            }
+            Token::FlowSequenceStart => {
+                self.count(1, at)?;
+                self.flow += 1;
+                let items = self.flow_sequence();
+                self.flow -= 1;
+                Content::Seq(items?)
+            }
+            Token::FlowMappingStart => {
+                self.count(1, at)?;
+                self.flow += 1;
+                let entries = self.flow_mapping();
+                self.flow -= 1;
+                Content::Map(entries?)
+            }
+            Token::BlockSequenceStart if block => {
+                self.count(1, at)?;
+                Content::Seq(self.block_sequence()?)
+            }
+            Token::BlockMappingStart if block => {
+                self.count(1, at)?;
+                Content::Map(self.block_mapping()?)
+            }
+            _ if marked => {
+                self.count(1, at)?;
+                return self.scalar("", Style::Plain, tag, at);
+            }
+            _ => {
+                let mark = self.scanner.peek_mark()?;
+                return Err(self.scanner.error(mark, "a value is expected here"));
+            }
+        };
+        Ok(Node { at, content })
+    }
+
+    /// What stands where nothing is written.
+    fn empty(&mut self) -> Result<Node> {
+        let at = self.here()?;
+        self.count(1, at)?;
+        self.scalar("", Style::Plain, None, at)
+    }
+
+    fn here(&mut self) -> Result<At> {
+        let mark = self.scanner.peek_mark()?;
+        Ok(self.scanner.at(mark))
+    }
+
+    fn block_sequence(&mut self) -> Result<Vec<Node>> {
+        self.scanner.next()?;
+        let mut items = Vec::new();
+        loop {
+            let (token, mark) = self.scanner.next()?;
+            match token {
+                Token::BlockEntry => items.push(match self.scanner.peek()? {
+                    Token::BlockEntry | Token::BlockEnd => self.empty()?,
+                    _ => self.node(true, false)?,
+                }),
+                Token::BlockEnd => return Ok(items),
+                _ => {
+                    return Err(self
+                        .scanner
+                        .error(mark, "a list item (\"- \") is expected here; check the indentation"));
+                }
+            }
+        }
+    }
+
+    fn indentless(&mut self) -> Result<Vec<Node>> {
+        let mut items = Vec::new();
+        while *self.scanner.peek()? == Token::BlockEntry {
+            self.scanner.next()?;
+            items.push(match self.scanner.peek()? {
+                Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd => self.empty()?,
+                _ => self.node(true, false)?,
+            });
+        }
+        Ok(items)
+    }
+
+    fn block_mapping(&mut self) -> Result<Vec<Entry>> {
+        self.scanner.next()?;
+        let mut map = Map::default();
+        loop {
+            let (token, mark) = self.scanner.next()?;
+            let key = match token {
+                Token::BlockEnd => return Ok(map.finish()),
+                Token::Key => match self.scanner.peek()? {
+                    Token::Key | Token::Value | Token::BlockEnd => KeyNode::Node(self.empty()?),
+                    _ => self.key(true)?,
+                },
+                _ => {
+                    return Err(self
+                        .scanner
+                        .error(mark, "a key (\"name: \") is expected here; check the indentation"));
+                }
+            };
+            let key = map.begin(key, self.profile)?;
+            let value = if *self.scanner.peek()? == Token::Value {
+                self.scanner.next()?;
+                match self.scanner.peek()? {
+                    Token::Key | Token::Value | Token::BlockEnd => self.empty()?,
+                    _ => self.node(true, true)?,
+                }
+            } else {
+                self.empty()?
+            };
+            map.end(key, value)?;
+        }
+    }
+
+    /// A key; a plain `<<` is the merge key.
+    fn key(&mut self, block: bool) -> Result<KeyNode> {
+        if matches!(self.scanner.peek()?, Token::Scalar(text, Style::Plain) if text == "<<") {
+            let (_, mark) = self.scanner.next()?;
+            return Ok(KeyNode::Merge(self.scanner.at(mark)));
+        }
+        self.node(block, block).map(KeyNode::Node)
+    }
+
+    fn flow_sequence(&mut self) -> Result<Vec<Node>> {
+        self.scanner.next()?;
+        let mut items = Vec::new();
+        loop {
+            match self.scanner.peek()? {
+                Token::FlowSequenceEnd => break,
+                Token::Key => {
+                    // A single pair is a map of its own.
+                    let at = self.here()?;
+                    self.scanner.next()?;
+                    let mut map = Map::default();
+                    self.flow_pair(&mut map)?;
+                    items.push(Node {
+                        at,
+                        content: Content::Map(map.finish()),
+                    });
+                }
+                _ => items.push(self.node(false, false)?),
+            }
+            let mark = self.scanner.peek_mark()?;
+            match self.scanner.peek()? {
+                Token::FlowEntry => drop(self.scanner.next()?),
+                Token::FlowSequenceEnd => break,
+                _ => return Err(self.scanner.error(mark, "\",\" or \"]\" is expected here")),
+            }
+        }
+        self.scanner.next()?;
+        Ok(items)
+    }
+
+    fn flow_mapping(&mut self) -> Result<Vec<Entry>> {
+        self.scanner.next()?;
+        let mut map = Map::default();
+        loop {
+            match self.scanner.peek()? {
+                Token::FlowMappingEnd => break,
+                Token::Key => {
+                    self.scanner.next()?;
+                    self.flow_pair(&mut map)?;
+                }
+                _ => {
+                    let key = self.key(false)?;
+                    let key = map.begin(key, self.profile)?;
+                    let value = self.empty()?;
+                    map.end(key, value)?;
+                }
+            }
+            let mark = self.scanner.peek_mark()?;
+            match self.scanner.peek()? {
+                Token::FlowEntry => drop(self.scanner.next()?),
+                Token::FlowMappingEnd => break,
+                _ => return Err(self.scanner.error(mark, "\",\" or \"}\" is expected here")),
+            }
+        }
+        self.scanner.next()?;
+        Ok(map.finish())
+    }
+
+    /// A key and its value; the key's mark has been taken.
+    fn flow_pair(&mut self, map: &mut Map) -> Result<()> {
+        let key = match self.scanner.peek()? {
+            Token::Value | Token::FlowEntry | Token::FlowMappingEnd | Token::FlowSequenceEnd => {
+                KeyNode::Node(self.empty()?)
+            }
+            _ => self.key(false)?,
+        };
+        let key = map.begin(key, self.profile)?;
+        let value = if *self.scanner.peek()? == Token::Value {
+            self.scanner.next()?;
+            match self.scanner.peek()? {
+                Token::FlowEntry | Token::FlowMappingEnd | Token::FlowSequenceEnd => self.empty()?,
+                _ => self.node(false, false)?,
+            }
+        } else {
+            self.empty()?
+        };
+        map.end(key, value)
+    }
+
+    fn scalar(&self, text: &str, style: Style, tag: Option<&str>, at: At) -> Result<Node> {
+        let explicit = tag.and_then(|t| {
+            t.strip_prefix("!!")
+                .or_else(|| t.strip_prefix("!<tag:yaml.org,2002:")?.strip_suffix('>'))
+        });
+        let tag = match (explicit, tag) {
+            (Some(name), _) => match name {
                 "int" => Tag::Int,
                 "float" => Tag::Float,
                 "bool" => Tag::Bool,
@@ -377,19 +480,110 @@ impl Reader {
                 "binary" => Tag::Binary,
                 _ => Tag::Str,
             },
-            Some(tag) if tag.handle != "!" || !tag.suffix.is_empty() => Tag::Str,
-            _ if style == ScalarStyle::Plain => tag_of(text, self.profile),
-            _ => Tag::Str,
+            (None, Some(other)) if other != "!" => Tag::Str,
+            _ if style == Style::Quoted => Tag::Str,
+            // Nothing at all inside of a flow collection is written back as an empty text by the original.
+            _ if text.is_empty() && self.flow > 0 && self.profile == Profile::Kustomize => Tag::Blank,
+            _ => tag_of(text, self.profile),
         };
         if tag == Tag::Null && !matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Err(YamlError::new(at, format!("\"{text}\" is not null")));
         }
-        Ok(Scalar { text: text.into(), tag })
+        Ok(Node {
+            at,
+            content: Content::Scalar(Scalar { text: text.into(), tag }),
+        })
+    }
+}
+
+enum KeyNode {
+    Node(Node),
+    Merge(At),
+}
+
+enum Key {
+    Text(Arc<str>, At),
+    Merge,
+}
+
+/// A map that is being read.
+#[derive(Default)]
+struct Map {
+    entries: Vec<Entry>,
+    merges: Vec<Node>,
+    seen: Seen,
+    merged: bool,
+    /// Whether a key came again where that is allowed.
+    repeated: bool,
+}
+
+impl Map {
+    fn begin(&mut self, key: KeyNode, profile: Profile) -> Result<Key> {
+        let node = match key {
+            KeyNode::Node(node) => node,
+            KeyNode::Merge(at) => {
+                if self.merged && profile == Profile::Kustomize {
+                    return Err(YamlError::new(
+                        at,
+                        "the merge key << appears twice in one map; give it a list",
+                    ));
+                }
+                self.merged = true;
+                return Ok(Key::Merge);
+            }
+        };
+        let text = key_text(&node, profile)?;
+        if !self.seen.add(&self.entries, &text) {
+            if profile != Profile::Settings {
+                let first = self.entries.iter().find(|e| e.key == text).map_or(0, |e| e.at.line);
+                let message = format!("the key \"{text}\" appears twice in one map, first in line {first}");
+                return Err(YamlError::new(node.at, message));
+            }
+            self.repeated = true;
+        }
+        Ok(Key::Text(text, node.at))
+    }
+
+    fn end(&mut self, key: Key, value: Node) -> Result<()> {
+        match key {
+            Key::Text(key, at) => self.entries.push(Entry { key, at, value }),
+            Key::Merge => match value.content {
+                Content::Map(_) => self.merges.push(value),
+                Content::Seq(items) if items.iter().all(Node::is_map) => self.merges.extend(items),
+                _ => {
+                    return Err(YamlError::new(
+                        value.at,
+                        "the value of the merge key << must be a map or a list of maps",
+                    ));
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Its entries: of repeated keys the last, and what `<<` brings behind those of the map itself.
+    fn finish(self) -> Vec<Entry> {
+        let mut entries = self.entries;
+        if self.repeated {
+            let mut have: HashSet<Arc<str>> = HashSet::new();
+            entries.reverse();
+            entries.retain(|e| have.insert(e.key.clone()));
+            entries.reverse();
+        }
+        if !self.merges.is_empty() {
+            let mut have: HashSet<Arc<str>> = entries.iter().map(|e| e.key.clone()).collect();
+            for map in self.merges {
+                if let Content::Map(more) = map.content {
+                    entries.extend(more.into_iter().filter(|e| have.insert(e.key.clone())));
+                }
+            }
+        }
+        entries
     }
 }
 
 /// The text of a key. kubectl makes text of every scalar; kustomize takes only strings.
-fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>, YamlError> {
+fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>> {
     let Some(scalar) = node.as_scalar() else {
         return Err(YamlError::new(
             node.at,
@@ -417,34 +611,13 @@ fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>, YamlError> {
     }
 }
 
-/// Of entries with the same key, keeps the last.
-fn keep_last(entries: &mut Vec<Entry>) {
-    let mut have: HashSet<Arc<str>> = HashSet::new();
-    entries.reverse();
-    entries.retain(|e| have.insert(e.key.clone()));
-    entries.reverse();
-}
-
-/// Adds what `<<` brings: keys of the map itself win, then earlier merged maps.
-fn merge(entries: &mut Vec<Entry>, merges: Vec<Node>) {
-    if merges.is_empty() {
-        return;
-    }
-    let mut have: HashSet<Arc<str>> = entries.iter().map(|e| e.key.clone()).collect();
-    for map in merges {
-        if let Content::Map(more) = map.content {
-            entries.extend(more.into_iter().filter(|e| have.insert(e.key.clone())));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::yaml::to_json;
     use serde_json::json;
 
-    fn read(text: &str, profile: Profile) -> Result<Vec<serde_json::Value>, YamlError> {
+    fn read(text: &str, profile: Profile) -> std::result::Result<Vec<serde_json::Value>, YamlError> {
         parse(text, FileId::default(), profile, Limits::default())?
             .iter()
             .map(to_json)
@@ -474,7 +647,7 @@ mod tests {
             ("a: 1\nb: 2\na: 3\n", 3, 1, "appears twice"),
             ("a: 1\n1: 2\n", 2, 1, "must be a string"),
             ("a: [1, 2\n", 2, 1, "not valid YAML"),
-            ("a: &x [*x]\n", 1, 8, "inside what it refers to"),
+            ("a: &x [*x]\n", 1, 8, "inside of what it refers to"),
             ("a: b\n  c: d\n", 2, 4, "not valid YAML"),
             ("x: \u{1}\n", 1, 4, "control characters"),
         ] {

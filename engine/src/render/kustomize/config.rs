@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(config.common_labels.len(), 32);
         assert_eq!(config.var_reference.len(), 72);
         assert_eq!(config.name_reference.len(), 16);
-        assert_eq!(config.name_reference.iter().map(|r| r.fields.len()).sum::<usize>(), 166);
+        assert_eq!(config.name_reference.iter().map(|r| r.fields.len()).sum::<usize>(), 167);
         let mut joined = Config::default();
         joined.merge(config).unwrap();
         assert_eq!(joined, **config, "what join takes for free is what merging gives");
