@@ -10,6 +10,7 @@ use crate::faults::Faults;
 use crate::kubernetes::api::{Api, PodStreams, server, tls};
 use crate::kubernetes::controllers::{self, Workloads};
 use crate::kubernetes::registry::Registry;
+use crate::kubernetes::streams;
 use crate::meddling;
 
 /// How a sandbox is to run.
@@ -114,9 +115,8 @@ impl Sandbox {
     }
 
     /// What answers `pods/log`, `exec` and their like.
-    #[allow(clippy::unused_self, reason = "the model kubelet's streams belong to this sandbox")]
     fn streams(&self) -> Option<Arc<dyn PodStreams>> {
-        None
+        self.workloads.as_ref().map(streams::of)
     }
 
     /// Run something until it ends or the sandbox stops.

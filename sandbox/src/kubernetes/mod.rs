@@ -9,3 +9,4 @@ pub mod patch;
 pub mod registry;
 pub mod schema;
 pub mod store;
+pub(crate) mod streams;

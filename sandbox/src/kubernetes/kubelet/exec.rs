@@ -135,6 +135,12 @@ fn listed(text: &str) -> Vec<Canned> {
     })
 }
 
+/// The program of this machine that a test asked for behind a command.
+pub(crate) fn local_process(table: &[Canned], image: &str, argv: &[String]) -> Option<Vec<String>> {
+    let entry = table.iter().find(|entry| entry.answers(image, argv))?;
+    (!entry.process.is_empty()).then(|| entry.process.clone())
+}
+
 /// Run a command in a container.
 pub(crate) fn run(world: &World, pod: &Value, container: &Value, argv: &[String], stdin: Vec<u8>) -> Answer {
     let image = container["image"].as_str().unwrap_or_default();

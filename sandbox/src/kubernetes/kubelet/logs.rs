@@ -124,10 +124,7 @@ pub(crate) fn source(world: &World, pod: &Value, query: &LogQuery) -> Result<Arc
 pub(crate) fn select(log: &Mutex<Log>, query: &LogQuery, now: i64, skip: usize) -> (Vec<u8>, usize) {
     let log = lock(log);
     let since = query.since_seconds.map(|seconds| now - seconds * 1000);
-    let lines: Vec<_> = log
-        .lines
-        .iter()
-        .skip(skip)
+    let lines: Vec<_> = log.after(skip)
         .filter(|line| since.is_none_or(|since| line.at >= since))
         .collect();
     let from = if skip > 0 {
@@ -148,5 +145,5 @@ pub(crate) fn select(log: &Mutex<Log>, query: &LogQuery, now: i64, skip: usize) 
     if let Some(limit) = query.limit_bytes {
         out.truncate(limit);
     }
-    (out, log.lines.len())
+    (out, log.count())
 }

@@ -71,6 +71,11 @@ impl Kubelet {
         self.runs.get(pod)?.machine(container)
     }
 
+    /// Whether a container runs.
+    pub(crate) fn is_running(&self, pod: &str, container: &str) -> bool {
+        self.machine(pod, container).is_some()
+    }
+
     /// A pod's runtime.
     pub(crate) fn run(&self, pod: &str) -> Option<&PodRun> {
         self.runs.get(pod)

@@ -233,6 +233,9 @@ pub(super) fn exited(world: &mut World, run: &mut PodRun, pod: &Value, i: usize,
         return;
     };
     container.process = None;
+    if let Some(log) = &container.log {
+        lock(log).close();
+    }
     let path = spec["terminationMessagePath"]
         .as_str()
         .unwrap_or("/dev/termination-log");

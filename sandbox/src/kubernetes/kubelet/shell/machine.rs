@@ -59,11 +59,22 @@ pub(crate) struct LogLine {
 }
 
 /// What a container wrote, oldest first; bounded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) lines: VecDeque<LogLine>,
+    lines: VecDeque<LogLine>,
     bytes: usize,
     open: bool,
+    /// How many lines were dropped from the front.
+    dropped: usize,
+    closed: bool,
+    pulse: tokio::sync::watch::Sender<()>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        let pulse = tokio::sync::watch::Sender::new(());
+        Self { lines: VecDeque::new(), bytes: 0, open: false, dropped: 0, closed: false, pulse }
+    }
 }
 
 impl Log {
@@ -74,20 +85,46 @@ impl Log {
             {
                 last.text.extend_from_slice(piece);
             } else {
-                self.lines.push_back(LogLine {
-                    at,
-                    text: piece.to_vec(),
-                });
+                self.lines.push_back(LogLine { at, text: piece.to_vec() });
             }
             self.open = !piece.ends_with(b"\n");
             self.bytes += piece.len();
         }
         while self.bytes > KEPT {
             match self.lines.pop_front() {
-                Some(line) => self.bytes -= line.text.len(),
+                Some(line) => {
+                    self.bytes -= line.text.len();
+                    self.dropped += 1;
+                }
                 None => break,
             }
         }
+        self.pulse.send_modify(|()| {});
+    }
+
+    /// Nothing more will come.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.pulse.send_modify(|()| {});
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Tells when something was written.
+    pub(crate) fn changes(&self) -> tokio::sync::watch::Receiver<()> {
+        self.pulse.subscribe()
+    }
+
+    /// The lines after the first `skip` ever written.
+    pub(crate) fn after(&self, skip: usize) -> impl Iterator<Item = &LogLine> {
+        self.lines.iter().skip(skip.saturating_sub(self.dropped))
+    }
+
+    /// How many lines were ever written.
+    pub(crate) fn count(&self) -> usize {
+        self.dropped + self.lines.len()
     }
 
     pub(crate) fn text(&self) -> Vec<u8> {
