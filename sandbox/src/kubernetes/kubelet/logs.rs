@@ -124,7 +124,8 @@ pub(crate) fn source(world: &World, pod: &Value, query: &LogQuery) -> Result<Arc
 pub(crate) fn select(log: &Mutex<Log>, query: &LogQuery, now: i64, skip: usize) -> (Vec<u8>, usize) {
     let log = lock(log);
     let since = query.since_seconds.map(|seconds| now - seconds * 1000);
-    let lines: Vec<_> = log.after(skip)
+    let lines: Vec<_> = log
+        .after(skip)
         .filter(|line| since.is_none_or(|since| line.at >= since))
         .collect();
     let from = if skip > 0 {

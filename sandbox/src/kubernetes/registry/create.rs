@@ -28,8 +28,10 @@ impl Registry {
         let mut object = decoded.value;
         self.enter(resource, namespace, &mut object)?;
         defaults::fill(resource, &mut object);
+        let lookup = |api_version: &str| self.in_version(resource, api_version);
         managed::on_update(
             resource,
+            &lookup,
             None,
             &mut object,
             &actor.manager,
@@ -37,7 +39,10 @@ impl Registry {
             &self.clock().timestamp(),
         );
         let mut written = self.store_new(actor, resource, namespace, object, options)?;
-        written.warnings.splice(0..0, decoded.warnings);
+        written.warnings.splice(
+            0..0,
+            decoded.warnings.into_iter().chain(options.warnings.iter().cloned()),
+        );
         Ok(written)
     }
 
@@ -88,6 +93,7 @@ impl Registry {
             object["metadata"]["name"].as_str().unwrap_or_default(),
         )?;
         mutate::on_create(self, resource, actor, &mut object)?;
+        self.meddling().rewrite(&resource.storage, &mut object);
         let generated = name_object(&mut object);
         object["metadata"]["uid"] = fresh_uid().into();
         object["metadata"]["creationTimestamp"] = self.clock().timestamp().into();

@@ -31,6 +31,7 @@
 //! Everything that the HTTP API does to a write (defaults, rules, managed fields, finalizers, generation) happens here.
 
 mod actor;
+mod apply;
 mod create;
 mod delete;
 mod evict;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::update::Proposal;
 use super::{Actor, Failure, FieldFault, Labels, Part, Registry, WriteOptions, Written};
-use crate::kubernetes::fields::managed;
+use crate::kubernetes::fields::managed::{self, Request};
 use crate::kubernetes::patch::{self, Patch};
 use crate::kubernetes::schema::custom::ScalePaths;
 use crate::kubernetes::schema::resources::Resource;
@@ -111,20 +111,23 @@ impl Registry {
                 set(&mut config, &path, replicas.clone());
             }
             let now = self.clock().timestamp();
-            let value = managed::on_apply(
+            let lookup = |api_version: &str| self.in_version(resource, api_version);
+            let request = Request {
                 resource,
-                live.value(),
-                &config,
-                &actor.manager,
-                Part::Scale,
-                options.force,
-                &now,
-            )?;
+                lookup: &lookup,
+                config: &config,
+                manager: &actor.manager,
+                part: Part::Scale,
+                force: options.force,
+                now: &now,
+            };
+            let value = managed::on_apply(request, Some(live.value()))?;
             check(resource, name, at(&value, &path))?;
             Ok(Proposal {
                 value,
                 managed: true,
                 pinned: false,
+                uid_is_precondition: true,
                 warnings: Vec::new(),
             })
         })
@@ -165,6 +168,7 @@ impl Registry {
                 value,
                 managed: false,
                 pinned,
+                uid_is_precondition: true,
                 warnings: Vec::new(),
             })
         })
@@ -194,6 +198,7 @@ impl Registry {
                 value,
                 managed: true,
                 pinned: false,
+                uid_is_precondition: true,
                 warnings: Vec::new(),
             })
         })

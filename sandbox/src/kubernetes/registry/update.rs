@@ -9,6 +9,7 @@ use crate::kubernetes::admission::{decode, defaults, mutate, prepare, validate};
 use crate::kubernetes::fields::managed;
 use crate::kubernetes::patch::{self, Patch};
 use crate::kubernetes::schema::resources::Resource;
+use crate::kubernetes::schema::versions;
 use crate::kubernetes::store::{self, Object, Refused};
 
 /// How often a write without a resourceVersion is tried again when others are faster.
@@ -22,6 +23,8 @@ pub(crate) struct Proposal {
     pub(crate) managed: bool,
     /// The writer named the resourceVersion that it read.
     pub(crate) pinned: bool,
+    /// Another uid is a failed precondition (PUT) and not a change of what cannot change (patches).
+    pub(crate) uid_is_precondition: bool,
     /// What to tell the client.
     pub(crate) warnings: Vec<String>,
 }
@@ -33,6 +36,7 @@ impl Proposal {
             value,
             managed: false,
             pinned: false,
+            uid_is_precondition: true,
             warnings: Vec::new(),
         }
     }
@@ -94,6 +98,7 @@ impl Registry {
                 value,
                 managed: false,
                 pinned,
+                uid_is_precondition: true,
                 warnings: Vec::new(),
             })
         })?;
@@ -113,8 +118,12 @@ impl Registry {
         patch: &Patch,
         options: &WriteOptions,
     ) -> Result<Written, Failure> {
+        if let Patch::Apply(body) = patch {
+            return self.apply_in(actor, resource, namespace, name, part, body, options);
+        }
         self.rewrite(actor, resource, namespace, name, part, options, &mut |live| {
-            let patched = patch::patched(resource, live.value(), patch)?;
+            let seen = versions::from_storage(resource, live.value());
+            let patched = patch::patched(resource, &seen, patch)?;
             let decoded = decode::decode_patched(resource, live.value(), patched, options)?;
             let mut value = decoded.value;
             let changed = |field: &str| {
@@ -133,6 +142,7 @@ impl Registry {
                 value,
                 managed: false,
                 pinned,
+                uid_is_precondition: false,
                 warnings: decoded.warnings,
             })
         })
@@ -181,6 +191,7 @@ impl Registry {
             mut value,
             managed,
             pinned,
+            uid_is_precondition,
             mut warnings,
         } = proposal;
         let (group, plural, name) = (&resource.gvr.group, &resource.gvr.plural, live.name());
@@ -188,6 +199,15 @@ impl Registry {
         let old = live.value();
         let wanted_uid = value["metadata"]["uid"].as_str().unwrap_or_default();
         if !wanted_uid.is_empty() && wanted_uid != live.uid() {
+            if !uid_is_precondition {
+                let fault = || FieldFault::invalid("metadata.uid", &wanted_uid.into(), "field is immutable");
+                return Err(refuse(Failure::invalid(
+                    group,
+                    &resource.kind,
+                    name,
+                    &[fault(), fault()],
+                )));
+            }
             let why = format!(
                 "Precondition failed: UID in precondition: {wanted_uid}, UID in object meta: {}",
                 live.uid()
@@ -201,11 +221,13 @@ impl Registry {
         keep_identity(resource, old, &mut value);
         let now = self.clock().timestamp();
         if !managed {
-            managed::on_update(resource, Some(old), &mut value, &actor.manager, part, &now);
+            let lookup = |api_version: &str| self.in_version(resource, api_version);
+            managed::on_update(resource, &lookup, Some(old), &mut value, &actor.manager, part, &now);
         }
         prepare::for_update(resource, old, &mut value, part, &now);
         if part == Part::Main {
             mutate::on_update(self, resource, old, &mut value).map_err(refuse)?;
+            self.meddling().rewrite(&resource.storage, &mut value);
         }
         if traits::has_generation(resource) && part != Part::Status && prepare::spec_changed(resource, old, &value) {
             let generation = old["metadata"]["generation"].as_i64().unwrap_or_default();

@@ -60,7 +60,10 @@ pub(crate) async fn send(socket: &mut WebSocket, channel: Channel, bytes: &[u8])
 
 /// An empty frame, by which a client knows that the streams are open.
 pub(crate) async fn open(socket: &mut WebSocket, channel: Channel) -> Result<(), ()> {
-    socket.send(Message::Binary(vec![channel as u8].into())).await.map_err(|_| ())
+    socket
+        .send(Message::Binary(vec![channel as u8].into()))
+        .await
+        .map_err(|_| ())
 }
 
 /// How a command ended, as the error channel says it.
@@ -84,7 +87,10 @@ pub(crate) fn failure_status(why: &str) -> Value {
 
 /// Say how it ended and close.
 pub(crate) async fn finish(socket: &mut WebSocket, status: &Value) {
-    if send(socket, Channel::Error, status.to_string().as_bytes()).await.is_ok() {
+    if send(socket, Channel::Error, status.to_string().as_bytes())
+        .await
+        .is_ok()
+    {
         // The client may have closed first.
         let _ = socket.send(Message::Close(None)).await;
     }
@@ -110,6 +116,9 @@ mod tests {
     #[test]
     fn an_exit_code_is_a_cause_that_clients_read() {
         assert_eq!(exit_status(0)["status"], "Success");
-        assert_eq!(exit_status(7)["details"]["causes"][0], json!({"reason": "ExitCode", "message": "7"}));
+        assert_eq!(
+            exit_status(7)["details"]["causes"][0],
+            json!({"reason": "ExitCode", "message": "7"})
+        );
     }
 }

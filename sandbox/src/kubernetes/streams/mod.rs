@@ -46,7 +46,10 @@ impl PodStreams for Workloads {
 }
 
 fn first<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    query
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_str())
 }
 
 fn flag(query: &[(String, String)], name: &str) -> bool {
@@ -59,7 +62,9 @@ fn log(workloads: &Workloads, request: &PodRequest) -> Result<Response<Body>, Fa
             None => Ok(None),
             Some(text) => match text.parse::<i64>() {
                 Ok(n) if n >= 0 => Ok(Some(n)),
-                _ => Err(Failure::bad_request(format!("{name}: Invalid value: \"{text}\": must be a whole number that is not negative"))),
+                _ => Err(Failure::bad_request(format!(
+                    "{name}: Invalid value: \"{text}\": must be a whole number that is not negative"
+                ))),
             },
         }
     };
@@ -85,7 +90,10 @@ fn log(workloads: &Workloads, request: &PodRequest) -> Result<Response<Body>, Fa
                 changed.mark_unchanged();
                 let (text, now) = logs::select(&log, &query, 0, seen);
                 if !text.is_empty() {
-                    return Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), (log, query, now, changed)));
+                    return Some((
+                        Ok::<_, std::convert::Infallible>(Bytes::from(text)),
+                        (log, query, now, changed),
+                    ));
                 }
                 if lock(&log).is_closed() || changed.changed().await.is_err() {
                     return None;
@@ -104,26 +112,46 @@ fn log(workloads: &Workloads, request: &PodRequest) -> Result<Response<Body>, Fa
 async fn upgrade(workloads: Workloads, mut request: PodRequest) -> Result<Response<Body>, Failure> {
     let pod = request.pod.value();
     let name = logs::container_name(pod, first(&request.query, "container").unwrap_or_default())?;
-    let argv: Vec<String> = request.query.iter().filter(|(key, _)| key == "command").map(|(_, value)| value.clone()).collect();
+    let argv: Vec<String> = request
+        .query
+        .iter()
+        .filter(|(key, _)| key == "command")
+        .map(|(_, value)| value.clone())
+        .collect();
     if request.subresource == "exec" && argv.is_empty() {
         return Err(Failure::bad_request("you must specify at least 1 command"));
     }
     if object::text(pod, "/spec/nodeName").is_empty() {
-        return Err(Failure::bad_request(format!("pod {} does not have a host assigned", object::name(pod))));
+        return Err(Failure::bad_request(format!(
+            "pod {} does not have a host assigned",
+            object::name(pod)
+        )));
     }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut request.parts, &()).await;
     let upgrade = upgrade.map_err(|rejection| {
-        Failure::bad_request(format!("{}: the sandbox speaks WebSocket here (v4 and v5 of the channel protocol), not SPDY", rejection.body_text()))
+        Failure::bad_request(format!(
+            "{}: the sandbox speaks WebSocket here (v4 and v5 of the channel protocol), not SPDY",
+            rejection.body_text()
+        ))
     })?;
-    let session = Session { workloads, namespace: request.pod.namespace().to_owned(), pod: request.pod.name().to_owned(), container: name, argv, query: request.query };
+    let session = Session {
+        workloads,
+        namespace: request.pod.namespace().to_owned(),
+        pod: request.pod.name().to_owned(),
+        container: name,
+        argv,
+        query: request.query,
+    };
     let attach = request.subresource == "attach";
-    let response = upgrade.protocols(channel::PROTOCOLS).on_upgrade(move |socket| async move {
-        if attach {
-            session.attach(socket).await;
-        } else {
-            session.exec(socket).await;
-        }
-    });
+    let response = upgrade
+        .protocols(channel::PROTOCOLS)
+        .on_upgrade(move |socket| async move {
+            if attach {
+                session.attach(socket).await;
+            } else {
+                session.exec(socket).await;
+            }
+        });
     Ok(response.into_response())
 }
 
@@ -139,7 +167,11 @@ struct Session {
 
 impl Session {
     async fn exec(self, mut socket: WebSocket) {
-        let first = if flag(&self.query, "stdout") { Channel::Stdout } else { Channel::Error };
+        let first = if flag(&self.query, "stdout") {
+            Channel::Stdout
+        } else {
+            Channel::Error
+        };
         if channel::open(&mut socket, first).await.is_err() {
             return;
         }
@@ -157,9 +189,15 @@ impl Session {
         }
         let status = match self.answer(input) {
             Ok(Answer::Output { stdout, stderr, code }) => {
-                let errors = if flag(&self.query, "tty") { Channel::Stdout } else { Channel::Stderr };
+                let errors = if flag(&self.query, "tty") {
+                    Channel::Stdout
+                } else {
+                    Channel::Stderr
+                };
                 for (wanted, channel, bytes) in [("stdout", Channel::Stdout, stdout), ("stderr", errors, stderr)] {
-                    if (flag(&self.query, wanted) || flag(&self.query, "tty")) && channel::send(&mut socket, channel, &bytes).await.is_err() {
+                    if (flag(&self.query, wanted) || flag(&self.query, "tty"))
+                        && channel::send(&mut socket, channel, &bytes).await.is_err()
+                    {
                         return;
                     }
                 }
@@ -175,7 +213,10 @@ impl Session {
     fn local_process(&self) -> Option<Vec<String>> {
         let world = self.workloads.lock();
         let pod = world.registry.find("pods", &self.namespace, &self.pod)?;
-        let image = container_spec(pod.value(), &self.container)["image"].as_str().unwrap_or_default().to_owned();
+        let image = container_spec(pod.value(), &self.container)["image"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         exec::local_process(&world.config.commands, &image, &self.argv)
     }
 
@@ -184,7 +225,10 @@ impl Session {
         let pod = world.registry.get("pods", &self.namespace, &self.pod)?;
         let spec = container_spec(pod.value(), &self.container).clone();
         if !world.kubelet.is_running(pod.uid(), &self.container) {
-            return Err(Failure::bad_request(format!("unable to upgrade connection: container not found (\"{}\")", self.container)));
+            return Err(Failure::bad_request(format!(
+                "unable to upgrade connection: container not found (\"{}\")",
+                self.container
+            )));
         }
         Ok(exec::run(&world, pod.value(), &spec, &self.argv, input))
     }
@@ -194,10 +238,16 @@ impl Session {
         if channel::open(&mut socket, Channel::Stdout).await.is_err() {
             return;
         }
-        let query = LogQuery { container: self.container.clone(), ..LogQuery::default() };
+        let query = LogQuery {
+            container: self.container.clone(),
+            ..LogQuery::default()
+        };
         let source = {
             let world = self.workloads.lock();
-            world.registry.get("pods", &self.namespace, &self.pod).and_then(|pod| logs::source(&world, pod.value(), &query))
+            world
+                .registry
+                .get("pods", &self.namespace, &self.pod)
+                .and_then(|pod| logs::source(&world, pod.value(), &query))
         };
         let log = match source {
             Ok(log) => log,
@@ -229,8 +279,12 @@ impl Session {
 const PROTOCOL_5: &str = "v5.channel.k8s.io";
 
 fn container_spec<'a>(pod: &'a Value, name: &str) -> &'a Value {
-    let all = object::list(pod, "/spec/containers").iter().chain(object::list(pod, "/spec/initContainers"));
-    all.into_iter().find(|container| container["name"] == name).unwrap_or(&Value::Null)
+    let all = object::list(pod, "/spec/containers")
+        .iter()
+        .chain(object::list(pod, "/spec/initContainers"));
+    all.into_iter()
+        .find(|container| container["name"] == name)
+        .unwrap_or(&Value::Null)
 }
 
 /// All of standard input. A client of the older protocol cannot say that it ends: it is given a while. `None`: it has gone.

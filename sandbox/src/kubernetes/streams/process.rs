@@ -10,9 +10,17 @@ use super::channel::{self, Channel, Received};
 
 /// Run a program with its streams on a socket; it is killed when the client goes.
 pub(crate) async fn run(mut socket: WebSocket, program: &[String], stdin: bool) {
-    let Some((path, arguments)) = program.split_first() else { return };
+    let Some((path, arguments)) = program.split_first() else {
+        return;
+    };
     let input = if stdin { Stdio::piped() } else { Stdio::null() };
-    let child = Command::new(path).args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn();
+    let child = Command::new(path)
+        .args(arguments)
+        .stdin(input)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {

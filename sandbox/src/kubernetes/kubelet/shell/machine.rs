@@ -73,7 +73,14 @@ pub(crate) struct Log {
 impl Default for Log {
     fn default() -> Self {
         let pulse = tokio::sync::watch::Sender::new(());
-        Self { lines: VecDeque::new(), bytes: 0, open: false, dropped: 0, closed: false, pulse }
+        Self {
+            lines: VecDeque::new(),
+            bytes: 0,
+            open: false,
+            dropped: 0,
+            closed: false,
+            pulse,
+        }
     }
 }
 
@@ -85,7 +92,10 @@ impl Log {
             {
                 last.text.extend_from_slice(piece);
             } else {
-                self.lines.push_back(LogLine { at, text: piece.to_vec() });
+                self.lines.push_back(LogLine {
+                    at,
+                    text: piece.to_vec(),
+                });
             }
             self.open = !piece.ends_with(b"\n");
             self.bytes += piece.len();
