@@ -131,7 +131,10 @@ impl Api {
             .is_some_and(|v| v.split(',').any(|e| e.trim().split(';').next() == Some("gzip")));
         let user = match self.auth.authenticate(&self.registry, &parts) {
             Ok(user) => user,
-            Err(failure) => return Ok(reply::failure(&failure, &accept).into_response(false)),
+            Err(failure) => {
+                let _ = body::read(incoming).await;
+                return Ok(reply::failure(&failure, &accept).into_response(false));
+            }
         };
         let call = Call {
             parts,
@@ -174,9 +177,14 @@ impl Api {
             Verdict::Answer(failure) => return Ok(reply::failure(&failure, &accept)),
             Verdict::Cut => return Err(Reset),
         }
-        let outcome = self
-            .dispatch(&mut call, route, verb, incoming, ticket.drops_watch())
-            .await;
+        // The body is read even if it is refused: an unread one would cost the client its connection.
+        let outcome = match body::read(incoming).await {
+            Ok(bytes) => {
+                self.dispatch(&mut call, route, verb, &bytes, ticket.drops_watch())
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
         let reply = outcome.unwrap_or_else(|failure| reply::failure(&failure, &accept));
         ticket.done(reply.status().as_u16());
         match ticket.after().await {
@@ -191,7 +199,7 @@ impl Api {
         call: &mut Call,
         route: Route,
         verb: &'static str,
-        incoming: Incoming,
+        bytes: &bytes::Bytes,
         drops: Option<std::time::Duration>,
     ) -> Result<Reply, Failure> {
         match route {
@@ -203,8 +211,7 @@ impl Api {
                 if let Some(reply) = self.pod_stream(call, &target).await? {
                     return Ok(reply);
                 }
-                let bytes = body::read(incoming).await?;
-                verbs::answer(self, call, &target, &bytes)
+                verbs::answer(self, call, &target, bytes)
             }
             Route::Control(_) | Route::NoGroup => Ok(Reply::text(404, "404 page not found\n")),
             Route::NoResource => {

@@ -655,6 +655,8 @@ fn window(api: &Api, call: &Call) -> Result<Window, Failure> {
         });
     }
     let version = check_version_reached(api, call)?;
+    // A read of any version comes from the cache, which knows no limits.
+    let limit = limit.filter(|_| call.query("resourceVersion") != Some("0"));
     let exact = matching == "Exact" || (matching.is_empty() && limit.is_some() && version > 0);
     let snapshot = if exact { Snapshot::At(version) } else { Snapshot::Latest };
     Ok(Window {

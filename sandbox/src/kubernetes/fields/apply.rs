@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::managed::{Entry, Operation};
+use super::managed::Entry;
 use super::remove::{remove, with_parents};
 use super::set::FieldSet;
 use super::typed::{Comparison, compare, merge, to_set};
@@ -123,22 +123,22 @@ pub(super) struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    /// The object that comes of it, in stored form and before defaults. `entries` are the books, `writer` is the entry of the
-    /// manager: its fields are already those of this apply; `last` are those of its previous one.
-    pub(super) fn object(&self, live: &Value, entries: &[Entry], writer: usize, last: Option<&Entry>) -> Option<Value> {
+    /// The object that comes of it, in stored form and before defaults. `entries` are the books, in which the manager owns what
+    /// it applies now; `last` is what it owned by its previous apply.
+    pub(super) fn object(&self, live: &Value, entries: &[Entry], last: Option<&Entry>) -> Option<Value> {
         let root = self.resource.root()?;
         let seen = versions::from_storage(self.resource, live);
         let merged = merge(root, Some(&seen), Some(self.config))?;
         let merged = versions::to_storage(self.resource, merged);
         let pruned = match last.filter(|last| !last.fields.is_empty()) {
             None => merged,
-            Some(last) => self.prune(merged, entries, writer, last)?,
+            Some(last) => self.prune(merged, entries, last)?,
         };
         Some(pruned)
     }
 
-    /// Remove what the manager owned and no longer says, unless another applier owns it.
-    fn prune(&self, merged: Value, entries: &[Entry], writer: usize, last: &Entry) -> Option<Value> {
+    /// Remove what the manager owned and no longer says, unless another manager owns it.
+    fn prune(&self, merged: Value, entries: &[Entry], last: &Entry) -> Option<Value> {
         let Some(in_last) = self.version(&last.api_version) else {
             return Some(merged);
         };
@@ -147,9 +147,8 @@ impl Apply<'_> {
         let mut pruned =
             remove(root, &view, &with_parents(root, &last.fields)).unwrap_or(Value::Object(serde_json::Map::new()));
         let mut api_versions: Vec<&str> = Vec::new();
-        for (index, entry) in entries.iter().enumerate() {
-            let applied = entry.operation == Operation::Apply || index == writer;
-            if applied && !api_versions.contains(&entry.api_version.as_str()) {
+        for entry in entries {
+            if !api_versions.contains(&entry.api_version.as_str()) {
                 api_versions.push(&entry.api_version);
             }
         }
@@ -158,10 +157,8 @@ impl Apply<'_> {
                 continue;
             };
             let root = resource.root()?;
-            let applied = entries.iter().enumerate().filter(|(index, entry)| {
-                entry.api_version == api_version && (entry.operation == Operation::Apply || *index == writer)
-            });
-            let owned = applied.fold(FieldSet::new(), |all, (_, entry)| all.union(entry.fields.clone()));
+            let owners = entries.iter().filter(|entry| entry.api_version == api_version);
+            let owned = owners.fold(FieldSet::new(), |all, entry| all.union(entry.fields.clone()));
             let whole = self.convert(&merged, &resource);
             let less = self.convert_between(&pruned, &in_last, &resource);
             let kept = with_parents(root, &to_set(root, &less)).union(with_parents(root, &owned));

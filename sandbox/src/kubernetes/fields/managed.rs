@@ -375,7 +375,7 @@ fn attempt(request: Request<'_>, live: Option<&Value>, force: bool) -> Result<Va
         lookup,
     };
     let mut object = apply
-        .object(old, &entries, writer, last.as_ref())
+        .object(old, &entries, last.as_ref())
         .unwrap_or_else(|| old.clone());
     keep_metadata(old, &mut object);
     let change = Change {
@@ -423,7 +423,10 @@ fn keep_metadata(old: &Value, object: &mut Value) {
 /// The text that `kubectl apply` would keep of a configuration.
 fn last_applied(config: &Value) -> String {
     let mut config = config.clone();
-    if let Some(annotations) = config["metadata"]["annotations"].as_object_mut() {
+    if let Some(annotations) = config
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut)
+    {
         annotations.remove(LAST_APPLIED);
     }
     format!("{config}\n")

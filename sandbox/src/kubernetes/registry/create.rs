@@ -71,7 +71,7 @@ impl Registry {
         if let Some(version) = metadata.remove("resourceVersion")
             && version.as_str().is_some_and(|v| !v.is_empty() && v != "0")
         {
-            return Err(Failure::bad_request(
+            return Err(Failure::unreasoned(
                 "resourceVersion should not be set on objects to be created",
             ));
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::definitions::{CLEANUP, DEFINITIONS};
 use super::{Actor, DeleteOptions, Failure, Propagation, Registry, traits, update};
 use crate::clock;
 use crate::kubernetes::schema::resources::Resource;
@@ -96,12 +97,14 @@ fn warnings(resource: &Resource, options: &DeleteOptions) -> Vec<String> {
 }
 
 fn check_preconditions(resource: &Resource, live: &Object, options: &DeleteOptions) -> Result<(), Failure> {
-    let conflict = |why: String| Failure::conflict(&resource.gvr.group, &resource.gvr.plural, live.name(), &why);
+    // The kind, and not the resource, is what the store names here.
+    let conflict = |why: String| Failure::conflict(&resource.gvr.group, &resource.kind, live.name(), &why);
     if let Some(uid) = &options.uid
         && uid != live.uid()
     {
         return Err(conflict(format!(
-            "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted \
+             and then recreated",
             live.uid()
         )));
     }
@@ -109,7 +112,8 @@ fn check_preconditions(resource: &Resource, live: &Object, options: &DeleteOptio
         && *version != live.revision().to_string()
     {
         return Err(conflict(format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {}",
+            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The \
+             object might have been modified",
             live.revision()
         )));
     }
@@ -127,6 +131,12 @@ fn mark(registry: &Registry, resource: &Resource, object: &mut Value, options: &
         let due = now.checked_add(span).unwrap_or(now);
         object["metadata"]["deletionTimestamp"] = clock::seconds(due).into();
         object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+    }
+    if &*resource.storage == DEFINITIONS && !already {
+        let mut held = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        held.retain(|finalizer| finalizer != CLEANUP);
+        held.push(CLEANUP.into());
+        object["metadata"]["finalizers"] = held.into();
     }
     let mut finalizers: Vec<Value> = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
     let wanted = match options.propagation {

@@ -33,6 +33,7 @@
 mod actor;
 mod apply;
 mod create;
+mod definitions;
 mod delete;
 mod evict;
 mod failure;
@@ -278,12 +279,5 @@ impl Registry {
     /// All objects of a resource in all namespaces as `Added`, and then what happens to them.
     pub fn watch_all(&self, resource: &str) -> Result<Watch, Failure> {
         self.watch(&*self.resource(resource)?, Query::default(), Since::Start)
-    }
-
-    /// What follows from a write that has happened: definitions start and stop serving their resources.
-    pub(crate) fn after_write(&self, resource: &Resource, _previous: Option<&Arc<Object>>, _object: &Arc<Object>) {
-        if &*resource.storage == "customresourcedefinitions.apiextensions.k8s.io" {
-            // Filled in by the custom resource rooms.
-        }
     }
 }

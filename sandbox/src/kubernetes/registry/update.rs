@@ -78,8 +78,8 @@ impl Registry {
             .unwrap_or_default()
             .to_owned();
         if !version.is_empty() && version.parse::<u64>().is_err() {
-            return Err(Failure::internal(format!(
-                "resourceVersion: Invalid value: \"{version}\""
+            return Err(Failure::unreasoned(format!(
+                "strconv.ParseUint: parsing {version:?}: invalid syntax"
             )));
         }
         let pinned = !version.is_empty() && version != "0";

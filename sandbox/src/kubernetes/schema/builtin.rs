@@ -218,7 +218,12 @@ impl Builder {
 
 /// The default of a key field that may be left out, such as a port's protocol.
 fn key_default(item: &str, key: &str, facts: &BTreeMap<String, TypeFact>) -> Option<Value> {
-    facts.get(item)?.fields.get(key)?.default.clone()
+    let item = facts.get(item)?;
+    let field = item.fields.get(key)?;
+    // A required text is never absent: its zero is the empty one.
+    let zero =
+        || (field.scalar.as_deref() == Some("string") && item.required.iter().any(|r| r == key)).then(|| "".into());
+    field.default.clone().or_else(zero)
 }
 
 #[cfg(test)]

@@ -100,14 +100,14 @@ fn hpa_to_v1(stored: &Value) -> Value {
     if conditions.is_array() {
         annotate(CONDITIONS, conditions);
     }
-    if let Some(spec) = out["spec"].as_object_mut() {
+    if let Some(spec) = out.get_mut("spec").and_then(Value::as_object_mut) {
         spec.remove("metrics");
         spec.remove("behavior");
         if let Some(percentage) = percentage {
             spec.insert("targetCPUUtilizationPercentage".to_owned(), percentage);
         }
     }
-    if let Some(status) = out["status"].as_object_mut() {
+    if let Some(status) = out.get_mut("status").and_then(Value::as_object_mut) {
         status.remove("conditions");
         status.remove("currentMetrics");
         status.entry("currentReplicas").or_insert(0.into());
@@ -119,8 +119,9 @@ fn hpa_to_v1(stored: &Value) -> Value {
 fn hpa_to_v2(sent: Value) -> Value {
     let mut out = sent;
     let mut metrics: Vec<Value> = Vec::new();
-    if let Some(percentage) = out["spec"]
-        .as_object_mut()
+    if let Some(percentage) = out
+        .get_mut("spec")
+        .and_then(Value::as_object_mut)
         .and_then(|spec| spec.remove("targetCPUUtilizationPercentage"))
     {
         metrics.push(json!({
@@ -129,7 +130,10 @@ fn hpa_to_v2(sent: Value) -> Value {
         }));
     }
     let mut take = |name: &str| -> Option<Value> {
-        let text = out["metadata"]["annotations"].as_object_mut()?.remove(name)?;
+        let text = out
+            .pointer_mut("/metadata/annotations")?
+            .as_object_mut()?
+            .remove(name)?;
         serde_json::from_str(text.as_str()?).ok()
     };
     let more = take(METRICS);
@@ -145,7 +149,7 @@ fn hpa_to_v2(sent: Value) -> Value {
         out["spec"]["metrics"] = metrics.into();
     }
     if out["metadata"]["annotations"] == json!({})
-        && let Some(metadata) = out["metadata"].as_object_mut()
+        && let Some(metadata) = out.get_mut("metadata").and_then(Value::as_object_mut)
     {
         metadata.remove("annotations");
     }
