@@ -184,46 +184,44 @@ impl Reader {
         match ty.shape() {
             Shape::Struct(this) => {
                 let kind = ty.short_name().to_owned();
-                let Value::Object(mut given) = value else {
+                let Value::Object(given) = value else {
                     self.fail(owner, &value, &format!("{}.{kind}", package(ty)));
                     return None;
                 };
                 let mut out = Map::new();
-                for (name, field) in &this.fields {
-                    let typed = ty.to(field.node);
-                    let written = match given.remove(name) {
-                        None => None,
-                        Some(value) => {
-                            self.steps.push(Step::Field(name.clone()));
-                            let value = self.value(value, typed, &kind, false);
-                            self.steps.pop();
-                            value.filter(|value| {
-                                field.required || wire::keeps_zero(&kind, name) || !is_empty(value, typed)
-                            })
-                        }
+                for (name, value) in given {
+                    let Some(field) = this.fields.get(&name) else {
+                        self.steps.push(Step::Field(name));
+                        let place = self.place();
+                        self.unknown.push(format!("unknown field \"{place}\""));
+                        self.steps.pop();
+                        continue;
                     };
-                    match written {
-                        Some(value) => {
-                            out.insert(name.clone(), value);
-                        }
-                        None if is_root && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => {}
-                        None => match wire::unset(&kind, name, field.required, is_root) {
-                            Unset::Absent => {}
-                            Unset::Null => {
-                                out.insert(name.clone(), Value::Null);
-                            }
-                            Unset::Zero => {
-                                let zero = self.zero(typed);
-                                out.insert(name.clone(), zero);
-                            }
-                        },
+                    let typed = ty.to(field.node);
+                    self.steps.push(Step::Field(name.clone()));
+                    let value = self.value(value, typed, &kind, false);
+                    self.steps.pop();
+                    let kept =
+                        |value: &Value| field.required || wire::keeps_zero(&kind, &name) || !is_empty(value, typed);
+                    if let Some(value) = value.filter(kept) {
+                        out.insert(name, value);
                     }
                 }
-                for (name, _) in given {
-                    self.steps.push(Step::Field(name));
-                    let place = self.place();
-                    self.unknown.push(format!("unknown field \"{place}\""));
-                    self.steps.pop();
+                for (name, field) in &this.fields {
+                    if out.contains_key(name) || is_root && matches!(name.as_str(), "apiVersion" | "kind" | "metadata")
+                    {
+                        continue;
+                    }
+                    match wire::unset(&kind, name, field.required, is_root) {
+                        Unset::Absent => {}
+                        Unset::Null => {
+                            out.insert(name.clone(), Value::Null);
+                        }
+                        Unset::Zero => {
+                            let zero = self.zero(ty.to(field.node));
+                            out.insert(name.clone(), zero);
+                        }
+                    }
                 }
                 Some(Value::Object(out))
             }

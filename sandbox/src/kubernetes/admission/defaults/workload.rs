@@ -158,6 +158,10 @@ pub(crate) fn job_selector(object: &mut Value) {
     if object.dig(&["spec", "manualSelector"]).and_then(Value::as_bool) == Some(true) {
         return;
     }
+    // a job that has no labels of its own wears its template's
+    let worn = |object: &Value| object.dig(&["spec", "template", "metadata", "labels"]).cloned();
+    let own = object.dig(&["metadata", "labels"]).cloned();
+    let shared = own.is_none() || own == worn(object);
     let metadata = sub(object, "metadata");
     let (name, uid) = (metadata.text("name").to_owned(), metadata.text("uid").to_owned());
     let Some(spec) = struct_mut(object, "spec") else { return };
@@ -178,5 +182,11 @@ pub(crate) fn job_selector(object: &mut Value) {
         struct_mut(spec, "selector").and_then(|selector| super::super::access::object_mut(selector, "matchLabels"))
     {
         labels.entry("batch.kubernetes.io/controller-uid").or_insert(json!(uid));
+    }
+    if shared
+        && let Some(labels) = worn(object)
+        && let Some(metadata) = struct_mut(object, "metadata")
+    {
+        set(metadata, "labels", labels);
     }
 }

@@ -1,14 +1,22 @@
 //! Rules per kind: what may be created, and what an update may change. Each kind family has a file; the table here says which.
 //! Rules about other objects (does the namespace exist, is the address free) are the registry's and admission plugins'.
 
+mod cluster;
 mod config;
 mod containers;
+mod cron;
+mod diff;
+mod job;
+mod network;
 mod number;
 mod placement;
 mod pod;
 mod pod_update;
+mod policy;
+mod rbac;
 mod security;
 mod service;
+mod storage;
 mod volumes;
 mod workload;
 
@@ -49,7 +57,6 @@ fn create(resource: &Resource, object: &Value) -> Errors {
     if !resource.is_custom() {
         metadata::known_finalizers(object, &mut errors);
         whole(&strategy, object, &mut errors);
-        on_create_only(&strategy, object, &mut errors);
     }
     errors
 }
@@ -94,13 +101,35 @@ fn whole(strategy: &Strategy, object: &Value, errors: &mut Errors) {
         ("apps", "ReplicaSet") => workload::replica_set(object, errors),
         ("apps", "StatefulSet") => workload::stateful_set(object, errors),
         ("apps", "DaemonSet") => workload::daemon_set(object, errors),
+        ("batch", "Job") => job::job(object, errors),
+        ("batch", "CronJob") => job::cron_job(object, errors),
+        ("policy", "PodDisruptionBudget") => policy::budget(object, errors),
+        ("autoscaling", "HorizontalPodAutoscaler") => policy::autoscaler(object, errors),
+        ("coordination.k8s.io", "Lease") => policy::lease(object, errors),
+        ("scheduling.k8s.io", "PriorityClass") => policy::priority_class(object, errors),
+        ("", "PersistentVolumeClaim") => storage::claim(object, errors),
+        ("", "PersistentVolume") => storage::volume(object, errors),
+        ("storage.k8s.io", "StorageClass") => storage::class(object, errors),
+        ("storage.k8s.io", "VolumeAttachment") => storage::attachment(object, errors),
+        ("storage.k8s.io", "CSIDriver") => cluster::csi_driver(object, errors),
+        ("rbac.authorization.k8s.io", "Role") => rbac::role(object, true, errors),
+        ("rbac.authorization.k8s.io", "ClusterRole") => rbac::role(object, false, errors),
+        ("rbac.authorization.k8s.io", "RoleBinding") => rbac::binding(object, true, errors),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => rbac::binding(object, false, errors),
+        ("networking.k8s.io", "Ingress") => network::ingress(object, errors),
+        ("networking.k8s.io", "IngressClass") => network::ingress_class(object, errors),
+        ("networking.k8s.io", "NetworkPolicy") => network::network_policy(object, errors),
+        ("", "Endpoints") => network::endpoints(object, errors),
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice(object, errors),
+        ("", "Node") => cluster::node(object, errors),
+        ("", "ResourceQuota") => cluster::quota(object, errors),
+        ("", "LimitRange") => cluster::limit_range(object, errors),
+        ("", "ServiceAccount") => cluster::service_account(object, errors),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => cluster::webhooks(object, false, errors),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => cluster::webhooks(object, true, errors),
+        ("apiregistration.k8s.io", "APIService") => cluster::api_service(object, errors),
         _ => {}
     }
-}
-
-/// Rules that only a new object has to follow.
-fn on_create_only(strategy: &Strategy, object: &Value, errors: &mut Errors) {
-    let _ = (strategy, object, errors);
 }
 
 /// Rules on what an update changes.
@@ -112,6 +141,18 @@ fn change(strategy: &Strategy, old: &Value, new: &Value, errors: &mut Errors) {
         ("", "Pod") => pod_update::change(old, new, errors),
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => workload::selector_change(old, new, errors),
         ("apps", "StatefulSet") => workload::stateful_set_change(old, new, errors),
+        ("apps", "ControllerRevision") => cluster::controller_revision_change(old, new, errors),
+        ("batch", "Job") => job::job_change(old, new, errors),
+        ("scheduling.k8s.io", "PriorityClass") => policy::priority_class_change(old, new, errors),
+        ("", "PersistentVolumeClaim") => storage::claim_change(old, new, errors),
+        ("", "PersistentVolume") => storage::volume_change(old, new, errors),
+        ("storage.k8s.io", "StorageClass") => storage::class_change(old, new, errors),
+        ("storage.k8s.io", "VolumeAttachment") => storage::attachment_change(old, new, errors),
+        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => rbac::binding_change(old, new, errors),
+        ("networking.k8s.io", "IngressClass") => network::ingress_class_change(old, new, errors),
+        ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice_change(old, new, errors),
+        ("", "Node") => cluster::node_change(old, new, errors),
+        ("", "ResourceQuota") => cluster::quota_change(old, new, errors),
         _ => {}
     }
 }
