@@ -262,6 +262,9 @@ impl<'a> Parser<'a> {
                     return Err(self.scanner.error(mark, "a value is expected here"));
                 };
                 self.count(1, at)?;
+                if style == Style::Folded && self.profile == Profile::Kustomize {
+                    return self.scalar(&refolded(&text), style, tag, at);
+                }
                 return self.scalar(&text, style, tag, at);
             }
             Token::BlockEntry if indentless => {
@@ -481,7 +484,7 @@ impl<'a> Parser<'a> {
                 _ => Tag::Str,
             },
             (None, Some(other)) if other != "!" => Tag::Str,
-            _ if style == Style::Quoted => Tag::Str,
+            _ if style != Style::Plain => Tag::Str,
             // Nothing at all inside of a flow collection is written back as an empty text by the original.
             _ if text.is_empty() && self.flow > 0 && self.profile == Profile::Kustomize => Tag::Blank,
             _ => tag_of(text, self.profile),
@@ -494,6 +497,27 @@ impl<'a> Parser<'a> {
             content: Content::Scalar(Scalar { text: text.into(), tag }),
         })
     }
+}
+
+/// What the original makes of a folded text when it writes it back before it prints it: a line break is added where a line that
+/// starts with a blank follows one that does not, and to line breaks at the end if there are several.
+fn refolded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut rest = text;
+    while let Some(end) = rest.find('\n') {
+        let line = &rest[..end];
+        let after = rest[end..].trim_start_matches('\n');
+        let breaks = rest.len() - end - after.len();
+        out.push_str(&rest[..end + breaks]);
+        let plain = !line.is_empty() && !line.starts_with([' ', '\t']);
+        let next = after.starts_with([' ', '\t']) || (after.is_empty() && breaks > 1);
+        if plain && next {
+            out.push('\n');
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 enum KeyNode {

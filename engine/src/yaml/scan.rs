@@ -9,7 +9,10 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
+    /// In quotes, or a literal block.
     Quoted,
+    /// A block that starts with `>`.
+    Folded,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -607,7 +610,8 @@ impl<'a> Scanner<'a> {
         if keep {
             text.push_str(&trailing);
         }
-        self.push(Token::Scalar(text.into(), Style::Quoted), mark);
+        let style = if literal { Style::Quoted } else { Style::Folded };
+        self.push(Token::Scalar(text.into(), style), mark);
         Ok(())
     }
 
