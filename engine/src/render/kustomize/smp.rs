@@ -48,8 +48,9 @@ impl Merge<'_> {
             other.filter(|n| !n.is_null())
         };
         let Some(shape) = shape else {
-            // Nothing, or null on both sides: what the patch says of it, and null is nothing.
-            return Ok(None);
+            // Null is nothing, except where the resource says so in a word and the patch says nothing of it.
+            let spelled = |n: &Node| n.text().is_some_and(|text| !text.is_empty());
+            return Ok(dest.filter(|n| matches!(patch, Patch::None) && spelled(n)));
         };
         if let (Some(a), Some(b)) = (dest.as_ref().filter(|n| !n.is_null()), other.filter(|n| !n.is_null()))
             && std::mem::discriminant(&a.content) != std::mem::discriminant(&b.content)
