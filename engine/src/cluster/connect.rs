@@ -108,6 +108,11 @@ pub async fn connect(access: &Access) -> Result<kube::Client, Diagnostic> {
             Diagnostic::error("the in-cluster service account cannot be used").detail(format!("{e}: is this a pod?"))
         })?,
     };
+    // Who asks, in the API server's audit log and flow control.
+    config.headers.push((
+        http::header::USER_AGENT,
+        http::HeaderValue::from_static(concat!("myelin/", env!("CARGO_PKG_VERSION"))),
+    ));
     config.connect_timeout = Some(Duration::from_secs(10));
     // Every request has its own deadline, and retrying is the engine's: it knows what a lost answer means.
     config.read_timeout = None;

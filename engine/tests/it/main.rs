@@ -6,4 +6,6 @@
     reason = "a test may stop where it is, and says what it skips"
 )]
 
+mod promises;
+mod stage;
 mod timelines;
