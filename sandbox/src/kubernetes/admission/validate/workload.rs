@@ -1,6 +1,6 @@
 //! The kinds of `apps` and the replication controller: selectors, templates, strategies, and what their updates may change.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::access::{Fields, same, sub};
 use super::super::errors::{Errors, Path, Shown};
@@ -221,7 +221,30 @@ pub(super) fn stateful_set(object: &Value, errors: &mut Errors) {
     number::not_negative(sub(spec, "ordinals"), "start", &SPEC.child("ordinals"), errors);
     number::not_negative(spec, "revisionHistoryLimit", &SPEC, errors);
     selector(spec, "statefulset", errors);
-    template(spec, "StatefulSet", errors);
+    template(&with_claims_as_volumes(spec), "StatefulSet", errors);
+}
+
+/// The spec with a volume in its template for each claim template: containers mount claims by name, and the controller adds
+/// those volumes to every pod. They come last, so that no other volume's index changes.
+fn with_claims_as_volumes(spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    let names: Vec<String> = spec
+        .items("volumeClaimTemplates")
+        .iter()
+        .map(|claim| sub(claim, "metadata").text("name").to_owned())
+        .collect();
+    let Some(pod) = spec.pointer_mut("/template/spec").and_then(Value::as_object_mut) else {
+        return spec;
+    };
+    let Some(volumes) = pod.entry("volumes").or_insert_with(|| json!([])).as_array_mut() else {
+        return spec;
+    };
+    for name in names {
+        // A volume of the same name gives way to the claim.
+        volumes.retain(|volume| volume["name"] != name.as_str());
+        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    }
+    spec
 }
 
 pub(super) fn daemon_set(object: &Value, errors: &mut Errors) {
@@ -311,5 +334,25 @@ pub(super) fn stateful_set_change(old: &Value, new: &Value, errors: &mut Errors)
             &SPEC,
             "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claim_template_is_a_volume_that_containers_may_mount() {
+        let spec = json!({
+            "template": {"spec": {"volumes": [{"name": "tmp", "emptyDir": {}}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}}],
+        });
+        let with = with_claims_as_volumes(&spec);
+        let names: Vec<&str> = with["template"]["spec"]
+            .items("volumes")
+            .iter()
+            .map(|v| v.text("name"))
+            .collect();
+        assert_eq!(names, ["tmp", "data"]);
     }
 }
