@@ -213,6 +213,10 @@ impl Api {
                 }
                 verbs::answer(self, call, &target, bytes)
             }
+            Route::NoSubresource(target) => {
+                let gvr = &target.resource.gvr;
+                Err(Failure::not_found(&gvr.group, &gvr.plural, &target.name))
+            }
             Route::Control(_) | Route::NoGroup => Ok(Reply::text(404, "404 page not found\n")),
             Route::NoResource => {
                 call.accept.kubernetes()?;

@@ -32,6 +32,8 @@ pub(crate) enum Route {
     NoGroup,
     /// A path of a served group that names nothing.
     NoResource,
+    /// A subresource that this custom resource has not.
+    NoSubresource(Target),
 }
 
 /// Objects that a path names.
@@ -141,7 +143,11 @@ pub(crate) fn parse(path: &str, served: &Served) -> Route {
     match locate(&group, &version, rest, served) {
         Some(mut target) => {
             target.watch = watch;
-            Route::Resource(target)
+            if is_known(&target) {
+                Route::Resource(target)
+            } else {
+                Route::NoSubresource(target)
+            }
         }
         None => Route::NoResource,
     }
@@ -187,8 +193,13 @@ fn check(target: Target) -> Option<Target> {
     if first.is_empty() {
         return Some(target);
     }
-    let known = target.resource.subresource(first).is_some();
-    (known && (first == target.subresource || first == "proxy")).then_some(target)
+    let whole = first == target.subresource || first == "proxy";
+    ((is_known(&target) || target.resource.is_custom()) && whole).then_some(target)
+}
+
+fn is_known(target: &Target) -> bool {
+    let first = target.subresource.split('/').next().unwrap_or_default();
+    first.is_empty() || target.resource.subresource(first).is_some()
 }
 
 #[cfg(test)]

@@ -294,9 +294,7 @@ fn create(
     let options = write_options(call, "CreateOptions")?;
     let parsed = parse(resource, call, bytes)?;
     let namespace = if resource.namespaced && target.namespace.is_empty() {
-        return Err(Failure::bad_request(
-            "an empty namespace may not be set during creation",
-        ));
+        return Err(route::method_not_allowed());
     } else {
         &target.namespace
     };

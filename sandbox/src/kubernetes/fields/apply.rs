@@ -82,7 +82,7 @@ impl Change<'_> {
     }
 }
 
-/// What no manager can own: identity and what the server keeps, and what this part may not write.
+/// Leave out what no manager can own: identity, what the server keeps, and what this part may not write.
 pub(super) fn leave_out(resource: &Resource, part: Part, set: &mut FieldSet) {
     for path in ["f:apiVersion", "f:kind"] {
         set.remove_exact(&[path]);
@@ -100,6 +100,11 @@ pub(super) fn leave_out(resource: &Resource, part: Part, set: &mut FieldSet) {
     ] {
         set.prune(&["f:metadata", name]);
     }
+    leave_out_reset(resource, part, set);
+}
+
+/// What this part of the object may not write.
+pub(super) fn leave_out_reset(resource: &Resource, part: Part, set: &mut FieldSet) {
     let has_status = crate::kubernetes::registry::traits::keeps_status(resource);
     match part {
         Part::Status if resource.is_custom() => set.keep_only("f:status"),

@@ -3,11 +3,11 @@
 use serde_json::{Map, Value, json};
 
 pub(crate) use super::apply::Lookup;
-use super::apply::{Apply, Change, leave_out};
+use super::apply::{Apply, Change, leave_out, leave_out_reset};
 use super::set::FieldSet;
 use super::typed::{faults, to_set};
 use crate::kubernetes::admission::decode;
-use crate::kubernetes::registry::{Failure, FieldValidation, Part, WriteOptions};
+use crate::kubernetes::registry::{Failure, Part};
 use crate::kubernetes::schema::resources::Resource;
 use crate::kubernetes::schema::versions;
 
@@ -111,13 +111,7 @@ fn is_zero(value: &Value) -> bool {
 
 /// A new object of a kind with nothing in it, as its types write it.
 fn blank(resource: &Resource) -> Value {
-    let empty = json!({"apiVersion": resource.api_version(), "kind": resource.kind, "metadata": {}});
-    let options = WriteOptions {
-        field_validation: FieldValidation::Ignore,
-        ..WriteOptions::default()
-    };
-    let decoded = decode::decode(resource, empty.clone(), &options).map(|decoded| decoded.value);
-    decoded.unwrap_or_else(|_| versions::to_storage(resource, empty))
+    decode::empty(resource)
 }
 
 /// What a create, a PUT or a patch other than apply does to the books. `live` and `new` are in stored form.
@@ -346,8 +340,9 @@ fn attempt(request: Request<'_>, live: Option<&Value>, force: bool) -> Result<Va
     let Some(root) = resource.root() else {
         return Err(Vec::new());
     };
+    // While it is decided what goes, the applier owns all that it says, its identity included.
     let mut fields = to_set(root, config);
-    leave_out(resource, part, &mut fields);
+    leave_out_reset(resource, part, &mut fields);
     let found = entries.iter().position(|entry| {
         entry.manager == manager && entry.operation == Operation::Apply && entry.subresource == part.name()
     });
@@ -377,6 +372,7 @@ fn attempt(request: Request<'_>, live: Option<&Value>, force: bool) -> Result<Va
     let mut object = apply
         .object(old, &entries, last.as_ref())
         .unwrap_or_else(|| old.clone());
+    leave_out(resource, part, &mut entries[writer].fields);
     keep_metadata(old, &mut object);
     let change = Change {
         resource,

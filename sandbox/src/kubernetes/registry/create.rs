@@ -101,6 +101,8 @@ impl Registry {
         if traits::has_generation(resource) {
             object["metadata"]["generation"] = 1.into();
         }
+        // Reading an object from storage defaults it again: what preparation made counts, too.
+        defaults::fill(resource, &mut object);
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         let (group, plural) = (&resource.gvr.group, &resource.gvr.plural);
         let mut warnings = Vec::new();

@@ -57,7 +57,8 @@ impl Registry {
                     warnings,
                 });
             }
-            if !gone && traits::has_generation(resource) && !live.is_deleting() {
+            let raises = !gone || &*resource.storage == "pods";
+            if raises && traits::has_generation(resource) && !live.is_deleting() {
                 let generation = next["metadata"]["generation"].as_i64().unwrap_or_default();
                 next["metadata"]["generation"] = (generation + 1).into();
             }
@@ -66,8 +67,9 @@ impl Registry {
                 return Ok(Deleted { object, gone, warnings });
             }
             let outcome = if gone {
-                // Watches see the object without the marks that were never stored.
-                let last = if live.is_deleting() { next } else { live.value().clone() };
+                // Only pods are marked before they go; of others, marks that were never stored are not shown.
+                let marked = live.is_deleting() || &*resource.storage == "pods";
+                let last = if marked { next } else { live.value().clone() };
                 table.remove(&key, last, live.revision())
             } else {
                 table.replace(&key, next, live.revision())
@@ -130,7 +132,9 @@ fn mark(registry: &Registry, resource: &Resource, object: &mut Value, options: &
         let span = jiff::SignedDuration::from_secs(grace.clamp(0, 1 << 31));
         let due = now.checked_add(span).unwrap_or(now);
         object["metadata"]["deletionTimestamp"] = clock::seconds(due).into();
-        object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        if &*resource.storage != "namespaces" {
+            object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        }
     }
     if &*resource.storage == DEFINITIONS && !already {
         let mut held = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();

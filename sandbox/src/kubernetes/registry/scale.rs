@@ -40,6 +40,15 @@ fn set(object: &mut Value, path: &str, value: Value) {
     *place = value;
 }
 
+fn remove(object: &mut Value, path: &str) {
+    let pointer = path.replace('.', "/");
+    if let Some((parent, last)) = pointer.rsplit_once('/')
+        && let Some(map) = object.pointer_mut(parent).and_then(Value::as_object_mut)
+    {
+        map.remove(last);
+    }
+}
+
 impl Registry {
     /// The `Scale` of an object.
     pub fn scale_of(&self, resource: &Resource, object: &Value) -> Result<Value, Failure> {
@@ -155,6 +164,23 @@ impl Registry {
             check(resource, name, replicas)?;
             let mut value = live.value().clone();
             set(&mut value, &path, replicas.as_i64().unwrap_or(0).into());
+            if replicas.as_i64().unwrap_or(0) == 0 {
+                // A scale writes no zero, so its writer owns nothing, and nobody else does any more.
+                let lookup = |api_version: &str| self.in_version(resource, api_version);
+                let now = self.clock().timestamp();
+                let mut without = live.value().clone();
+                remove(&mut without, &path);
+                managed::on_update(
+                    resource,
+                    &lookup,
+                    Some(live.value()),
+                    &mut without,
+                    &actor.manager,
+                    Part::Scale,
+                    &now,
+                );
+                value["metadata"]["managedFields"] = without["metadata"]["managedFields"].take();
+            }
             let version = &scale["metadata"]["resourceVersion"];
             let pinned = version.as_str().is_some_and(|v| !v.is_empty());
             if pinned {
@@ -166,7 +192,7 @@ impl Registry {
             }
             Ok(Proposal {
                 value,
-                managed: false,
+                managed: replicas.as_i64().unwrap_or(0) == 0,
                 pinned,
                 uid_is_precondition: true,
                 warnings: Vec::new(),

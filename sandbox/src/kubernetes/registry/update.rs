@@ -68,7 +68,10 @@ impl Registry {
         let decoded = decode::decode(resource, body, options)?;
         let absent = self.table(resource).get(&store::key(namespace, name)).is_none();
         if absent && part == Part::Main && traits::put_creates(resource) {
-            let body = decoded.value;
+            let mut body = decoded.value;
+            if let Some(metadata) = body["metadata"].as_object_mut() {
+                metadata.remove("resourceVersion");
+            }
             let mut written = self.create_in(actor, resource, namespace, body, options)?;
             written.warnings.splice(0..0, decoded.warnings);
             return Ok(written);
@@ -87,10 +90,15 @@ impl Registry {
             if !pinned && !traits::unconditional_update(resource) && part == Part::Main {
                 let fault = FieldFault::invalid(
                     "metadata.resourceVersion",
-                    &version_value(resource, &version),
+                    &Value::from(0),
                     "must be specified for an update",
                 );
-                return Err(Failure::invalid(&resource.gvr.group, &resource.kind, name, &[fault]));
+                return Err(Failure::invalid(
+                    &resource.gvr.group,
+                    &resource.gvr.plural,
+                    name,
+                    &[fault],
+                ));
             }
             let mut value = decoded.value.clone();
             defaults::fill(resource, &mut value);
@@ -131,6 +139,7 @@ impl Registry {
                 sent.as_str().is_some_and(|v| !v.is_empty()) && *sent != live.value()["metadata"][field]
             };
             let pinned = changed("resourceVersion");
+            create::check_identity(resource, namespace, &value)?;
             if value["metadata"]["name"] != live.value()["metadata"]["name"] {
                 return Err(Failure::bad_request(format!(
                     "the name of the object ({}) does not match the name on the URL ({name})",
@@ -280,15 +289,6 @@ enum Settled {
     Raced { pinned: bool },
     Absent,
     Refused(Box<Failure>),
-}
-
-/// The real server quotes the version as the number that it is for built-in kinds, and as text for custom ones.
-fn version_value(resource: &Resource, version: &str) -> Value {
-    if resource.is_custom() || !version.is_empty() {
-        Value::from(version)
-    } else {
-        Value::from(0)
-    }
 }
 
 /// Restore what no update can change.

@@ -61,7 +61,12 @@ fn renamed(mut value: Value, pairs: impl Iterator<Item = (&'static str, &'static
 
 fn event_to_new(stored: &Value) -> Value {
     let back = EVENT_FIELDS.iter().map(|(new, core)| (*core, *new));
-    renamed(stored.clone(), back.chain([("count", "deprecatedCount")]))
+    let mut out = renamed(stored.clone(), back.chain([("count", "deprecatedCount")]));
+    if let Some(map) = out.as_object_mut() {
+        // This group leaves out what the core group writes even if it is empty.
+        map.retain(|key, value| !(key.starts_with("reporting") && value == ""));
+    }
+    out
 }
 
 fn event_to_core(sent: Value) -> Value {
