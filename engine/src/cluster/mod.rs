@@ -5,11 +5,13 @@
 
 pub mod connect;
 mod error;
+mod exec;
 pub mod kinds;
 mod retry;
 mod wire;
 
 pub use error::{Cause, ClusterError};
+pub use exec::{CommandOutput, PodCommand};
 pub use retry::retrying;
 pub use wire::KubeCluster;
 
@@ -144,7 +146,19 @@ pub trait Cluster: Send + Sync + 'static {
     fn list<'a>(&'a self, resource: &'a Resource, selection: &'a Selection) -> Answer<'a, List>;
 
     /// Server-side apply as [`FIELD_MANAGER`]; `force` takes fields from other managers.
-    fn apply<'a>(&'a self, target: &'a Target, body: &'a Value, force: bool, mode: Mode) -> Answer<'a, Value>;
+    fn apply<'a>(&'a self, target: &'a Target, body: &'a Value, force: bool, mode: Mode) -> Answer<'a, Value> {
+        self.apply_as(FIELD_MANAGER, target, body, force, mode)
+    }
+
+    /// Server-side apply as a field manager of one's own.
+    fn apply_as<'a>(
+        &'a self,
+        manager: &'a str,
+        target: &'a Target,
+        body: &'a Value,
+        force: bool,
+        mode: Mode,
+    ) -> Answer<'a, Value>;
 
     /// Makes an object that must not exist.
     fn create<'a>(&'a self, target: &'a Target, body: &'a Value, mode: Mode) -> Answer<'a, Value>;
@@ -182,4 +196,7 @@ pub trait Cluster: Send + Sync + 'static {
         previous: bool,
         lines: u32,
     ) -> Answer<'a, String>;
+
+    /// Runs a command in a pod, with a text on its standard input if there is one. A command that fails is no error here.
+    fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput>;
 }

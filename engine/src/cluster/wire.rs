@@ -3,7 +3,7 @@
 //! Plain URLs and JSON, so that what is sent is what is written here. No caching, no retries.
 
 use super::{
-    Answer, Cluster, ClusterError, FIELD_MANAGER, List, Mode, Precondition, Propagation, Resource, Selection, Target,
+    Answer, Cluster, ClusterError, CommandOutput, PodCommand, exec, FIELD_MANAGER, List, Mode, Precondition, Propagation, Resource, Selection, Target,
     WatchEvent,
 };
 use futures::stream::BoxStream;
@@ -98,7 +98,7 @@ fn parse(bytes: &[u8]) -> Result<Value, ClusterError> {
 }
 
 /// The chain of causes in one line; the outermost alone says only "client error".
-fn unreachable(error: impl std::error::Error) -> ClusterError {
+pub(super) fn unreachable(error: impl std::error::Error) -> ClusterError {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -243,9 +243,16 @@ impl Cluster for KubeCluster {
         .boxed()
     }
 
-    fn apply<'a>(&'a self, target: &'a Target, body: &'a Value, force: bool, mode: Mode) -> Answer<'a, Value> {
+    fn apply_as<'a>(
+        &'a self,
+        manager: &'a str,
+        target: &'a Target,
+        body: &'a Value,
+        force: bool,
+        mode: Mode,
+    ) -> Answer<'a, Value> {
         let query = [
-            ("fieldManager", FIELD_MANAGER),
+            ("fieldManager", manager),
             ("fieldValidation", "Strict"),
             ("force", if force { "true" } else { "" }),
             ("dryRun", dry(mode)),
@@ -391,6 +398,10 @@ impl Cluster for KubeCluster {
             Ok(String::from_utf8_lossy(&bytes).into_owned())
         }
         .boxed()
+    }
+
+    fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
+        exec::run(self.client.clone(), command, stdin).boxed()
     }
 }
 

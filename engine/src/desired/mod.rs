@@ -10,7 +10,9 @@ mod images;
 mod masked;
 mod shape;
 mod substitute;
+mod tokens;
 
+pub use tokens::{WantedToken, token_key};
 pub use masked::{masked, redact, redact_all};
 pub(crate) use shape::scale_target;
 
@@ -85,6 +87,8 @@ pub struct Desired {
     pub stack: StackId,
     /// Every object, in an order that respects the graph.
     pub objects: Vec<DesiredObject>,
+    /// The tokens.
+    pub tokens: Vec<WantedToken>,
     /// The components by name.
     pub components: BTreeMap<String, ComponentTerms>,
     /// Objects of others that must be ready first, each with the component that asks, or None for the whole stack.
@@ -104,6 +108,12 @@ impl Desired {
         self.objects.iter().find(|o| o.key == *key)
     }
 
+    /// The token of a key.
+    #[must_use]
+    pub fn token(&self, key: &ObjectKey) -> Option<&WantedToken> {
+        self.tokens.iter().find(|t| t.key == *key)
+    }
+
     /// Canonical JSON of every object that is wholly known, Secrets and write-only values masked under `key`; None for an
     /// object that is not known yet. A pure function of the configuration when the key is.
     #[must_use]
@@ -117,6 +127,11 @@ impl Desired {
                     known.then(|| masked(&o.value, &o.write_only, key).to_string()),
                 )
             })
+            .chain(
+                self.tokens
+                    .iter()
+                    .map(|t| (t.key.clone(), Some(tokens::canonical(&t.token).to_string()))),
+            )
             .collect()
     }
 }
@@ -161,6 +176,7 @@ pub fn desired(
         .iter()
         .map(|(name, terms)| (name.clone(), terms.after.clone()))
         .collect();
+    let tokens = tokens::wanted(stack);
     let graph = {
         let members: Vec<_> = objects
             .iter()
@@ -170,7 +186,7 @@ pub fn desired(
                 component: o.component.as_deref(),
             })
             .collect();
-        graph::build(&members, &after)
+        graph::build(&members, &tokens::members(stack, &tokens, &objects), &after)
     };
     let graph = match graph {
         Ok(graph) => graph,
@@ -189,6 +205,7 @@ pub fn desired(
     Ok(Desired {
         stack: id,
         objects,
+        tokens,
         components,
         requires,
         graph,

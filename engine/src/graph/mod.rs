@@ -1,11 +1,12 @@
 //! What waits for what: objects and components as nodes, implicit and explicit edges.
 //!
 //! Pure. A cycle is an error that names its path. `references` says what a manifest names, `edges` turns that into waits, `order`
-//! finds depths and cycles.
+//! finds depths and cycles. `tokens` puts one-time secrets between those who issue and those who read them.
 
 mod edges;
 mod order;
 pub(crate) mod references;
+mod tokens;
 
 pub use edges::DEPENDS_ON;
 
@@ -46,6 +47,19 @@ pub struct Member<'a> {
     pub component: Option<&'a str>,
 }
 
+/// One token of the set, as the graph sees it. It is a node like an object, and ready once its value is stored.
+#[derive(Debug, Clone)]
+pub struct TokenMember<'a> {
+    /// Its key.
+    pub key: &'a ObjectKey,
+    /// The Secret that its value goes to.
+    pub secret: ObjectKey,
+    /// The components that name it.
+    pub components: BTreeSet<&'a str>,
+    /// Workloads of the set whose pods issue it.
+    pub issuers: Vec<ObjectKey>,
+}
+
 /// The order of one stack's objects.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Graph {
@@ -63,7 +77,11 @@ pub struct Graph {
 ///
 /// # Errors
 /// A cycle, named by its path; a `depends-on` annotation that cannot be read or names nothing of the set.
-pub fn build(members: &[Member<'_>], after: &BTreeMap<String, BTreeSet<String>>) -> Result<Graph, Diagnostics> {
+pub fn build(
+    members: &[Member<'_>],
+    tokens: &[TokenMember<'_>],
+    after: &BTreeMap<String, BTreeSet<String>>,
+) -> Result<Graph, Diagnostics> {
     let mut problems = Diagnostics::new();
     let needs = edges::needs(members, &mut problems);
     let mut graph = Graph {
@@ -98,6 +116,7 @@ pub fn build(members: &[Member<'_>], after: &BTreeMap<String, BTreeSet<String>>)
         }
         graph.after.insert(member.key.clone(), waits);
     }
+    tokens::add(members, tokens, after, &mut graph);
     edges::add_weak(members, &mut graph);
     match order::levels(&graph, after) {
         Ok(level) => graph.level = level,

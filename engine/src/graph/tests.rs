@@ -21,7 +21,7 @@ fn build_all(
         .iter()
         .map(|(k, v)| ((*k).into(), v.iter().map(|s| (*s).into()).collect()))
         .collect();
-    build(&members, &after)
+    build(&members, &[], &after)
 }
 
 fn key(text: &str) -> ObjectKey {
@@ -250,7 +250,7 @@ fn a_long_chain_needs_no_deep_stack() {
             )
         })
         .collect();
-    let graph = build(&members, &after).unwrap();
+    let graph = build(&members, &[], &after).unwrap();
     assert_eq!(
         graph.level[values[2999].0.to_string().parse::<ObjectKey>().as_ref().unwrap()],
         3000

@@ -7,11 +7,13 @@
 mod live;
 mod owned;
 mod refresh;
+mod tokens;
 mod trial;
 
 pub(crate) use live::{find, resources};
 pub(crate) use owned::{attest, entries, is_ours, owned_paths};
 pub use refresh::{Refresh, refresh};
+pub(crate) use tokens::{look, secret_target, value_in};
 pub(crate) use trial::{Manners, REPLACED_MANAGERS, Trial, immutable_fields, settle};
 
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Selection, Target, kinds, retrying};
@@ -66,6 +68,8 @@ pub struct Observation {
     pub(crate) wanted: BTreeMap<ObjectKey, Wanted>,
     /// What the server said to objects that were tried.
     pub(crate) trials: BTreeMap<ObjectKey, Trial>,
+    /// What was seen of each token's Secret and of the objects that the token is tied to.
+    pub(crate) tokens: BTreeMap<ObjectKey, crate::token::Seen>,
     /// When it was seen, in seconds since 1970.
     pub(crate) at: i64,
     /// Whether a new object in place of one that cannot change would be accepted.
@@ -156,6 +160,11 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     drop(known);
     seen.live = live;
     (seen.resources, seen.missing) = (resources, missing);
+    let key = mask_key(desired, &seen);
+    for wanted in &desired.tokens {
+        let found = look(cluster, &wanted.token, &key, &cancel).await.map_err(told)?;
+        seen.tokens.insert(wanted.key.clone(), found);
+    }
     want(desired, &mut seen);
     leave_replicas(cluster, desired, &mut seen, &cancel)
         .await

@@ -8,9 +8,11 @@ mod decide;
 mod diff;
 mod prune;
 mod text;
+mod tokens;
 
 pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS};
 pub use prune::keeps;
+pub(crate) use tokens::{terms, tied};
 
 use crate::desired::Desired;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -133,6 +135,7 @@ pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) 
         .iter()
         .map(|object| decide::decide(&desired, &observation, object, &mut problems))
         .collect();
+    changes.extend(tokens::changes(&desired, &observation, &mut problems));
     changes.extend(prune::prune(&desired, &observation, &mut problems));
     let hash = hash(&desired, &observation, &changes);
     Plan {

@@ -13,6 +13,7 @@ pub use store::{RecordError, Stored, Version, delete, hand_over, read, write};
 
 use crate::mask::{MaskKey, hex};
 use crate::object::ObjectKey;
+use crate::token;
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -195,6 +196,9 @@ pub struct Record {
     /// What is under way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub journal: BTreeMap<ObjectKey, Intent>,
+    /// The tokens by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<String, token::Entry>,
     /// Status of each component at the end of the last apply.
     #[serde(default)]
     pub components: BTreeMap<String, String>,
@@ -228,6 +232,7 @@ impl Record {
             owner,
             entries: BTreeMap::new(),
             journal: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             components: BTreeMap::new(),
             ready: false,
             plan: String::new(),

@@ -6,11 +6,20 @@
 
 use crate::mask::MaskKey;
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Annotation of the target Secret, with the token's name and key behind it: the id of the mint that made the value.
-pub const MINT_ANNOTATION: &str = "token.myelin.dev";
+/// Annotation of the target Secret: the id of the mint that made the value of a key.
+#[must_use]
+pub fn mint_annotation(key: &str) -> String {
+    // The name of an annotation takes 63 characters, fewer than a Secret's key may have.
+    if key.len() <= 63 && key.starts_with(|c: char| c.is_ascii_alphanumeric()) && key.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+        return format!("token.myelin.dev/{key}");
+    }
+    let digest = sha2::Sha256::digest(key.as_bytes());
+    format!("token.myelin.dev/key-{}", crate::mask::hex(&digest[..16]))
+}
 
 /// One token in a record. Holds no value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +31,26 @@ pub struct Entry {
     /// How often a value was minted and stored.
     #[serde(default)]
     pub mints: u64,
+    /// How a value is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoke: Option<Revoke>,
     /// Ids of mints that were interrupted; each may have left an unused value with the issuer. The latest few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<String>,
+}
+
+/// A command in the issuer's pod that takes a value on its standard input.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revoke {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// The pod that issued.
+    pub pod: String,
+    /// Its container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<String>,
 }
 
 /// Where a token stands.
@@ -228,6 +254,7 @@ mod tests {
             secret: ("ns".into(), "s".into(), "k".into()),
             state,
             mints: 1,
+            revoke: None,
             orphans: vec![],
         }
     }

@@ -1,7 +1,9 @@
 //! A cluster made of channels: what it lists and what it shows later is the test's.
 
 use super::*;
-use crate::cluster::{Answer, ClusterError, List, Mode, Precondition, Propagation, Target, WatchEvent};
+use crate::cluster::{
+    Answer, ClusterError, CommandOutput, List, Mode, PodCommand, Precondition, Propagation, Target, WatchEvent,
+};
 use futures::{StreamExt, stream::BoxStream};
 use serde_json::json;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,7 +93,14 @@ impl Cluster for Fake {
             })
         })
     }
-    fn apply<'a>(&'a self, _: &'a Target, _: &'a Value, _: bool, _: Mode) -> Answer<'a, Value> {
+    fn apply_as<'a>(
+        &'a self,
+        _: &'a str,
+        _: &'a Target,
+        _: &'a Value,
+        _: bool,
+        _: Mode,
+    ) -> Answer<'a, Value> {
         Box::pin(async { never() })
     }
     fn create<'a>(&'a self, _: &'a Target, _: &'a Value, _: Mode) -> Answer<'a, Value> {
@@ -116,6 +125,9 @@ impl Cluster for Fake {
         self.watchers.lock().unwrap().push((resource.kind.clone(), news));
         let stream = futures::stream::unfold(stream, |mut s| async { s.recv().await.map(|event| (event, s)) }).boxed();
         Box::pin(async move { Ok(stream) })
+    }
+    fn exec<'a>(&'a self, _: &'a PodCommand, _: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
+        Box::pin(async { never() })
     }
     fn logs<'a>(&'a self, _: &'a str, _: &'a str, _: &'a str, previous: bool, _: u32) -> Answer<'a, String> {
         Box::pin(async move {
