@@ -3,9 +3,11 @@
 
 use super::Run;
 use super::ledger::Ledger;
+use super::mint::release;
 use super::outcome::{Fate, Outcome, Progress};
 use super::remove::{Removal, remove};
 use crate::cluster::{Cluster, ClusterError, Resource, Selection, Target, kinds, retrying};
+use crate::desired::token_key;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::ProtectedKind;
 use crate::mask::hex;
@@ -125,6 +127,12 @@ impl Demolition<'_> {
             .write(self.cluster, &self.run.cancel)
             .await
             .map_err(|e| e.diagnostic(self.stack, "writing"))?;
+        if !self.tokens(&mut ledger).await {
+            return ledger
+                .write(self.cluster, &self.run.cancel)
+                .await
+                .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")));
+        }
         let claims = self.claims(&live);
         let done = self.objects(&mut ledger, &live, &resources).await;
         if !done {
@@ -138,6 +146,27 @@ impl Demolition<'_> {
             return Ok(());
         }
         self.close(&mut ledger, &live).await
+    }
+
+    /// Gives the tokens up, while their issuers still run and can be told. False when one could not be.
+    async fn tokens(&mut self, ledger: &mut Ledger) -> bool {
+        let mut all = true;
+        for (name, entry) in ledger.record.tokens.clone() {
+            let key = token_key(&self.stack.namespace, &name);
+            match release(self.cluster, &name, &entry, &self.run.cancel).await {
+                Ok(()) => {
+                    ledger.forget_token(&name);
+                    self.outcome.objects.insert(key, Fate::Gone);
+                }
+                Err(e) => {
+                    all = false;
+                    let problem = told(&e, &format!("token {name} could not be given up"));
+                    self.outcome.tell(problem.object(key.clone()));
+                    self.outcome.objects.insert(key, Fate::Failed(e.to_string()));
+                }
+            }
+        }
+        all
     }
 
     /// Deletes the inventory, deepest first. False when something did not go.

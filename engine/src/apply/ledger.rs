@@ -4,12 +4,14 @@
 //! A run that finds the record written by another stops: from then on the other one is right.
 
 use crate::cluster::Cluster;
-use crate::desired::DesiredObject;
+use crate::desired::{DesiredObject, is_token};
+use crate::document::ProvisioningToken;
 use crate::mask::MaskKey;
 use crate::object::ObjectKey;
 use crate::observe::{Wanted, attest, owned_paths, uid};
 use crate::plan::{Action, Plan, WAR_REVERTS, WAR_SECONDS};
 use crate::record::{self, Entry, Intent, Record, RecordError, Version, desired_hash};
+use crate::token;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -67,6 +69,10 @@ impl Ledger {
 
     fn intend(&mut self, plan: &Plan, change: &crate::plan::Change) {
         let key = &change.key;
+        if is_token(key) {
+            // Tokens keep their own journal: the pending marker.
+            return;
+        }
         let intent = match change.action {
             Action::Create | Action::Adopt | Action::Update => Some(Intent::Apply),
             Action::Replace => Some(Intent::Replace),
@@ -138,6 +144,53 @@ impl Ledger {
             entry.reverted.drain(..extra);
         }
         self.record.journal.remove(&object.key);
+        self.dirty = true;
+    }
+
+    /// Changes what is recorded of a token; one that was not recorded is pending first.
+    pub(super) fn token(&mut self, token: &ProvisioningToken, change: impl FnOnce(&mut token::Entry)) {
+        let secret = (
+            token.secret.namespace.clone(),
+            token.secret.name.clone(),
+            token.secret.key.clone(),
+        );
+        let entry = self
+            .record
+            .tokens
+            .entry(token.name.clone())
+            .or_insert_with(|| token::Entry {
+                secret: secret.clone(),
+                state: token::State::Pending {
+                    mint: String::new(),
+                    until: 0,
+                    before: None,
+                },
+                text: String::new(),
+                mints: 0,
+                revoke: None,
+                orphans: Vec::new(),
+            });
+        entry.secret = secret;
+        entry.text = crate::desired::token_text(token);
+        change(entry);
+        self.dirty = true;
+    }
+
+    /// A token whose first mint certainly made nothing is as if it had never been tried.
+    pub(super) fn forget_unminted(&mut self, name: &str) {
+        if self
+            .record
+            .tokens
+            .get(name)
+            .is_some_and(|e| e.mints == 0 && e.orphans.is_empty() && e.is_pending())
+        {
+            self.forget_token(name);
+        }
+    }
+
+    /// A token is given up.
+    pub(super) fn forget_token(&mut self, name: &str) {
+        self.record.tokens.remove(name);
         self.dirty = true;
     }
 

@@ -13,8 +13,8 @@ use crate::mask::MaskKey;
 use crate::observe::{look, secret_target, uid, value_in};
 use crate::plan::{terms, tied};
 use crate::token::{
-    Entry, Revoke, SecretValue, Step, Stored, Why, decide, first_error_line, keepers_mark, mint_annotation, random_bytes,
-    random_characters, shape, signing_key,
+    Entry, Revoke, SecretValue, Step, Stored, Why, decide, first_error_line, keepers_mark, mint_annotation,
+    random_bytes, random_characters, shape, signing_key,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -76,6 +76,7 @@ impl Mint {
                 mint: mint.to_owned(),
                 minted_at: now,
                 value: value.to_owned(),
+                expires_at: self.wanted.token.expires_after.map(|after| now.saturating_add(after)),
                 keepers: keepers_mark(&self.wanted.token.keepers, &self.key),
                 tied_to: seen.tied_to.clone(),
             };
@@ -137,13 +138,18 @@ impl Mint {
             give_up(&*self.cluster, revoke, &value).await;
         }
         if why != Why::First {
-            self.restart(&mint).await.map_err(|why| Failure { why, uncertain: false })?;
+            self.restart(&mint)
+                .await
+                .map_err(|why| Failure { why, uncertain: false })?;
         }
-        let seen = look(&*self.cluster, token, &self.key, &self.cancel).await.unwrap_or_default();
+        let seen = look(&*self.cluster, token, &self.key, &self.cancel)
+            .await
+            .unwrap_or_default();
         let stored = Stored {
             mint,
             minted_at: now(),
             value: mark,
+            expires_at: token.expires_after.map(|after| now().saturating_add(after)),
             keepers: keepers_mark(&token.keepers, &self.key),
             tied_to: seen.tied_to,
         };
@@ -182,26 +188,44 @@ impl Mint {
                     exec.namespace
                 )));
             }
-            Err(e @ ClusterError::Refused { .. }) => return Err(sure(format!("{program} could not be run in {place}: {e}"))),
+            Err(e @ ClusterError::Refused { .. }) => {
+                return Err(sure(format!("{program} could not be run in {place}: {e}")));
+            }
             Err(ClusterError::TimedOut(after)) => {
                 let why = format!("{program} in {place} did not end within {}s", after.as_secs());
                 return Err(Failure { why, uncertain: true });
             }
-            Err(e) => return Err(Failure { why: format!("{program} in {place}: {e}"), uncertain: true }),
+            Err(e) => {
+                return Err(Failure {
+                    why: format!("{program} in {place}: {e}"),
+                    uncertain: true,
+                });
+            }
         };
         if output.exit_code != Some(0) {
             let said = first_error_line(&output.stdout, &output.stderr).unwrap_or_else(|| "it printed nothing".into());
-            let ended = output.exit_code.map_or_else(|| output.message.clone(), |code| format!("exit code {code}"));
+            let ended = output
+                .exit_code
+                .map_or_else(|| output.message.clone(), |code| format!("exit code {code}"));
             // A tool that fails has, as far as it says, made nothing.
-            return Err(Failure { why: format!("{program} in {place} failed ({ended}): {said}"), uncertain: output.exit_code.is_none() });
+            return Err(Failure {
+                why: format!("{program} in {place} failed ({ended}): {said}"),
+                uncertain: output.exit_code.is_none(),
+            });
         }
         let token = &self.wanted.token;
         match token.extract.take(&output.stdout, token.max_length) {
             Ok(value) => Ok((value, Some(command))),
-            Err(why) if output.stderr.is_empty() => Err(Failure { why: format!("{program} in {place}: {why}"), uncertain: true }),
+            Err(why) if output.stderr.is_empty() => Err(Failure {
+                why: format!("{program} in {place}: {why}"),
+                uncertain: true,
+            }),
             Err(why) => {
                 let errors = shape(&String::from_utf8_lossy(&output.stderr));
-                Err(Failure { why: format!("{program} in {place}: {why}; standard error has {errors}"), uncertain: true })
+                Err(Failure {
+                    why: format!("{program} in {place}: {why}; standard error has {errors}"),
+                    uncertain: true,
+                })
             }
         }
     }
@@ -211,35 +235,70 @@ impl Mint {
         let pods = kinds::known("v1", "Pod");
         let (name, pod) = match &exec.pod {
             PodChoice::Named(name) => {
-                let target = Target { resource: pods, namespace: exec.namespace.clone(), name: name.clone() };
+                let target = Target {
+                    resource: pods,
+                    namespace: exec.namespace.clone(),
+                    name: name.clone(),
+                };
                 let pod = retrying(&self.cancel, || self.cluster.get(&target)).await;
                 let pod = pod.map_err(|e| format!("pod {}/{name} could not be read: {e}", exec.namespace))?;
-                (name.clone(), pod.ok_or_else(|| format!("pod {}/{name} does not exist", exec.namespace))?)
+                (
+                    name.clone(),
+                    pod.ok_or_else(|| format!("pod {}/{name} does not exist", exec.namespace))?,
+                )
             }
             PodChoice::Selected(labels) => {
                 let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                let selection = Selection { namespace: Some(exec.namespace.clone()), labels: labels.join(","), ..Selection::default() };
+                let selection = Selection {
+                    namespace: Some(exec.namespace.clone()),
+                    labels: labels.join(","),
+                    ..Selection::default()
+                };
                 let list = retrying(&self.cancel, || self.cluster.list(&pods, &selection)).await;
-                let list = list.map_err(|e| format!("pods of namespace {} could not be listed: {e}", exec.namespace))?;
-                let name = |p: &Value| p.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let list =
+                    list.map_err(|e| format!("pods of namespace {} could not be listed: {e}", exec.namespace))?;
+                let name = |p: &Value| {
+                    p.pointer("/metadata/name")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                        .to_owned()
+                };
                 let mut ready: Vec<Value> = list.items.into_iter().filter(is_ready).collect();
                 ready.sort_by_key(name);
                 let pod = ready.into_iter().next();
-                let pod = pod.ok_or_else(|| format!("no ready pod in namespace {} has the labels {}", exec.namespace, selection.labels))?;
+                let pod = pod.ok_or_else(|| {
+                    format!(
+                        "no ready pod in namespace {} has the labels {}",
+                        exec.namespace, selection.labels
+                    )
+                })?;
                 (name(&pod), pod)
             }
         };
-        let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).cloned().unwrap_or_default();
-        let wanted = |s: &&Value| exec.container.as_deref().is_none_or(|c| s.get("name").and_then(Value::as_str) == Some(c));
+        let statuses = pod
+            .pointer("/status/containerStatuses")
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default();
+        let wanted = |s: &&Value| {
+            exec.container
+                .as_deref()
+                .is_none_or(|c| s.get("name").and_then(Value::as_str) == Some(c))
+        };
         let Some(container) = statuses.iter().find(wanted) else {
             let names = exec.container.as_deref().unwrap_or("its container");
             return Err(format!("pod {}/{name}: {names} has not started", exec.namespace));
         };
         if container.pointer("/state/running").is_none() {
-            let reason = container.pointer("/state/waiting/reason").or_else(|| container.pointer("/state/terminated/reason"));
+            let reason = container
+                .pointer("/state/waiting/reason")
+                .or_else(|| container.pointer("/state/terminated/reason"));
             let reason = reason.and_then(Value::as_str).unwrap_or("unknown");
             let which = container.get("name").and_then(Value::as_str).unwrap_or_default();
-            return Err(format!("pod {}/{name}: container {which} is not running ({reason})", exec.namespace));
+            return Err(format!(
+                "pod {}/{name}: container {which} is not running ({reason})",
+                exec.namespace
+            ));
         }
         Ok(name)
     }
@@ -262,17 +321,31 @@ impl Mint {
         let sent = match made {
             Ok(()) => {
                 let manager = manager(&token.name);
-                retrying(&self.cancel, || self.cluster.apply_as(&manager, target, &body, true, Mode::Real)).await
+                retrying(&self.cancel, || {
+                    self.cluster.apply_as(&manager, target, &body, true, Mode::Real)
+                })
+                .await
             }
             Err(e) => Err(e),
         };
-        let mut text = match body.pointer_mut("/data").and_then(|d| d.get_mut(&token.secret.key)).map(Value::take) {
+        let mut text = match body
+            .pointer_mut("/data")
+            .and_then(|d| d.get_mut(&token.secret.key))
+            .map(Value::take)
+        {
             Some(Value::String(text)) => text,
             _ => String::new(),
         };
         let outcome = sent.map(|_| ()).map_err(|e| {
-            let words = if text.is_empty() { e.to_string() } else { e.to_string().replace(&text, "…") };
-            format!("the value could not be stored in Secret {}/{}: {words}", target.namespace, target.name)
+            let words = if text.is_empty() {
+                e.to_string()
+            } else {
+                e.to_string().replace(&text, "…")
+            };
+            format!(
+                "the value could not be stored in Secret {}/{}: {words}",
+                target.namespace, target.name
+            )
         });
         text.zeroize();
         outcome
@@ -280,11 +353,17 @@ impl Mint {
 
     /// An immutable Secret takes no new value: it makes room for a new one.
     async fn replace_immutable(&self, target: &Target, old: Option<&Value>) -> Result<(), ClusterError> {
-        let Some(old) = old.filter(|s| s.get("immutable") == Some(&Value::Bool(true))) else { return Ok(()) };
+        let Some(old) = old.filter(|s| s.get("immutable") == Some(&Value::Bool(true))) else {
+            return Ok(());
+        };
         let Some(uid) = uid(old) else { return Ok(()) };
-        let precondition = Precondition { uid: uid.to_owned(), resource_version: None };
+        let precondition = Precondition {
+            uid: uid.to_owned(),
+            resource_version: None,
+        };
         let gone = retrying(&self.cancel, || {
-            self.cluster.delete(target, &precondition, Propagation::Background, Mode::Real)
+            self.cluster
+                .delete(target, &precondition, Propagation::Background, Mode::Real)
         });
         match gone.await {
             Err(e) if !e.is_not_found() => Err(e),
@@ -309,10 +388,23 @@ impl Mint {
             namespace: namespace.clone(),
             name: object.name.clone(),
         };
-        let Some(live) = retrying(&self.cancel, || self.cluster.get(&target)).await? else { return Ok(()) };
-        let labels = live.pointer("/spec/selector/matchLabels").and_then(Value::as_object).cloned().unwrap_or_default();
-        let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
-        let selection = Selection { namespace: Some(namespace.clone()), labels: labels.join(","), ..Selection::default() };
+        let Some(live) = retrying(&self.cancel, || self.cluster.get(&target)).await? else {
+            return Ok(());
+        };
+        let labels = live
+            .pointer("/spec/selector/matchLabels")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+            .collect();
+        let selection = Selection {
+            namespace: Some(namespace.clone()),
+            labels: labels.join(","),
+            ..Selection::default()
+        };
         let pods = kinds::known("v1", "Pod");
         let pods_of = retrying(&self.cancel, || self.cluster.list(&pods, &selection)).await?;
         // A pod that waits for its configuration reads the Secret when it gets there, and needs no restart.
@@ -326,17 +418,31 @@ impl Mint {
             "spec": {"template": {"metadata": {"annotations": {annotation: mint}}}},
         });
         let manager = manager(&token.name);
-        retrying(&self.cancel, || self.cluster.apply_as(&manager, &target, &body, true, Mode::Real)).await?;
+        retrying(&self.cancel, || {
+            self.cluster.apply_as(&manager, &target, &body, true, Mode::Real)
+        })
+        .await?;
         if object.kind != "StatefulSet" {
             return Ok(());
         }
         // A StatefulSet's roll never replaces a pod that is not ready: that pod goes by hand, and only that very pod.
         for pod in running.into_iter().filter(|p| !is_ready(p)) {
-            let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-            let target = Target { resource: pods.clone(), namespace: namespace.clone(), name: name.to_owned() };
-            let precondition = Precondition { uid: uid(pod).unwrap_or_default().to_owned(), resource_version: None };
+            let name = pod
+                .pointer("/metadata/name")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            let target = Target {
+                resource: pods.clone(),
+                namespace: namespace.clone(),
+                name: name.to_owned(),
+            };
+            let precondition = Precondition {
+                uid: uid(pod).unwrap_or_default().to_owned(),
+                resource_version: None,
+            };
             let gone = retrying(&self.cancel, || {
-                self.cluster.delete(&target, &precondition, Propagation::Background, Mode::Real)
+                self.cluster
+                    .delete(&target, &precondition, Propagation::Background, Mode::Real)
             });
             match gone.await {
                 Err(e) if !e.is_not_found() && !e.is_conflict() => return Err(e),
@@ -355,9 +461,17 @@ pub(super) async fn release(
     cancel: &CancellationToken,
 ) -> Result<(), ClusterError> {
     let (namespace, secret, key) = &entry.secret;
-    let target = Target { resource: kinds::known("v1", "Secret"), namespace: namespace.clone(), name: secret.clone() };
-    let Some(live) = retrying(cancel, || cluster.get(&target)).await? else { return Ok(()) };
-    let ours = live.pointer("/metadata/annotations").is_some_and(|a| a.get(mint_annotation(key)).is_some());
+    let target = Target {
+        resource: kinds::known("v1", "Secret"),
+        namespace: namespace.clone(),
+        name: secret.clone(),
+    };
+    let Some(live) = retrying(cancel, || cluster.get(&target)).await? else {
+        return Ok(());
+    };
+    let ours = live
+        .pointer("/metadata/annotations")
+        .is_some_and(|a| a.get(mint_annotation(key)).is_some());
     if !ours {
         // Somebody made the Secret anew, or it was adopted and never minted into: it is not ours to empty.
         return Ok(());
@@ -365,13 +479,22 @@ pub(super) async fn release(
     if let (Some(revoke), Some(value)) = (&entry.revoke, value_in(&live, key)) {
         give_up(cluster, revoke, &value).await;
     }
-    let alone = live.get("data").and_then(Value::as_object).is_none_or(|d| d.keys().all(|k| k == key));
+    let alone = live
+        .get("data")
+        .and_then(Value::as_object)
+        .is_none_or(|d| d.keys().all(|k| k == key));
     if alone {
         let precondition = Precondition {
             uid: uid(&live).unwrap_or_default().to_owned(),
-            resource_version: live.pointer("/metadata/resourceVersion").and_then(Value::as_str).map(str::to_owned),
+            resource_version: live
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+                .map(str::to_owned),
         };
-        let gone = retrying(cancel, || cluster.delete(&target, &precondition, Propagation::Background, Mode::Real)).await;
+        let gone = retrying(cancel, || {
+            cluster.delete(&target, &precondition, Propagation::Background, Mode::Real)
+        })
+        .await;
         return match gone {
             Err(e) if !e.is_not_found() => Err(e),
             _ => Ok(()),
@@ -380,7 +503,9 @@ pub(super) async fn release(
     // An apply of nothing gives up what this manager alone owns: the key, its annotation, its labels.
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": namespace}});
     let manager = manager(name);
-    retrying(cancel, || cluster.apply_as(&manager, &target, &body, true, Mode::Real)).await.map(|_| ())
+    retrying(cancel, || cluster.apply_as(&manager, &target, &body, true, Mode::Real))
+        .await
+        .map(|_| ())
 }
 
 /// Tells the issuer that a value is given up. That it cannot be told changes nothing: the value is not used any more.
@@ -405,9 +530,15 @@ fn manager(name: &str) -> String {
 }
 
 fn is_ready(pod: &Value) -> bool {
-    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let conditions = pod
+        .pointer("/status/conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
     pod.pointer("/metadata/deletionTimestamp").is_none()
-        && conditions.into_iter().any(|c| c.get("type") == Some(&json!("Ready")) && c.get("status") == Some(&json!("True")))
+        && conditions
+            .into_iter()
+            .any(|c| c.get("type") == Some(&json!("Ready")) && c.get("status") == Some(&json!("True")))
 }
 
 fn waits_for_config(pod: &Value) -> bool {

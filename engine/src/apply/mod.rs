@@ -7,6 +7,7 @@
 mod destroy;
 mod gates;
 mod ledger;
+mod mint;
 mod order;
 mod outcome;
 mod prune;
@@ -93,6 +94,7 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     executor.execute().await;
     if executor.outcome.ready {
         prune::prune(&*cluster, plan, run, deadline, &mut executor).await;
+        executor.close_tokens().await;
     }
     let components = executor.outcome.components.clone();
     let ready = executor.outcome.ready && !executor.outcome.diagnostics.has_errors();

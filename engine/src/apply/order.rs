@@ -82,6 +82,18 @@ impl Order {
             }
             order.add(Waiter::Object(key.clone()), conditions);
         }
+        for token in &desired.tokens {
+            let mut conditions: BTreeSet<Condition> = BTreeSet::new();
+            for (other, need) in graph.needs.get(&token.key).into_iter().flatten() {
+                conditions.insert(match need.until {
+                    Until::Applied => Condition::Applied(other.clone()),
+                    Until::Ready => Condition::Ready(other.clone()),
+                });
+            }
+            let after = graph.after.get(&token.key).into_iter().flatten();
+            conditions.extend(after.cloned().map(Condition::Component));
+            order.add(Waiter::Object(token.key.clone()), conditions);
+        }
         let members = |name: &str| graph.members.get(name).into_iter().flatten().cloned();
         for (name, terms) in &desired.components {
             let mut conditions: BTreeSet<Condition> = members(name).map(Condition::Ready).collect();

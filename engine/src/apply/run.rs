@@ -3,9 +3,12 @@
 //! One loop owns all state; requests and waits run as tasks and report to it. Nothing here decides what an object needs
 //! (`order`), how it is sent (`step`), or whether it is ready (`gates`).
 
+mod tokens;
+
 use super::Run;
 use super::gates::{Gates, Passage, Stuck, Tell, Until};
 use super::ledger::Ledger;
+use super::mint::{Failure, Judged};
 use super::order::{Condition, Consequence, Order, members};
 use super::outcome::{Fate, Outcome, Progress};
 use super::step::{Step, Stepped};
@@ -18,6 +21,7 @@ use crate::object::ObjectKey;
 use crate::observe::Manners;
 use crate::plan::{Action, Change, Plan};
 use crate::record::RecordError;
+use crate::token::{Revoke, Stored};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -51,6 +55,10 @@ enum Done {
     Passed(ObjectKey, Box<Passage>),
     /// The object of somebody else is ready, or why not.
     Required(usize, Result<(), String>),
+    /// What is to be done about a token is known.
+    Judged(ObjectKey, Box<Judged>),
+    /// A mint came to an end.
+    Minted(ObjectKey, Box<Result<(Stored, Option<Revoke>), Failure>>),
 }
 
 /// One run of a plan.
@@ -113,7 +121,12 @@ impl<'a> Executor<'a> {
             plan,
             run,
             ledger,
-            status: objects.keys().map(|k| ((*k).clone(), Status::Pending)).collect(),
+            status: objects
+                .keys()
+                .copied()
+                .chain(plan.desired.tokens.iter().map(|t| &t.key))
+                .map(|k| (k.clone(), Status::Pending))
+                .collect(),
             objects,
             order: Order::of(&plan.desired),
             tasks: JoinSet::new(),
@@ -223,6 +236,9 @@ impl<'a> Executor<'a> {
 
     /// Starts one object; what needs no request is there at once.
     fn start(&mut self, key: &ObjectKey) -> Vec<Consequence> {
+        if let Some(wanted) = self.plan.desired.token(key) {
+            return self.start_token(wanted);
+        }
         let Some((object, change)) = self.objects.get(key).copied() else {
             return Vec::new();
         };
@@ -294,6 +310,14 @@ impl<'a> Executor<'a> {
         match done {
             Done::Passed(key, passage) => {
                 let consequences = self.passed(&key, &passage);
+                self.follow(consequences).await;
+            }
+            Done::Judged(key, judged) => {
+                let consequences = self.judged(&key, *judged).await;
+                self.follow(consequences).await;
+            }
+            Done::Minted(key, result) => {
+                let consequences = self.minted(&key, *result).await;
                 self.follow(consequences).await;
             }
             Done::Required(index, ready) => {
@@ -510,6 +534,10 @@ impl<'a> Executor<'a> {
                         Stepped::Uncertain(why) => self.end(&key, Fate::Uncertain(why)),
                     }
                 }
+                Ok(Some(Ok((id, Done::Minted(key, result))))) => {
+                    self.running.remove(&id);
+                    self.minted(&key, *result).await;
+                }
                 Ok(Some(Ok((_, Done::Passed(key, passage))))) => {
                     self.passed(&key, &passage);
                 }
@@ -532,10 +560,7 @@ impl<'a> Executor<'a> {
     fn settle_fates(&mut self) {
         let why_not = if self.outcome.cancelled { "cancelled" } else { "stopped" };
         for (key, status) in &self.status {
-            let unchanged = self
-                .objects
-                .get(key)
-                .is_some_and(|(_, c)| c.action == Action::Unchanged);
+            let unchanged = self.plan.change(key).is_some_and(|c| c.action == Action::Unchanged);
             let fate = match status {
                 Status::Ready if unchanged => Fate::Unchanged,
                 Status::Ready => Fate::Ready,

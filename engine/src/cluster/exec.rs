@@ -61,9 +61,16 @@ async fn exchange(
     stdin: Option<&[u8]>,
 ) -> Result<CommandOutput, ClusterError> {
     let pods: Api<Pod> = Api::namespaced(client, &command.namespace);
-    let mut how = AttachParams::default().stdin(stdin.is_some()).stdout(true).stderr(true).tty(false);
+    let mut how = AttachParams::default()
+        .stdin(stdin.is_some())
+        .stdout(true)
+        .stderr(true)
+        .tty(false);
     how.container.clone_from(&command.container);
-    let mut process = pods.exec(&command.pod, command.argv.clone(), &how).await.map_err(refused)?;
+    let mut process = pods
+        .exec(&command.pod, command.argv.clone(), &how)
+        .await
+        .map_err(refused)?;
     let status = process.take_status();
     if let (Some(mut pipe), Some(text)) = (process.stdin(), stdin) {
         // A program that does not read its input is not an error.
@@ -87,7 +94,12 @@ async fn exchange(
         }
         None => (None, "the connection ended before the command did".into()),
     };
-    Ok(CommandOutput { stdout, stderr, exit_code, message })
+    Ok(CommandOutput {
+        stdout,
+        stderr,
+        exit_code,
+        message,
+    })
 }
 
 async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<Zeroizing<Vec<u8>>, ClusterError> {
@@ -99,7 +111,9 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<Zeroizing<Vec<u8>>
         read.map_err(|e| ClusterError::Unreachable(format!("the output broke off: {e}")))?;
     }
     if bytes.len() > MAX_OUTPUT {
-        return Err(ClusterError::Unreadable(format!("the command printed more than {MAX_OUTPUT} bytes")));
+        return Err(ClusterError::Unreadable(format!(
+            "the command printed more than {MAX_OUTPUT} bytes"
+        )));
     }
     Ok(bytes)
 }
@@ -109,7 +123,10 @@ fn refused(error: kube::Error) -> ClusterError {
     use kube::client::UpgradeConnectionError::ProtocolSwitch;
     match error {
         kube::Error::UpgradeConnection(ProtocolSwitch(status)) => {
-            let body = format!("{{\"message\":\"the command was refused with HTTP status {}\"}}", status.as_u16());
+            let body = format!(
+                "{{\"message\":\"the command was refused with HTTP status {}\"}}",
+                status.as_u16()
+            );
             ClusterError::from_status(status.as_u16(), body.as_bytes(), None)
         }
         kube::Error::Api(status) => {

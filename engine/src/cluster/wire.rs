@@ -3,8 +3,8 @@
 //! Plain URLs and JSON, so that what is sent is what is written here. No caching, no retries.
 
 use super::{
-    Answer, Cluster, ClusterError, CommandOutput, PodCommand, exec, FIELD_MANAGER, List, Mode, Precondition, Propagation, Resource, Selection, Target,
-    WatchEvent,
+    Answer, Cluster, ClusterError, CommandOutput, FIELD_MANAGER, List, Mode, PodCommand, Precondition, Propagation,
+    Resource, Selection, Target, WatchEvent, exec,
 };
 use futures::stream::BoxStream;
 use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};

@@ -12,9 +12,10 @@ mod shape;
 mod substitute;
 mod tokens;
 
-pub use tokens::{WantedToken, token_key};
 pub use masked::{masked, redact, redact_all};
 pub(crate) use shape::scale_target;
+pub use tokens::{WantedToken, token_key};
+pub(crate) use tokens::{is_token, token_text};
 
 use crate::diagnostic::{Diagnostics, FilePlace};
 use crate::document::{Adopt, Conflicts, ProtectedKind, Requirement, Stack, Text};
@@ -127,11 +128,7 @@ impl Desired {
                     known.then(|| masked(&o.value, &o.write_only, key).to_string()),
                 )
             })
-            .chain(
-                self.tokens
-                    .iter()
-                    .map(|t| (t.key.clone(), Some(tokens::canonical(&t.token).to_string()))),
-            )
+            .chain(self.tokens.iter().map(|t| (t.key.clone(), Some(token_text(&t.token)))))
             .collect()
     }
 }

@@ -5,7 +5,7 @@ use crate::document::{Issuer, PodChoice, ProvisioningToken, Stack};
 use crate::graph::TokenMember;
 use crate::graph::references::{pod_labels, selects};
 use crate::object::ObjectKey;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Group of the documents' own kinds.
 const GROUP: &str = "myelin.dev";
@@ -21,6 +21,12 @@ pub struct WantedToken {
     pub component: Option<String>,
 }
 
+/// Whether a key is a token's.
+#[must_use]
+pub(crate) fn is_token(key: &ObjectKey) -> bool {
+    key.group == GROUP && key.kind == "ProvisioningToken"
+}
+
 /// The key of a token of a stack.
 #[must_use]
 pub fn token_key(namespace: &str, name: &str) -> ObjectKey {
@@ -28,7 +34,13 @@ pub fn token_key(namespace: &str, name: &str) -> ObjectKey {
 }
 
 pub(super) fn wanted(stack: &Stack) -> Vec<WantedToken> {
-    let named = |name: &str| stack.components.iter().find(|(_, c)| c.tokens.contains(name)).map(|(n, _)| n.clone());
+    let named = |name: &str| {
+        stack
+            .components
+            .iter()
+            .find(|(_, c)| c.tokens.contains(name))
+            .map(|(n, _)| n.clone())
+    };
     let wanted = |(name, token): (&String, &ProvisioningToken)| WantedToken {
         key: token_key(&stack.namespace, name),
         token: token.clone(),
@@ -38,17 +50,30 @@ pub(super) fn wanted(stack: &Stack) -> Vec<WantedToken> {
 }
 
 /// The tokens as nodes of the graph.
-pub(super) fn members<'a>(stack: &'a Stack, tokens: &'a [WantedToken], objects: &[DesiredObject]) -> Vec<TokenMember<'a>> {
+pub(super) fn members<'a>(
+    stack: &'a Stack,
+    tokens: &'a [WantedToken],
+    objects: &[DesiredObject],
+) -> Vec<TokenMember<'a>> {
     let member = |wanted: &'a WantedToken| TokenMember {
         key: &wanted.key,
-        secret: ObjectKey::new("", "Secret", &*wanted.token.secret.namespace, &*wanted.token.secret.name),
+        secret: ObjectKey::new(
+            "",
+            "Secret",
+            &*wanted.token.secret.namespace,
+            &*wanted.token.secret.name,
+        ),
         components: stack
             .components
             .iter()
             .filter(|(_, c)| c.tokens.contains(&wanted.token.name))
             .map(|(name, _)| name.as_str())
             .collect(),
-        issuers: objects.iter().filter(|o| issues(&wanted.token.issuer, o)).map(|o| o.key.clone()).collect(),
+        issuers: objects
+            .iter()
+            .filter(|o| issues(&wanted.token.issuer, o))
+            .map(|o| o.key.clone())
+            .collect(),
     };
     tokens.iter().map(member).collect()
 }
@@ -71,14 +96,16 @@ fn issues(issuer: &Issuer, object: &DesiredObject) -> bool {
 }
 
 /// What was asked for, as canonical JSON. Keepers and commands are configuration; a minted value is not in it.
-pub(super) fn canonical(token: &ProvisioningToken) -> Value {
+pub(crate) fn token_text(token: &ProvisioningToken) -> String {
     let issuer = match &token.issuer {
         Issuer::Exec(exec) => json!({"exec": {
             "namespace": exec.namespace,
             "pod": match &exec.pod { PodChoice::Named(name) => json!(name), PodChoice::Selected(labels) => json!(labels) },
             "container": exec.container, "command": exec.command,
         }}),
-        Issuer::RandomBytes { bytes, encoding } => json!({"random": {"bytes": bytes, "encoding": format!("{encoding:?}")}}),
+        Issuer::RandomBytes { bytes, encoding } => {
+            json!({"random": {"bytes": bytes, "encoding": format!("{encoding:?}")}})
+        }
         Issuer::RandomCharacters { length, alphabet } => {
             json!({"random": {"length": length, "characters": alphabet.iter().collect::<String>()}})
         }
@@ -95,4 +122,5 @@ pub(super) fn canonical(token: &ProvisioningToken) -> Value {
         "rotateWith": names(&token.rotate_with),
         "restart": names(&token.restart),
     })
+    .to_string()
 }

@@ -20,7 +20,11 @@ pub(super) fn add(
                 needs.insert(key.clone(), Need { until, why });
             }
         };
-        add(&ObjectKey::new("", "Namespace", "", &*token.secret.namespace), Until::Applied, "is stored in");
+        add(
+            &ObjectKey::new("", "Namespace", "", &*token.secret.namespace),
+            Until::Applied,
+            "is stored in",
+        );
         // A Secret that the source renders as well is made first: the token only adds its key.
         add(&token.secret, Until::Applied, "is stored in");
         for issuer in &token.issuers {
@@ -28,7 +32,13 @@ pub(super) fn add(
         }
         graph.needs.insert(token.key.clone(), needs);
         // What its component waits for comes first; a token that nobody names waits only for its issuer.
-        let waits: BTreeSet<String> = token.components.iter().filter_map(|c| after.get(*c)).flatten().cloned().collect();
+        let waits: BTreeSet<String> = token
+            .components
+            .iter()
+            .filter_map(|c| after.get(*c))
+            .flatten()
+            .cloned()
+            .collect();
         graph.after.insert(token.key.clone(), waits);
     }
     for member in members {
@@ -37,8 +47,15 @@ pub(super) fn add(
             let named = member.component.is_some_and(|c| token.components.contains(c));
             let issues = token.issuers.contains(member.key);
             if (named || reads.contains(&token.secret)) && !issues && *member.key != token.secret {
-                let need = Need { until: Until::Ready, why: "reads" };
-                graph.needs.entry(member.key.clone()).or_default().insert(token.key.clone(), need);
+                let need = Need {
+                    until: Until::Ready,
+                    why: "reads",
+                };
+                graph
+                    .needs
+                    .entry(member.key.clone())
+                    .or_default()
+                    .insert(token.key.clone(), need);
             }
         }
     }
@@ -48,5 +65,8 @@ pub(super) fn add(
 fn config_of_member(member: &Member<'_>) -> BTreeSet<ObjectKey> {
     let spec = pod_spec(member.key, member.value);
     let reads = spec.map(config_of).unwrap_or_default();
-    reads.into_iter().map(|(group, kind, name)| ObjectKey::new(group, kind, &*member.key.namespace, name)).collect()
+    reads
+        .into_iter()
+        .map(|(group, kind, name)| ObjectKey::new(group, kind, &*member.key.namespace, name))
+        .collect()
 }

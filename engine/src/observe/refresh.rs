@@ -1,9 +1,10 @@
 //! A stack as its record and the cluster have it, without its documents: what a Terraform read and an import need.
 
 use super::owned::{attest, projection};
+use super::tokens::{Due, due};
 use super::{find, resources, told, uid};
 use crate::cluster::Cluster;
-use crate::desired::masked;
+use crate::desired::{masked, token_key};
 use crate::diagnostic::Diagnostics;
 use crate::mask::{MaskKey, WRITE_ONLY};
 use crate::object::ObjectKey;
@@ -80,6 +81,24 @@ pub async fn refresh(
             }
         };
         objects.insert(entry.key.clone(), text);
+    }
+    for (name, entry) in &record.tokens {
+        let key = token_key(&stack.namespace, name);
+        let text = prior.get(&key).unwrap_or(&entry.text).clone();
+        match due(cluster, entry, &cancel).await.map_err(failed)? {
+            Due::No => {
+                objects.insert(key, text);
+            }
+            Due::Gone => drifted.push(key),
+            Due::Rotation(why) => {
+                let mut shown: Value = serde_json::from_str(&text).unwrap_or_default();
+                if let Some(map) = shown.as_object_mut() {
+                    map.insert("drift".into(), why.into());
+                }
+                drifted.push(key.clone());
+                objects.insert(key, shown.to_string());
+            }
+        }
     }
     Ok(Some(Refresh {
         owner: record.owner,

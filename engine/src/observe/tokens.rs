@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, ClusterError, Target, kinds, retrying};
 use crate::document::{ObjectName, ProvisioningToken, SecretTarget};
 use crate::mask::MaskKey;
-use crate::token::{Seen, SecretValue, mint_annotation};
+use crate::token::{Entry, SecretValue, Seen, State, Why, mint_annotation};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -30,22 +30,33 @@ pub(crate) async fn look(
     let secret = retrying(cancel, || cluster.get(&target)).await?;
     let value = secret.as_ref().and_then(|s| value_in(s, &token.secret.key));
     let annotation = mint_annotation(&token.secret.key);
-    let mint = secret
-        .as_ref()
-        .and_then(|s| s.pointer("/metadata/annotations")?.get(&annotation)?.as_str().map(str::to_owned));
+    let mint = secret.as_ref().and_then(|s| {
+        s.pointer("/metadata/annotations")?
+            .get(&annotation)?
+            .as_str()
+            .map(str::to_owned)
+    });
     let mut tied_to = BTreeMap::new();
     for object in &token.rotate_with {
         if let Some(uid) = uid_of(cluster, &token.secret.namespace, object, cancel).await? {
             tied_to.insert(object.to_string(), uid);
         }
     }
-    Ok(Seen { value: value.map(|v| v.mark(key)), mint, tied_to })
+    Ok(Seen {
+        value: value.map(|v| v.mark(key)),
+        mint,
+        tied_to,
+    })
 }
 
 /// The value at a key of a Secret.
 pub(crate) fn value_in(secret: &Value, key: &str) -> Option<SecretValue> {
     let text = secret.get("data")?.get(key)?.as_str()?;
-    BASE64_STANDARD.decode(text).ok().map(SecretValue::new).filter(|v| !v.expose().is_empty())
+    BASE64_STANDARD
+        .decode(text)
+        .ok()
+        .map(SecretValue::new)
+        .filter(|v| !v.expose().is_empty())
 }
 
 /// UID of an object that a token is tied to; None while there is none. Built-in kinds, by their usual version.
@@ -60,8 +71,58 @@ async fn uid_of(
         "Job" | "CronJob" => "batch/v1",
         _ => "v1",
     };
-    let Some(resource) = kinds::built_in(version, &object.kind) else { return Ok(None) };
-    let target = Target { resource, namespace: namespace.to_owned(), name: object.name.clone() };
+    let Some(resource) = kinds::built_in(version, &object.kind) else {
+        return Ok(None);
+    };
+    let target = Target {
+        resource,
+        namespace: namespace.to_owned(),
+        name: object.name.clone(),
+    };
     let live = retrying(cancel, || cluster.get(&target)).await?;
     Ok(live.and_then(|o| o.pointer("/metadata/uid")?.as_str().map(str::to_owned)))
+}
+
+/// Whether a recorded token needs a new value, as far as the record and the cluster tell without its document.
+pub(super) enum Due {
+    /// No.
+    No,
+    /// Its Secret or key is gone.
+    Gone,
+    /// It is to be rotated, for this reason.
+    Rotation(String),
+}
+
+pub(super) async fn due(cluster: &dyn Cluster, entry: &Entry, cancel: &CancellationToken) -> Result<Due, ClusterError> {
+    let (namespace, name, key) = &entry.secret;
+    let target = Target {
+        resource: kinds::known("v1", "Secret"),
+        namespace: namespace.clone(),
+        name: name.clone(),
+    };
+    let secret = retrying(cancel, || cluster.get(&target)).await?;
+    let State::Stored(stored) = &entry.state else {
+        return Ok(Due::Gone);
+    };
+    if secret.and_then(|s| value_in(&s, key)).is_none() {
+        return Ok(Due::Gone);
+    }
+    let now = jiff::Timestamp::now().as_second();
+    if let Some(at) = stored.expires_at.filter(|at| *at <= now) {
+        return Ok(Due::Rotation(Why::Expired(at).to_string()));
+    }
+    for (object, uid) in &stored.tied_to {
+        let Some((kind, name)) = object.split_once('/') else {
+            continue;
+        };
+        let tied = ObjectName {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        };
+        let now = uid_of(cluster, namespace, &tied, cancel).await?;
+        if now.is_some_and(|now| now != *uid) {
+            return Ok(Due::Rotation(Why::NewObject(object.clone()).to_string()));
+        }
+    }
+    Ok(Due::No)
 }

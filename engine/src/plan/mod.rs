@@ -155,6 +155,10 @@ fn hash(desired: &Desired, seen: &Observation, changes: &[Change]) -> String {
         .objects
         .iter()
         .map(|o| (&o.key, desired_hash(&key, &o.value)))
+        .chain(desired.tokens.iter().map(|t| {
+            let text = crate::desired::token_text(&t.token);
+            (&t.key, desired_hash(&key, &text.into()))
+        }))
         .collect();
     let all: Vec<_> = changes
         .iter()

@@ -10,7 +10,12 @@ use crate::token::{Step, Terms, Why, decide};
 /// The terms of a token that decide about rotation.
 pub(crate) fn terms<'a>(wanted: &'a WantedToken, tied: &'a [String]) -> Terms<'a> {
     let token = &wanted.token;
-    Terms { keepers: &token.keepers, expires_after: token.expires_after, rotate_with: tied, adopt: token.adopt }
+    Terms {
+        keepers: &token.keepers,
+        expires_after: token.expires_after,
+        rotate_with: tied,
+        adopt: token.adopt,
+    }
 }
 
 /// The objects that a token is tied to, by name.
@@ -19,14 +24,21 @@ pub(crate) fn tied(wanted: &WantedToken) -> Vec<String> {
 }
 
 pub(super) fn changes(desired: &Desired, seen: &Observation, problems: &mut Diagnostics) -> Vec<Change> {
-    let mut all: Vec<Change> = desired.tokens.iter().map(|t| change(desired, seen, t, problems)).collect();
+    let mut all: Vec<Change> = desired
+        .tokens
+        .iter()
+        .map(|t| change(desired, seen, t, problems))
+        .collect();
     let recorded = seen.stored.iter().flat_map(|s| s.record.tokens.keys());
     for name in recorded.filter(|name| desired.tokens.iter().all(|t| t.token.name != **name)) {
         let key = token_key(&desired.stack.namespace, name);
         let (action, reason) = if desired.policy.prune {
             (Action::Prune, "it is not wanted any more; its key goes from the Secret")
         } else {
-            (Action::Release, "it is not wanted any more; prune is off, so its value stays")
+            (
+                Action::Release,
+                "it is not wanted any more; prune is off, so its value stays",
+            )
         };
         all.push(made(key, None, action, reason.to_owned()));
     }
@@ -34,7 +46,14 @@ pub(super) fn changes(desired: &Desired, seen: &Observation, problems: &mut Diag
 }
 
 fn made(key: ObjectKey, component: Option<String>, action: Action, reason: String) -> Change {
-    Change { key, component, action, reason, fields: Vec::new(), drift: false }
+    Change {
+        key,
+        component,
+        action,
+        reason,
+        fields: Vec::new(),
+        drift: false,
+    }
 }
 
 fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems: &mut Diagnostics) -> Change {
@@ -42,25 +61,44 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
     let Some(found) = seen.tokens.get(&wanted.key) else {
         return made(Action::Create, "it will be minted once".into());
     };
-    let entry = seen.stored.as_ref().and_then(|s| s.record.tokens.get(&wanted.token.name));
+    let entry = seen
+        .stored
+        .as_ref()
+        .and_then(|s| s.record.tokens.get(&wanted.token.name));
     let tied = tied(wanted);
     let secret = &wanted.token.secret;
     let place = format!("key {} of Secret {}/{}", secret.key, secret.namespace, secret.name);
     match decide(entry, &terms(wanted, &tied), found, seen.at, &mask_key(desired, seen)) {
         Step::Keep { foreign, .. } => {
             if foreign {
-                let summary = format!("token {}: {place} holds another value than was minted", wanted.token.name);
+                let summary = format!(
+                    "token {}: {place} holds another value than was minted",
+                    wanted.token.name
+                );
                 let fix = "it is left as it is; change keepers to have a new one minted";
                 problems.push(Diagnostic::warning(summary).detail(fix).object(wanted.key.clone()));
             }
             made(Action::Unchanged, String::new())
         }
-        Step::Finish(_) => made(Action::Update, "its value is stored; the record has yet to say so".into()),
-        Step::Wait(_) => made(Action::Update, "another run is minting it, or was until a moment ago".into()),
-        Step::Adopt => made(Action::Adopt, format!("{place} holds a value; it is taken over and nothing is minted")),
+        Step::Finish(_) => made(
+            Action::Update,
+            "its value is stored; the record has yet to say so".into(),
+        ),
+        Step::Wait(_) => made(
+            Action::Update,
+            "another run is minting it, or was until a moment ago".into(),
+        ),
+        Step::Adopt => made(
+            Action::Adopt,
+            format!("{place} holds a value; it is taken over and nothing is minted"),
+        ),
         Step::Refuse => {
-            let fix = "set adopt: always on the token to keep that value, import it, or remove the key to have one minted";
-            let summary = format!("token {}: {place} holds a value that the stack did not mint", wanted.token.name);
+            let fix =
+                "set adopt: always on the token to keep that value, import it, or remove the key to have one minted";
+            let summary = format!(
+                "token {}: {place} holds a value that the stack did not mint",
+                wanted.token.name
+            );
             problems.push(Diagnostic::error(summary).detail(fix).object(wanted.key.clone()));
             made(Action::Adopt, "refused".into())
         }
@@ -69,7 +107,12 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
             if let Why::Interrupted(_) = &why {
                 let revoke = wanted.token.revoke.as_ref().map_or_else(
                     || "look at the issuer for an entry that nobody uses".to_owned(),
-                    |argv| format!("the token's revoke command ({}) takes a value on its standard input", argv.join(" ")),
+                    |argv| {
+                        format!(
+                            "the token's revoke command ({}) takes a value on its standard input",
+                            argv.join(" ")
+                        )
+                    },
                 );
                 let summary = format!("token {}: {why}", wanted.token.name);
                 problems.push(Diagnostic::warning(summary).detail(revoke).object(wanted.key.clone()));

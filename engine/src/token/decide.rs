@@ -14,7 +14,10 @@ use std::fmt;
 #[must_use]
 pub fn mint_annotation(key: &str) -> String {
     // The name of an annotation takes 63 characters, fewer than a Secret's key may have.
-    if key.len() <= 63 && key.starts_with(|c: char| c.is_ascii_alphanumeric()) && key.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+    if key.len() <= 63
+        && key.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && key.ends_with(|c: char| c.is_ascii_alphanumeric())
+    {
         return format!("token.myelin.dev/{key}");
     }
     let digest = sha2::Sha256::digest(key.as_bytes());
@@ -28,6 +31,9 @@ pub struct Entry {
     pub secret: (String, String, String),
     /// Where the token stands.
     pub state: State,
+    /// What was asked for, as canonical JSON: what a front end that lost its state shows. Holds no value.
+    #[serde(default)]
+    pub text: String,
     /// How often a value was minted and stored.
     #[serde(default)]
     pub mints: u64,
@@ -37,6 +43,14 @@ pub struct Entry {
     /// Ids of mints that were interrupted; each may have left an unused value with the issuer. The latest few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub orphans: Vec<String>,
+}
+
+impl Entry {
+    /// Whether a mint is under way, or was when it was killed.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        matches!(self.state, State::Pending { .. })
+    }
 }
 
 /// A command in the issuer's pod that takes a value on its standard input.
@@ -81,6 +95,9 @@ pub struct Stored {
     pub minted_at: i64,
     /// Mark of the value under the record's key.
     pub value: String,
+    /// Seconds since 1970 at which it is too old, as was asked for when it was minted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
     /// Mark of the keepers it was minted under.
     pub keepers: String,
     /// UIDs of the objects that it is tied to; an object that was not there yet is absent.
@@ -244,6 +261,7 @@ mod tests {
             mint: "m1".into(),
             minted_at: 900,
             value: "v1".into(),
+            expires_at: None,
             keepers,
             tied_to: BTreeMap::new(),
         }
@@ -253,6 +271,7 @@ mod tests {
         Entry {
             secret: ("ns".into(), "s".into(), "k".into()),
             state,
+            text: String::new(),
             mints: 1,
             revoke: None,
             orphans: vec![],

@@ -93,14 +93,7 @@ impl Cluster for Fake {
             })
         })
     }
-    fn apply_as<'a>(
-        &'a self,
-        _: &'a str,
-        _: &'a Target,
-        _: &'a Value,
-        _: bool,
-        _: Mode,
-    ) -> Answer<'a, Value> {
+    fn apply_as<'a>(&'a self, _: &'a str, _: &'a Target, _: &'a Value, _: bool, _: Mode) -> Answer<'a, Value> {
         Box::pin(async { never() })
     }
     fn create<'a>(&'a self, _: &'a Target, _: &'a Value, _: Mode) -> Answer<'a, Value> {

@@ -123,7 +123,11 @@ fn field(kind: &Kind, value: &Value) -> Option<Json> {
         Value::Null => return None,
         Value::Unknown(_) => Json::from(UNKNOWN),
         Value::Bool(truth) => Json::from(*truth),
-        Value::Number(number) => Json::from(number.to_string()),
+        // Whole numbers stay numbers; anything else is the document's to refuse.
+        Value::Number(number) => match number.to_string().parse::<i64>() {
+            Ok(whole) => Json::from(whole),
+            Err(_) => Json::from(number.to_string()),
+        },
         Value::String(text) => Json::from(text.as_str()),
         Value::List(elements) => Json::Array(
             elements

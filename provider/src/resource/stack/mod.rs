@@ -12,6 +12,7 @@ mod plan;
 mod read;
 mod schema;
 mod state;
+mod tokens;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

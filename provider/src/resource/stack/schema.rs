@@ -76,6 +76,11 @@ pub(super) fn schema() -> Schema {
                         names(),
                         "Components that must be ready before this one starts.",
                     ),
+                    Attribute::optional(
+                        "tokens",
+                        names(),
+                        "Tokens that must be stored before this component starts.",
+                    ),
                     requires("Objects of others that must be ready before this component starts."),
                     Attribute::optional(
                         "timeout",
@@ -86,6 +91,14 @@ pub(super) fn schema() -> Schema {
                 ],
                 "Parts that become ready as one, by name. None means that the whole source is one. What lies under no \
                  component's path is applied before all of them.",
+            )
+            .rule(Rule::KeysAreDnsLabels),
+            Attribute::nested(
+                "tokens",
+                Nesting::Map,
+                super::tokens::attributes(),
+                "One-time secrets by name: minted once, after what their component waits for and before the component \
+                 itself, and stored in a Secret.",
             )
             .rule(Rule::KeysAreDnsLabels),
             requires("Objects of others that must be ready before anything of the stack but its namespace is applied."),
