@@ -18,8 +18,8 @@ pub(super) fn pod(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// A pod template: labels, annotations, spec.
-pub(super) fn template(template: &Value, path: &Path<'_>, errors: &mut Errors) {
+/// A pod template's labels and annotations.
+pub(super) fn template_metadata(template: &Value, path: &Path<'_>, errors: &mut Errors) {
     let meta = sub(template, "metadata");
     metadata::labels(meta.at("labels"), &path.child("metadata").child("labels"), errors);
     metadata::annotations(
@@ -27,6 +27,11 @@ pub(super) fn template(template: &Value, path: &Path<'_>, errors: &mut Errors) {
         &path.child("metadata").child("annotations"),
         errors,
     );
+}
+
+/// A pod template: labels, annotations, spec.
+pub(super) fn template(template: &Value, path: &Path<'_>, errors: &mut Errors) {
+    template_metadata(template, path, errors);
     let at = path.child("spec");
     spec(sub(template, "spec"), &at, errors);
     if !sub(template, "spec").items("ephemeralContainers").is_empty() {

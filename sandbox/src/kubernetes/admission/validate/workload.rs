@@ -33,7 +33,12 @@ fn template(spec: &Value, kind: &str, errors: &mut Errors) {
     let at = SPEC.child("template");
     let template = sub(spec, "template");
     labels_match(spec, template, errors);
-    pod::template(template, &at, errors);
+    if kind == "StatefulSet" {
+        // A StatefulSet's pod spec is not judged before its pods are made: mounts may name its claim templates.
+        pod::template_metadata(template, &at, errors);
+    } else {
+        pod::template(template, &at, errors);
+    }
     runs_for_ever(sub(template, "spec"), kind, &at, errors);
 }
 
