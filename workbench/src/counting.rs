@@ -4,7 +4,8 @@
 
 use futures::stream::BoxStream;
 use myelin_engine::cluster::{
-    Answer, Cluster, ClusterError, List, Mode, Precondition, Propagation, Resource, Selection, Target, WatchEvent,
+    Answer, Cluster, ClusterError, CommandOutput, List, Mode, PodCommand, Precondition, Propagation, Resource,
+    Selection, Target, WatchEvent,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -59,8 +60,15 @@ impl<C: Cluster> Cluster for Counting<C> {
         self.count("list").list(resource, selection)
     }
 
-    fn apply<'a>(&'a self, target: &'a Target, body: &'a Value, force: bool, mode: Mode) -> Answer<'a, Value> {
-        self.count("apply").apply(target, body, force, mode)
+    fn apply_as<'a>(
+        &'a self,
+        manager: &'a str,
+        target: &'a Target,
+        body: &'a Value,
+        force: bool,
+        mode: Mode,
+    ) -> Answer<'a, Value> {
+        self.count("apply").apply_as(manager, target, body, force, mode)
     }
 
     fn create<'a>(&'a self, target: &'a Target, body: &'a Value, mode: Mode) -> Answer<'a, Value> {
@@ -103,5 +111,9 @@ impl<C: Cluster> Cluster for Counting<C> {
         lines: u32,
     ) -> Answer<'a, String> {
         self.count("logs").logs(namespace, pod, container, previous, lines)
+    }
+
+    fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
+        self.count("exec").exec(command, stdin)
     }
 }
