@@ -33,6 +33,8 @@ pub struct PlanRequest {
     pub proposed: Value,
     /// The configuration, with write-only values.
     pub config: Value,
+    /// What is stored beside the state. For the second plan of a replacement: what the first one gave.
+    pub private: Vec<u8>,
 }
 
 /// A planned create or update.

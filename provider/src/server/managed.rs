@@ -129,6 +129,7 @@ pub(super) async fn plan(
                 prior: prior.clone(),
                 proposed,
                 config: config.clone(),
+                private: request.prior_private,
             },
         )
         .await;

@@ -3,7 +3,11 @@
 // An unwrap in a test is its failure; clippy's own exception ends at functions without #[test].
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod core;
+mod crash;
 mod lifecycle;
 mod protocol;
+mod stack;
+mod stand;
 mod terraform;

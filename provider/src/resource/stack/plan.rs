@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use myelin_engine::observe::{DryRun, observe};
 use myelin_engine::plan::{Plan, plan as engine_plan};
-use myelin_engine::record::Owner;
+use myelin_engine::record::{Owner, StackId};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::resource::{Call, PlanRequest, Planned, Resource as _};
@@ -24,6 +24,7 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
         prior,
         proposed,
         config,
+        private,
     } = request;
     let mut planned = Planned {
         state: proposed.clone(),
@@ -73,7 +74,8 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
         planned.state = unchanged;
         return planned;
     }
-    look(call, wanted, &prior, &mut planned).await;
+    let anew = prior.is_null() && Intent::from_private(&private).is_none();
+    look(call, wanted, &prior, anew, &mut planned).await;
     planned
 }
 
@@ -91,8 +93,8 @@ fn replaced(resource: &StackResource, prior: &Value, proposed: &Value) -> Vec<Pa
     changed.map(|attribute| Path::attribute(attribute.name)).collect()
 }
 
-/// Asks the cluster, if there is one, what it would say.
-async fn look(call: &Call, wanted: Wanted, prior: &Value, planned: &mut Planned) {
+/// Asks the cluster, if there is one, what it would say. `anew`: Terraform knows nothing of the stack, or takes it for failed.
+async fn look(call: &Call, wanted: Wanted, prior: &Value, anew: bool, planned: &mut Planned) {
     let cluster = match call.access.cluster().await {
         Ok(cluster) => cluster,
         Err(absent) => {
@@ -131,6 +133,9 @@ async fn look(call: &Call, wanted: Wanted, prior: &Value, planned: &mut Planned)
         leave_to_git(source, prior, planned);
         return;
     }
+    if anew && observation.owner().is_some() {
+        planned.diagnostics.push(taken_over(&desired.stack));
+    }
     let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
     tracing::info!(hash = plan.hash, changes = plan.changes.len(), "planned");
     planned.diagnostics.extend(findings(&plan));
@@ -142,6 +147,15 @@ pub(super) fn findings(plan: &Plan) -> Diagnostics {
         .iter()
         .map(|problem| crate::diagnostic::from_engine(problem, |_| None))
         .collect()
+}
+
+/// Terraform shows a create, or a replacement if the first apply failed; neither is what will happen.
+fn taken_over(stack: &StackId) -> Diagnostic {
+    Diagnostic::warning(
+        format!("The stack {stack} exists and is taken over"),
+        "Its record is in the cluster: of a first apply that did not finish, or of a state that was lost. Its objects are \
+         changed in place where they differ. Nothing is destroyed and made again, also where the plan says so.",
+    )
 }
 
 /// A plan without a cluster is a plan all the same.

@@ -1,0 +1,132 @@
+//! A cluster to apply to: the sandbox on loopback, in this process, with its faults at hand.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use myelin_sandbox::faults::{Effect, Rule};
+use myelin_sandbox::kubernetes::registry::{Actor, Registry};
+use myelin_sandbox::{Options, Sandbox};
+use serde_json::Value as Json;
+use tokio::runtime::Runtime;
+
+/// A running sandbox.
+pub(crate) struct Cluster {
+    // Declared, and so dropped, before the runtime that it runs on.
+    sandbox: Sandbox,
+    runtime: Runtime,
+    folder: tempfile::TempDir,
+}
+
+impl Cluster {
+    pub(crate) fn start() -> Cluster {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let sandbox = runtime
+            .block_on(Sandbox::start(Options {
+                speed: 20.0,
+                ..Options::default()
+            }))
+            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("kubeconfig"), sandbox.kubeconfig()).unwrap();
+        Cluster {
+            sandbox,
+            runtime,
+            folder,
+        }
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        self.sandbox.registry()
+    }
+
+    /// An object as it is, if it is there.
+    pub(crate) fn object(&self, resource: &str, namespace: &str, name: &str) -> Option<Json> {
+        self.registry()
+            .find(resource, namespace, name)
+            .map(|object| object.value().clone())
+    }
+
+    /// The UIDs of all objects of these resources in a namespace, by resource and name.
+    pub(crate) fn uids(&self, resources: &[&str], namespace: &str) -> Vec<(String, String)> {
+        let mut uids = Vec::new();
+        for resource in resources {
+            for object in self.registry().list(resource, Some(namespace), None).unwrap() {
+                uids.push((format!("{resource}/{}", object.name()), object.uid().to_owned()));
+            }
+        }
+        uids.sort();
+        uids
+    }
+
+    /// Somebody else changes an object by hand.
+    pub(crate) fn edit(&self, resource: &str, namespace: &str, name: &str, change: impl Fn(&mut Json)) {
+        let somebody = Actor::admin("kubectl-edit");
+        self.registry()
+            .modify(&somebody, resource, namespace, name, |object| change(object))
+            .unwrap();
+    }
+
+    /// Adds a fault; gives its name.
+    pub(crate) fn fault(&self, rule: Rule) -> String {
+        self.sandbox.faults().add(rule)
+    }
+
+    /// Holds the write after that many others, before or after it takes effect; gives the fault's name.
+    pub(crate) fn hold_write(&self, after: u64, effect: Effect) -> String {
+        let verbs = ["create", "update", "patch", "delete"].map(str::to_owned).to_vec();
+        self.fault(Rule {
+            verbs,
+            skip: after,
+            times: 1,
+            effect,
+            ..Rule::default()
+        })
+    }
+
+    /// Waits until a fault has met a request.
+    pub(crate) fn wait_for(&self, fault: &str, limit: Duration) -> bool {
+        let met = self.sandbox.faults().met(fault, 1);
+        self.runtime
+            .block_on(async { tokio::time::timeout(limit, met).await.unwrap_or(false) })
+    }
+
+    /// The same, until something else has happened.
+    pub(crate) fn wait_for_or(&self, fault: &str, limit: Duration, ended: impl Fn() -> bool) -> bool {
+        let deadline = std::time::Instant::now() + limit;
+        while std::time::Instant::now() < deadline {
+            if self.wait_for(fault, Duration::from_millis(20)) {
+                return true;
+            }
+            if ended() {
+                return self.wait_for(fault, Duration::ZERO);
+            }
+        }
+        false
+    }
+
+    pub(crate) fn without_faults(&self) {
+        self.sandbox.faults().clear();
+    }
+
+    /// How many requests there have been.
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sandbox.faults().sequence()
+    }
+
+    /// Requests since then, as `verb path`.
+    pub(crate) fn requests(&self, since: u64) -> Vec<String> {
+        let log = self.sandbox.faults().log(since);
+        log.into_iter()
+            .map(|request| format!("{} {}", request.verb, request.path))
+            .collect()
+    }
+}
