@@ -15,6 +15,7 @@ variable "greeting" { default = "hello" }
 resource "myelin_stack" "shop" {
   name       = "shop"
   namespace  = "shop"
+  timeout    = "40s"
   source     = "${path.module}/k8s"
   substitute = { GREETING = var.greeting }
   components = {

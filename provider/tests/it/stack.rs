@@ -18,6 +18,7 @@ variable "token" {
 resource "myelin_stack" "shop" {
   name          = "shop"
   namespace     = "shop"
+  timeout       = "40s"
   source        = "${path.module}/k8s"
   substitute    = { GREETING = var.greeting }
   substitute_wo = { TOKEN = var.token }
