@@ -236,16 +236,20 @@ fn a_failed_update_is_never_recorded_as_applied() {
     let stand = stand();
     stand.apply_at_once();
     stand.variable("greeting", "good evening");
-    let refused = Effect::Status {
-        code: 403,
-        retry_after: None,
-        message: "not today".to_owned(),
-    };
-    let verbs = vec!["patch".to_owned()];
+    // A plan tries the change on the server, and an apply plans twice; only the write itself is to be refused.
+    let before = stand.cluster.sequence();
+    assert_eq!(stand.plan().0, Some(2));
+    let of_web = |request: &&String| request.starts_with("patch ") && request.ends_with("/web");
+    let tried = stand.cluster.requests(before).iter().filter(of_web).count() as u64;
     stand.cluster.fault(Rule {
         name: "web".to_owned(),
-        verbs,
-        effect: refused,
+        verbs: vec!["patch".to_owned()],
+        skip: 2 * tried,
+        effect: Effect::Status {
+            code: 403,
+            retry_after: None,
+            message: "not today".to_owned(),
+        },
         ..Rule::default()
     });
     let failed = stand.run(&APPLY);

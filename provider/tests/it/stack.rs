@@ -222,16 +222,9 @@ fn a_field_of_another_manager_is_a_conflict_at_plan_with_manager_and_path() {
     let stand = stand();
     stand.apply();
     let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "shop"},
-                       "data": {"greeting": "theirs"}});
+                       "data": {"color": "theirs"}});
     let status = std::process::Command::new("kubectl")
-        .args([
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=blue",
-            "-f",
-            "-",
-        ])
+        .args(["apply", "--server-side", "--field-manager=blue", "-f", "-"])
         .env("KUBECONFIG", stand.cluster.kubeconfig())
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
@@ -242,15 +235,16 @@ fn a_field_of_another_manager_is_a_conflict_at_plan_with_manager_and_path() {
         })
         .unwrap();
     assert!(status.success());
-    stand.variable("greeting", "mine");
+    stand.assert_settled();
+    stand.file("k8s/web/web.yaml", &WEB.replace("data: {", "data: {color: mine, "));
     let (code, shown) = stand.plan();
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("blue") && shown.contains("greeting"), "{shown}");
+    assert!(shown.contains("blue") && shown.contains("color"), "{shown}");
 
     stand.module(&CONFIG.replace("components = {", "conflicts = \"force\"\n  components = {"));
     stand.apply();
     assert_eq!(
-        stand.cluster.object("configmaps", "shop", "web").unwrap()["data"]["greeting"],
+        stand.cluster.object("configmaps", "shop", "web").unwrap()["data"]["color"],
         "mine"
     );
 }

@@ -42,6 +42,9 @@ pub(super) fn wanted(schema: &Schema, config: &Value, operation: Operation) -> R
     let canonical = desired.canonical(&MaskKey::of_identity(&stack.namespace, &stack.name));
     let objects: BTreeMap<String, Value> = canonical
         .into_iter()
+        // The namespace that the stack makes for itself is the stack's only where it was not there before: a fact of the
+        // cluster, which a planned value may not depend on.
+        .filter(|(key, _)| desired.object(key).is_none_or(|object| !object.implicit))
         .map(|(key, json)| (key.to_string(), json.map_or(Value::UNKNOWN, Value::string)))
         .collect();
     // A name that is not known yet makes the whole map unknown: its keys are.

@@ -63,9 +63,15 @@ pub(super) async fn read(resource: &StackResource, call: &Call, state: Value) ->
                 let drifted: Vec<String> = found.drifted.iter().map(ToString::to_string).collect();
                 tracing::info!(stack = %id, drifted = drifted.join(", "), "drift");
             }
+            let own = ObjectKey::new("", "Namespace", "", id.namespace.as_str());
+            let mut objects = found.objects;
+            // Made by the stack for itself and not by a manifest: no plan speaks of it.
+            if !stored.contains_key(&own) {
+                objects.remove(&own);
+            }
             let changes = [
                 ("id", Value::string(id.to_string())),
-                ("objects", texts(found.objects)),
+                ("objects", texts(objects)),
                 ("ready", Value::Bool(found.ready)),
                 ("components_status", texts(found.components)),
             ];

@@ -159,7 +159,8 @@ pub(super) fn schema() -> Schema {
                 "objects",
                 texts(),
                 "Every object as it should be, in canonical JSON, by `group/Kind/namespace/name`. Data of Secrets is \
-                 masked by keyed hash; what `substitute_wo` touches is masked without one.",
+                 masked by keyed hash; what `substitute_wo` touches is masked without one. The namespace that the stack \
+                 makes for itself is not among them.",
             ),
             Attribute::computed(
                 "ready",
