@@ -136,9 +136,12 @@ pub fn from_engine(problem: &engine::Diagnostic, locate: impl Fn(&[String]) -> O
         detail.push(format!("At {place}."));
     }
     if let Some(object) = &problem.object {
-        let name = object.to_string();
-        if !problem.summary.contains(&name) && !problem.detail.contains(&name) {
-            detail.push(format!("Object: {name}."));
+        let names = [object.to_string(), object.human()];
+        if !names
+            .iter()
+            .any(|name| problem.summary.contains(name) || problem.detail.contains(name))
+        {
+            detail.push(format!("Object: {}.", names[0]));
         }
     }
     if !problem.detail.is_empty() {

@@ -236,7 +236,7 @@ fn a_field_of_another_manager_is_a_conflict_at_plan_with_manager_and_path() {
         .unwrap();
     assert!(status.success());
     stand.assert_settled();
-    stand.file("k8s/web/web.yaml", &WEB.replace("data: {", "data: {color: mine, "));
+    stand.file("k8s/web/web.yaml", &WEB.replace("\ndata: {", "\ndata: {color: mine, "));
     let (code, shown) = stand.plan();
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("blue") && shown.contains("color"), "{shown}");
