@@ -24,7 +24,20 @@ pub(crate) fn for_create(resource: &Resource, object: &mut Value, now: &str) {
         ("", "Namespace") => finalizers(object, "kubernetes"),
         ("", "Pod") => quality_of_service(object),
         ("", "Service") => service::for_create(object),
-        ("batch", "Job") => defaults::job_selector(object),
+        ("batch", "Job") => {
+            defaults::job_selector(object);
+            // Labels that nobody gave are those of its pods.
+            if object["metadata"]["labels"]
+                .as_object()
+                .is_none_or(serde_json::Map::is_empty)
+            {
+                let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+                if labels.is_object() {
+                    object["metadata"]["labels"] = labels;
+                }
+            }
+        }
+        ("apps", "DaemonSet") => template_generation(object, 1),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => {
             let stored = storage_version(object);
             set(
@@ -52,7 +65,21 @@ pub(crate) fn for_update(resource: &Resource, old: &Value, new: &mut Value, part
     }
 }
 
+/// DaemonSets count the generations of their template in an annotation that old clients read.
+fn template_generation(object: &mut Value, generation: i64) {
+    if !object["metadata"]["annotations"].is_object() {
+        object["metadata"]["annotations"] = json!({});
+    }
+    object["metadata"]["annotations"]["deprecated.daemonset.template.generation"] = generation.to_string().into();
+}
+
 fn main(strategy: &Strategy, old: &Value, new: &mut Value) {
+    if (strategy.group, strategy.kind) == ("apps", "DaemonSet") {
+        let count = &old["metadata"]["annotations"]["deprecated.daemonset.template.generation"];
+        let count: i64 = count.as_str().and_then(|n| n.parse().ok()).unwrap_or(1);
+        let changed = old["spec"]["template"] != new["spec"]["template"];
+        template_generation(new, count + i64::from(changed));
+    }
     if strategy.status != Status::Plain {
         copy(new, old, "status");
     }

@@ -72,6 +72,10 @@ const KEEPS_ZERO: &[(&str, &str)] = &[
     ("StatefulSetStatus", "collisionCount"),
     ("DaemonSetSpec", "revisionHistoryLimit"),
     ("DaemonSetStatus", "collisionCount"),
+    (
+        "PodDisruptionBudgetStatus",
+        "disruptionsAllowed currentHealthy desiredHealthy expectedPods",
+    ),
     ("ReplicationControllerSpec", "replicas"),
     (
         "JobSpec",

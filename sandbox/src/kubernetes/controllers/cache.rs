@@ -110,18 +110,6 @@ impl Cache {
         self.objects.get(resource).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// The resources that have objects.
-    pub(crate) fn resources(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = self
-            .objects
-            .iter()
-            .filter(|(_, table)| !table.is_empty())
-            .map(|(name, _)| name.clone())
-            .collect();
-        names.sort();
-        names
-    }
-
     /// Where the object with a uid is.
     pub(crate) fn place(&self, uid: &str) -> Option<&Place> {
         self.by_uid.get(uid)

@@ -97,6 +97,18 @@ fn reconcile(world: &mut World, set: &Value) -> Result<(), Failure> {
     if outcome.is_ok() && object::text(set, "/spec/updateStrategy/type") != "OnDelete" {
         outcome = update(world, set, &nodes, &by_node, &hash);
     }
+    if object::number(set, "/status/observedGeneration").is_some() {
+        // Only the first status is written before the pods of its turn can be seen.
+        by_node.clear();
+        for pod in world
+            .registry
+            .list("pods", Some(object::namespace(set)), Some(&set["spec"]["selector"]))?
+        {
+            if object::controller(pod.value()).is_some_and(|(_, _, uid)| uid == object::uid(set)) {
+                by_node.entry(target(pod.value())).or_default().push(pod);
+            }
+        }
+    }
     write_status(world, set, &nodes, &by_node, &hash)?;
     outcome?;
     let live: Vec<String> = pods

@@ -381,8 +381,8 @@ impl Turn {
         ));
     }
 
-    /// Give a ReplicaSet a number of pods. True if that changed it.
-    fn scale_set(&mut self, world: &mut World, set: &Value, to: i64) -> Result<bool, Failure> {
+    /// Give a ReplicaSet a number of pods. The ReplicaSet as it is now, if that changed its number.
+    fn scale_set(&self, world: &mut World, set: &Value, to: i64) -> Result<Option<Value>, Failure> {
         let mut next = set.clone();
         let from = replicas(set);
         next["spec"]["replicas"] = to.into();
@@ -393,14 +393,14 @@ impl Turn {
             (replicas(&self.deployment) + self.max_surge()).to_string().into(),
         );
         if next == *set {
-            return Ok(false);
+            return Ok(None);
         }
+        // The status of this turn is still counted from what the turn began with, as the real one does.
         let written = world.update("replicasets.apps", next)?;
-        self.replace(written.value());
         if from != to {
             self.say_scaled(world, object::name(set), from, to);
         }
-        Ok(from != to)
+        Ok((from != to).then(|| written.value().clone()))
     }
 
     /// Bring the number of pods to what the Deployment says now, in the proportions that there are.
@@ -467,7 +467,7 @@ impl Turn {
         } else {
             self.wanted_of_new(&new)
         };
-        if replicas(&new) != wanted && self.scale_set(world, &new, wanted)? {
+        if replicas(&new) != wanted && self.scale_set(world, &new, wanted)?.is_some() {
             return self.write_rollout(world);
         }
         if self.shrink_old(world, &new)? {
@@ -502,10 +502,9 @@ impl Turn {
             }
             let count = broken.min(most - taken);
             taken += count;
-            shrunk |= self.scale_set(world, &set.clone(), replicas(set) - count)?;
-            set["spec"]["replicas"] = (replicas(set) - count).into();
-            if let Some(live) = self.sets.iter().find(|live| object::uid(live) == object::uid(set)) {
-                *set = live.clone();
+            if let Some(scaled) = self.scale_set(world, set, replicas(set) - count)? {
+                shrunk = true;
+                *set = scaled;
             }
         }
         let available: i64 = self.sets.iter().map(|set| status(set, "availableReplicas")).sum();
@@ -517,7 +516,7 @@ impl Turn {
             let count = replicas(&set).min(spare);
             if count > 0 {
                 spare -= count;
-                shrunk |= self.scale_set(world, &set, replicas(&set) - count)?;
+                shrunk |= self.scale_set(world, &set, replicas(&set) - count)?.is_some();
             }
         }
         Ok(shrunk)
@@ -527,7 +526,7 @@ impl Turn {
         let mut shrunk = false;
         for set in self.old_sets() {
             if replicas(&set) > 0 {
-                shrunk |= self.scale_set(world, &set, 0)?;
+                shrunk |= self.scale_set(world, &set, 0)?.is_some();
             }
         }
         if shrunk || self.old_pods_run(world) {

@@ -25,7 +25,7 @@ mod namespace;
 pub(crate) mod object;
 pub(crate) mod pods;
 mod queue;
-pub(crate) mod quota;
+mod quota;
 mod replicaset;
 mod revisions;
 mod rollback;
@@ -35,8 +35,6 @@ mod statefulset;
 pub(crate) mod world;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
 
 use crate::kubernetes::kubelet::exec::Canned;
 use crate::kubernetes::kubelet::logs::{self, LogQuery};
@@ -115,7 +113,6 @@ impl Node {
 #[derive(Clone)]
 pub struct Workloads {
     world: Arc<Mutex<World>>,
-    nudge: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Workloads {
@@ -129,7 +126,6 @@ impl Workloads {
     pub fn new(registry: Arc<Registry>, config: Config) -> Self {
         Self {
             world: Arc::new(Mutex::new(World::new(registry, config))),
-            nudge: Arc::new(Notify::new()),
         }
     }
 
@@ -166,11 +162,6 @@ impl Workloads {
         Ok(logs::select(&log, query, world.now, 0).0)
     }
 
-    /// Something outside changed what the kubelet would do: look again.
-    pub(crate) fn nudge(&self) {
-        self.nudge.notify_one();
-    }
-
     /// Run for ever: whenever the store changes or a time has come.
     pub async fn run(self) {
         let (registry, mut changed) = {
@@ -187,7 +178,6 @@ impl Workloads {
             tokio::select! {
                 result = changed.changed() => if result.is_err() { return },
                 () = registry.clock().sleep_until(due) => {}
-                () = self.nudge.notified() => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! ResourceQuotas: what a namespace has used, and whether one more pod fits.
+//! ResourceQuotas: what a namespace has used. Whether one more object fits is admission's to say.
 //!
 //! Counts of objects and requests of pods are modelled; scopes and storage per class are not.
 
@@ -102,42 +102,4 @@ pub(super) fn sync(world: &mut World, key: &Key) -> Outcome {
         return Outcome::Done;
     }
     world.update_status("resourcequotas", next).map(|_| ()).into()
-}
-
-/// Whether a new pod fits the quotas of its namespace; the refusal in the server's words.
-pub(crate) fn admit(registry: &Registry, pod: &Value) -> Result<(), Failure> {
-    let namespace = object::namespace(pod);
-    for quota in registry.list("resourcequotas", Some(namespace), None)? {
-        let hard = quota.value()["spec"]["hard"].as_object().cloned().unwrap_or_default();
-        let total = used(registry, namespace, &hard)?;
-        let cost = cost(pod);
-        let mut over: Vec<(&String, i128, i128, i128)> = Vec::new();
-        for (name, limit) in &hard {
-            let limit = limit.as_str().and_then(amount::millis).unwrap_or(0);
-            let (asked, used) = (
-                cost.get(name).copied().unwrap_or(0),
-                total.get(name).copied().unwrap_or(0),
-            );
-            if asked > 0 && used + asked > limit {
-                over.push((name, asked, used, limit));
-            }
-        }
-        if !over.is_empty() {
-            let show = |pick: &dyn Fn(&(&String, i128, i128, i128)) -> i128| {
-                over.iter()
-                    .map(|row| format!("{}={}", row.0, amount::show(pick(row))))
-                    .collect::<Vec<_>>()
-                    .join(",")
-            };
-            let why = format!(
-                "exceeded quota: {}, requested: {}, used: {}, limited: {}",
-                quota.name(),
-                show(&|row| row.1),
-                show(&|row| row.2),
-                show(&|row| row.3)
-            );
-            return Err(Failure::forbidden("", "pods", object::name(pod), &why));
-        }
-    }
-    Ok(())
 }

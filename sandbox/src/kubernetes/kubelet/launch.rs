@@ -173,8 +173,6 @@ pub(super) fn step(world: &mut World, run: &mut PodRun, pod: &Value, step: Step)
             if matches!(run.containers[i].state, State::Running { .. }) {
                 worker::exited(world, run, pod, i, 137, "Error");
             }
-            // The worker does this restart itself; the next look is not needed for it.
-            run.tick_at = None;
         }
         Step::Launch(i) => launch(world, run, pod, i),
         Step::Pulled(i, took) => {
@@ -261,7 +259,12 @@ fn launch(world: &mut World, run: &mut PodRun, pod: &Value, i: usize) {
     let now = world.now;
     let who = format!("{}_{}({})", object::name(pod), object::namespace(pod), object::uid(pod));
     let container = &mut run.containers[i];
-    if let State::Exited(exit) = &container.seen.0 {
+    // Of a container that this very turn has killed only its earlier ends are known.
+    let last = match &container.seen.0 {
+        State::Exited(exit) => Some(exit),
+        _ => container.seen.1.as_ref(),
+    };
+    if let Some(exit) = last {
         let fresh = container
             .backoff
             .filter(|(_, set)| exit.finished.unwrap_or(0) - set <= timing::FORGIVEN);
@@ -487,13 +490,14 @@ fn start(world: &mut World, run: &mut PodRun, pod: &Value, i: usize) {
             run.want_tick(now);
             fail(run, i, "RunContainerError", &message, timing::AGAIN);
         }
-        Ok(process) => {
+        Ok(mut process) => {
             let log: Arc<Mutex<Log>> = process.log.clone();
             if let Some(text) = &container.behaviour.log {
                 super::shell::lock(&log).write(now, format!("{text}\n").as_bytes());
             }
             container.log = Some(log);
             container.machine = Some(machine);
+            process.due = Some(now + timing::SPAWN);
             container.process = Some(process);
             container.state = State::Running { since: now, id };
             container.kill = false;
@@ -501,7 +505,6 @@ fn start(world: &mut World, run: &mut PodRun, pod: &Value, i: usize) {
             run.reasons.remove(&name);
             run.launched = true;
             say(world, pod, run, i, false, "Started", "Container started");
-            worker::run_process(world, run, pod, i);
             post_start(world, run, pod, i);
         }
     }

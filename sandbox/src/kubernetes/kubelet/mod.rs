@@ -71,6 +71,11 @@ impl Kubelet {
         self.runs.get(pod)?.machine(container)
     }
 
+    /// How many other pods are on their way up now; counted to a bound.
+    fn starting(&self) -> i32 {
+        i32::try_from(self.runs.values().filter(|run| run.is_starting()).take(20).count()).unwrap_or(0)
+    }
+
     /// Whether a container runs.
     pub(crate) fn is_running(&self, pod: &str, container: &str) -> bool {
         self.machine(pod, container).is_some()

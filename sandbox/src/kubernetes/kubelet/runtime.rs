@@ -33,6 +33,8 @@ pub(crate) struct Container {
     /// Pause before a restart, and when it was last set.
     pub(super) backoff: Option<(Millis, Millis)>,
     pub(super) kill: bool,
+    /// Not ready yet, whatever its probes say.
+    pub(super) unready: bool,
 }
 
 /// How far the end of a pod is.
@@ -228,6 +230,13 @@ impl PodRun {
         }
     }
 
+    /// Its volumes or its sandbox are being made.
+    pub(super) fn is_starting(&self) -> bool {
+        self.stage == Stage::Living
+            && !self.sandbox
+            && matches!(self.plan.front(), Some((_, Step::Mount | Step::Sandbox)))
+    }
+
     pub(super) fn any_running(&self) -> bool {
         self.containers.iter().any(|c| matches!(c.state, State::Running { .. }))
     }
@@ -256,6 +265,7 @@ impl Container {
             probes: Vec::new(),
             backoff: None,
             kill: false,
+            unready: false,
         }
     }
 
@@ -290,7 +300,7 @@ impl Container {
     /// Started, and its readiness probe passes.
     pub(super) fn is_ready(&self) -> bool {
         let Some(id) = self.seen_run() else { return false };
-        if self.role == Role::Init || !self.is_started() {
+        if self.role == Role::Init || self.unready || !self.is_started() {
             return false;
         }
         self.probe(Kind::Readiness)

@@ -137,7 +137,8 @@ impl View<'_> {
                 "Pending"
             };
         }
-        if mains().any(|c| matches!(c.state, State::Running { .. })) {
+        let sidecar = |c: &Seen<'_>| c.role == Role::Sidecar && matches!(c.state, State::Running { .. });
+        if mains().any(|c| matches!(c.state, State::Running { .. })) || self.containers.iter().any(sidecar) {
             return "Running";
         }
         let codes: Vec<i32> = mains()
@@ -159,6 +160,17 @@ impl View<'_> {
             "Never" => "Failed",
             _ => "Running",
         }
+    }
+
+    /// Whether all that the pod is for has ended for good, whatever its sidecars do.
+    pub(crate) fn mains_are_done(&self) -> bool {
+        self.containers
+            .iter()
+            .filter(|c| c.role == Role::Main)
+            .all(|c| match c.state {
+                State::Exited(exit) => !restarts_after(c.role, self.policy(), exit.code),
+                _ => false,
+            })
     }
 
     /// The whole status. The times of conditions that stay are taken from the pod as it is.

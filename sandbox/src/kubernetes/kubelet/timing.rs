@@ -12,6 +12,10 @@ pub(super) const SANDBOX: Millis = 200;
 pub(super) const CREATE: Millis = 15;
 /// Starting it.
 pub(super) const START: Millis = 60;
+/// From the start of a process to its first effect: longer than the look that sees it running, as a real one takes.
+pub(super) const SPAWN: Millis = 20;
+/// By how much pods that come up side by side hold each other up.
+pub(super) const STAGGER: Millis = 45;
 /// From a start to the look that sees it running.
 pub(super) const RELIST: Millis = 10;
 /// The runtime is asked for dead containers once a second, at this offset.
@@ -29,7 +33,7 @@ pub(super) const CLEAN: Millis = 100;
 /// From there to the deletion.
 pub(super) const REMOVE: Millis = 430;
 /// A failed start is tried again after this.
-pub(super) const AGAIN: Millis = 14_000;
+pub(super) const AGAIN: Millis = 12_000;
 /// The first pause before a crashed container is restarted for the second time; it doubles.
 pub(super) const BACKOFF: Millis = 10_000;
 /// The longest pause.

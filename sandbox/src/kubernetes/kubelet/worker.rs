@@ -128,6 +128,11 @@ fn once(world: &mut World, run: &mut PodRun, pod: &Value) -> bool {
 
 fn living(world: &mut World, run: &mut PodRun, pod: &Value) -> bool {
     let now = world.now;
+    let wanted = run.sync_at.into_iter().chain(run.retry_at).min();
+    if run.plan.is_empty() && wanted.is_some_and(|at| at <= now) {
+        sync(world, run, pod);
+        return true;
+    }
     if run.sandbox
         && let Some((i, p)) = next_probe(run, now)
     {
@@ -151,11 +156,6 @@ fn living(world: &mut World, run: &mut PodRun, pod: &Value) -> bool {
         }
         return true;
     }
-    let wanted = run.sync_at.into_iter().chain(run.retry_at).min();
-    if run.plan.is_empty() && wanted.is_some_and(|at| at <= now) {
-        sync(world, run, pod);
-        return true;
-    }
     false
 }
 
@@ -168,8 +168,8 @@ fn sync(world: &mut World, run: &mut PodRun, pod: &Value) {
         let start = object::seconds(pod, "/status/startTime").unwrap_or(now.div_euclid(1000));
         run.deadline_at = Some((start + seconds) * 1000);
     }
-    let phase = run.view(pod, "", now, false, None).phase();
-    if matches!(phase, "Succeeded" | "Failed") {
+    let view = run.view(pod, "", now, false, None);
+    if matches!(view.phase(), "Succeeded" | "Failed") || view.mains_are_done() {
         if run.any_running() {
             stop(world, run, pod, None);
         } else {
@@ -180,7 +180,9 @@ fn sync(world: &mut World, run: &mut PodRun, pod: &Value) {
         return;
     }
     if !run.mounted {
-        run.plan.push_back((now + timing::MOUNT, Step::Mount));
+        let beside = Millis::from(world.kubelet.starting());
+        run.plan
+            .push_back((now + timing::MOUNT + beside * timing::STAGGER, Step::Mount));
     } else if run.sandbox {
         launch::begin(run, pod, now);
     }
@@ -466,6 +468,10 @@ fn probe(world: &mut World, run: &mut PodRun, pod: &Value, i: usize, p: usize) {
         run.containers[i].kill = true;
     }
     if kind == Kind::Startup && !failed {
+        // That it has started is written before anybody asks whether it is ready.
+        run.containers[i].unready = true;
+        write_status(world, run, pod, false, None);
+        run.containers[i].unready = false;
         prompt(run, i, now);
     }
     run.want_sync(now);

@@ -66,6 +66,17 @@ impl Registry {
                 let object = Arc::new(Object::unstored(&key, next, live.revision()));
                 return Ok(Deleted { object, gone, warnings });
             }
+            if gone && &*resource.storage == "pods" && next != *live.value() {
+                // A pod is marked first, with no grace left, and goes in a second write.
+                if !live.is_deleting() {
+                    let generation = next["metadata"]["generation"].as_i64().unwrap_or_default();
+                    next["metadata"]["generation"] = (generation + 1).into();
+                }
+                match table.replace(&key, next, live.revision()) {
+                    Ok(_) | Err(Refused::Raced | Refused::Exists) => continue,
+                    Err(Refused::Absent) => return Err(absent()),
+                }
+            }
             let outcome = if gone {
                 // Only pods are marked before they go; of others, marks that were never stored are not shown.
                 let marked = live.is_deleting() || &*resource.storage == "pods";

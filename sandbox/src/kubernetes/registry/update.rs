@@ -265,7 +265,9 @@ impl Registry {
         }
         let table = self.table(resource);
         let outcome = if is_released(&value) {
-            table.remove(live.key(), value, live.revision())
+            // The write that lets an object go is never stored: watches see it go as it was, the writer sees what it wrote.
+            let gone = table.remove(live.key(), old.clone(), live.revision());
+            gone.map(|gone| Arc::new(Object::unstored(live.key(), value, gone.revision())))
         } else {
             table.replace(live.key(), value, live.revision())
         };
