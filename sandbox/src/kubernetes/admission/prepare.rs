@@ -22,7 +22,10 @@ pub(crate) fn for_create(resource: &Resource, object: &mut Value, now: &str) {
     }
     match (strategy.group, strategy.kind) {
         ("", "Namespace") => finalizers(object, "kubernetes"),
-        ("", "Pod") => quality_of_service(object),
+        ("", "Pod") => {
+            quality_of_service(object);
+            gate(object, now);
+        }
         ("", "Service") => service::for_create(object),
         ("batch", "Job") => {
             defaults::job_selector(object);
@@ -283,6 +286,20 @@ fn stored_versions(new: &mut Value) {
 }
 
 /// Guaranteed, Burstable or BestEffort, from what the pod's containers ask for and may use.
+/// A pod with scheduling gates says from the start why it is not scheduled.
+fn gate(object: &mut Value, now: &str) {
+    let gated = object["spec"]["schedulingGates"]
+        .as_array()
+        .is_some_and(|gates| !gates.is_empty());
+    if gated && let Some(status) = struct_mut(object, "status") {
+        let condition = json!({
+            "type": "PodScheduled", "status": "False", "lastProbeTime": null, "lastTransitionTime": now,
+            "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates",
+        });
+        set(status, "conditions", json!([condition]));
+    }
+}
+
 fn quality_of_service(object: &mut Value) {
     let class = qos_class(sub(object, "spec"));
     if let Some(status) = struct_mut(object, "status") {

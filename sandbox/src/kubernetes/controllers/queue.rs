@@ -81,6 +81,14 @@ impl<T: Clone + Eq + Hash + Ord> Queue<T> {
         Some(item)
     }
 
+    /// The first item in line that fits, before its turn.
+    pub(crate) fn take(&mut self, fits: impl Fn(&T) -> bool) -> Option<T> {
+        let at = self.line.iter().position(fits)?;
+        let item = self.line.remove(at)?;
+        self.waiting.remove(&item);
+        Some(item)
+    }
+
     /// When the next delayed item is due.
     pub(crate) fn due(&mut self) -> Option<Millis> {
         while let Some(Reverse((at, _, item))) = self.later.peek() {

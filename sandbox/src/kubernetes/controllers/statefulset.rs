@@ -64,7 +64,10 @@ fn reconcile(world: &mut World, set: &Value) -> Result<(), Failure> {
     let outcome = turn.run(world);
     let mut status = turn.status;
     if object::text(set, "/spec/updateStrategy/type") != "OnDelete" || status.update == status.current {
-        let done = status.updated == status.replicas && status.ready == status.replicas;
+        let wanted = object::number(set, "/spec/replicas").unwrap_or(1);
+        let done = [status.updated, status.ready, status.replicas]
+            .iter()
+            .all(|count| *count == wanted);
         if done && object::text(set, "/spec/updateStrategy/type") == "RollingUpdate" {
             status.current_replicas = status.updated;
             status.current = status.update.clone();

@@ -198,6 +198,12 @@ impl World {
         changes.sort_by_key(|(revision, ..)| *revision);
         for (_, resource, kind, object) in changes {
             self.take(&resource, kind, &object);
+            // A budget looks at every pod that comes or goes by itself.
+            if &*resource == "pods" && kind != ChangeKind::Modified {
+                while let Some(work) = self.queue.take(|(who, _)| *who == Who::Budget) {
+                    self.perform(&work);
+                }
+            }
         }
         for resource in expired {
             self.resync(&resource);

@@ -76,6 +76,11 @@ impl Kubelet {
         i32::try_from(self.runs.values().filter(|run| run.is_starting()).take(20).count()).unwrap_or(0)
     }
 
+    /// How many other pods are being stopped now; counted to a bound.
+    fn stopping(&self) -> i32 {
+        i32::try_from(self.runs.values().filter(|run| run.is_stopping()).take(20).count()).unwrap_or(0)
+    }
+
     /// Whether a container runs.
     pub(crate) fn is_running(&self, pod: &str, container: &str) -> bool {
         self.machine(pod, container).is_some()

@@ -33,8 +33,6 @@ pub(crate) struct Container {
     /// Pause before a restart, and when it was last set.
     pub(super) backoff: Option<(Millis, Millis)>,
     pub(super) kill: bool,
-    /// Not ready yet, whatever its probes say.
-    pub(super) unready: bool,
 }
 
 /// How far the end of a pod is.
@@ -237,6 +235,11 @@ impl PodRun {
             && matches!(self.plan.front(), Some((_, Step::Mount | Step::Sandbox)))
     }
 
+    /// Its containers have been told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        matches!(self.stage, Stage::Stopping { .. })
+    }
+
     pub(super) fn any_running(&self) -> bool {
         self.containers.iter().any(|c| matches!(c.state, State::Running { .. }))
     }
@@ -265,7 +268,6 @@ impl Container {
             probes: Vec::new(),
             backoff: None,
             kill: false,
-            unready: false,
         }
     }
 
@@ -300,7 +302,7 @@ impl Container {
     /// Started, and its readiness probe passes.
     pub(super) fn is_ready(&self) -> bool {
         let Some(id) = self.seen_run() else { return false };
-        if self.role == Role::Init || self.unready || !self.is_started() {
+        if self.role == Role::Init || !self.is_started() {
             return false;
         }
         self.probe(Kind::Readiness)

@@ -309,8 +309,9 @@ fn stop(world: &mut World, run: &mut PodRun, pod: &Value, cause: Option<(String,
         .or_else(|| object::number(pod, "/spec/terminationGracePeriodSeconds"))
         .unwrap_or(30)
         .saturating_mul(1000);
+    let beside = Millis::from(world.kubelet.stopping());
     run.stage = Stage::Stopping {
-        kill: now + grace.clamp(timing::LEAST_GRACE, 1_000_000_000) + 300,
+        kill: now + grace.clamp(timing::LEAST_GRACE, 1_000_000_000) + 300 + beside * timing::STAGGER,
         cause: cause.clone(),
         sidecars: false,
     };
@@ -469,12 +470,35 @@ fn probe(world: &mut World, run: &mut PodRun, pod: &Value, i: usize, p: usize) {
     }
     if kind == Kind::Startup && !failed {
         // That it has started is written before anybody asks whether it is ready.
-        run.containers[i].unready = true;
-        write_status(world, run, pod, false, None);
-        run.containers[i].unready = false;
+        mark_started(world, run, pod, &run.containers[i].name);
         prompt(run, i, now);
     }
     run.want_sync(now);
+}
+
+fn mark_started(world: &World, run: &PodRun, pod: &Value, name: &str) {
+    let actor = Actor::kubelet(object::text(pod, "/spec/nodeName"));
+    let marked = world
+        .registry
+        .modify_status(&actor, "pods", &run.key.0, &run.key.1, |pod| {
+            for list in ["initContainerStatuses", "containerStatuses"] {
+                for status in pod["status"]
+                    .get_mut(list)
+                    .and_then(Value::as_array_mut)
+                    .into_iter()
+                    .flatten()
+                {
+                    if status["name"] == name {
+                        status["started"] = true.into();
+                    }
+                }
+            }
+        });
+    if let Err(failure) = marked
+        && !failure.is_not_found()
+    {
+        tracing::warn!(pod = %run.key.1, %failure.message, "a pod's status was refused");
+    }
 }
 
 /// A container that has just started is asked at once whether it is ready.

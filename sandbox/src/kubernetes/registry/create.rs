@@ -95,6 +95,7 @@ impl Registry {
         mutate::on_create(self, resource, actor, &mut object)?;
         self.meddling().rewrite(&resource.storage, &mut object);
         let generated = name_object(&mut object);
+        mutate::check_room(self, resource, &object)?;
         object["metadata"]["uid"] = fresh_uid().into();
         object["metadata"]["creationTimestamp"] = self.clock().timestamp().into();
         prepare::for_create(resource, &mut object, &self.clock().timestamp());

@@ -68,10 +68,6 @@ impl Registry {
             }
             if gone && &*resource.storage == "pods" && next != *live.value() {
                 // A pod is marked first, with no grace left, and goes in a second write.
-                if !live.is_deleting() {
-                    let generation = next["metadata"]["generation"].as_i64().unwrap_or_default();
-                    next["metadata"]["generation"] = (generation + 1).into();
-                }
                 match table.replace(&key, next, live.revision()) {
                     Ok(_) | Err(Refused::Raced | Refused::Exists) => continue,
                     Err(Refused::Absent) => return Err(absent()),
@@ -143,6 +139,7 @@ fn mark(registry: &Registry, resource: &Resource, object: &mut Value, options: &
         let span = jiff::SignedDuration::from_secs(grace.clamp(0, 1 << 31));
         let due = now.checked_add(span).unwrap_or(now);
         object["metadata"]["deletionTimestamp"] = clock::seconds(due).into();
+        // A namespace goes through its own finalizers and has no grace period.
         if &*resource.storage != "namespaces" {
             object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         }

@@ -95,7 +95,7 @@ impl Registry {
     fn mark_disrupted(&self, actor: &Actor, pod: &Object) -> Result<(), Failure> {
         let now = self.clock().timestamp();
         let condition = json!({
-            "type": "DisruptionTarget", "observedGeneration": pod.value()["metadata"]["generation"], "status": "True", "lastProbeTime": null,
+            "type": "DisruptionTarget", "status": "True", "lastProbeTime": null,
             "lastTransitionTime": now, "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
         });
         self.modify_status(actor, "pods", pod.namespace(), pod.name(), |pod| {

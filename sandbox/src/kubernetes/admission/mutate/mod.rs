@@ -42,7 +42,16 @@ pub(crate) fn on_create(
         "ingresses.networking.k8s.io" => default_ingress_class(registry, object),
         _ => {}
     }
-    quota::check(registry, resource, object)
+    Ok(())
+}
+
+/// What plugins say to a new object that has its name: whether there is room for it.
+pub(crate) fn check_room(registry: &Registry, resource: &Resource, object: &Value) -> Result<(), Failure> {
+    if resource.is_custom() {
+        Ok(())
+    } else {
+        quota::check(registry, resource, object)
+    }
 }
 
 /// What plugins do to an update of the main resource.
