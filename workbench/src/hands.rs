@@ -30,19 +30,24 @@ pub(crate) async fn ready(options: &Options) -> Result<()> {
                 .context("watch StatefulSets")?
         );
         while let Some(event) = events.try_next().await.context("read the watch of StatefulSets")? {
-            let (WatchEvent::Added(object) | WatchEvent::Modified(object)) = event else {
-                continue;
+            let (object, now) = match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    let now = State::of(&object);
+                    (object, now)
+                }
+                WatchEvent::Deleted(object) => (object, State::Gone),
+                WatchEvent::Bookmark(_) | WatchEvent::Error(_) => continue,
             };
             version = object.metadata.resource_version.clone().unwrap_or_default();
             let name = object.metadata.name.clone().unwrap_or_default();
-            let now = State::of(&object);
             let before = states.insert(name.clone(), now);
             match (before, now) {
                 (Some(State::Ready), State::Rolling) => tell(&json!({"rolls": name}))?,
-                (None | Some(State::Rolling), State::Ready) => {
+                (None | Some(State::Rolling | State::Gone), State::Ready) => {
                     let image = &object.data["spec"]["template"]["spec"]["containers"][0]["image"];
                     tell(&json!({"ready": name, "image": image}))?;
                 }
+                (_, State::Gone) => tell(&json!({"gone": name}))?,
                 _ => {}
             }
         }
@@ -54,12 +59,19 @@ pub(crate) async fn ready(options: &Options) -> Result<()> {
 enum State {
     /// Its controller has seen the latest spec, and every pod is of it and ready.
     Ready,
-    /// Anything else.
+    /// On its way there.
     Rolling,
+    /// Being deleted: what its status says is of no more interest.
+    Leaving,
+    /// Deleted.
+    Gone,
 }
 
 impl State {
     fn of(object: &DynamicObject) -> Self {
+        if object.metadata.deletion_timestamp.is_some() {
+            return Self::Leaving;
+        }
         let number = |value: &Value| value.as_i64();
         let (spec, status) = (&object.data["spec"], &object.data["status"]);
         let wanted = number(&spec["replicas"]).unwrap_or(1);

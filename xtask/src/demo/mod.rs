@@ -95,12 +95,9 @@ impl Stage {
             .terraform
             .run("plan", &[&format!("-out={}", plan_file.display())])?;
         let objects = planned_objects(&self.terraform, &plan_file)?;
-        self.narrator.tell(&format!(
-            "{}; {} objects: {}",
-            summary(&said),
-            objects.len(),
-            by_kind(&objects)
-        ));
+        self.narrator.tell(&summary(&said));
+        self.narrator
+            .tell(&format!("{} objects: {}", objects.len(), by_kind(&objects)));
 
         self.narrator
             .part("2. Apply: each component starts when those it waits for are ready");
@@ -132,7 +129,7 @@ impl Stage {
             .command("terraform plan -var 'image_tags={axon = \"v2.257.0\"}'");
         let (changes, said) = self.terraform.plan()?;
         ensure!(changes, "another image is a change\n{}", said.stdout);
-        self.narrator.quote(said.changes());
+        self.narrator.quote(said.object_changes().iter().map(String::as_str));
         self.narrator.command("terraform apply");
         let ready = self.follow(self.terraform.start("apply", &["-auto-approve"])?, "apply")?;
         ensure!(ready == ["axon"], "axon alone should have rolled: {ready:?}");
@@ -149,7 +146,7 @@ impl Stage {
         self.narrator.command("terraform plan");
         let (changes, said) = self.terraform.plan()?;
         ensure!(changes, "the edit is drift\n{}", said.stdout);
-        self.narrator.quote(said.changes());
+        self.narrator.quote(said.object_changes().iter().map(String::as_str));
         self.narrator.command("terraform apply");
         self.follow(self.terraform.start("apply", &["-auto-approve"])?, "apply")?;
         let live = self.work("get", &["--kind", "configmaps", "--name", "optic"])?;
@@ -255,7 +252,7 @@ impl Stage {
 
 /// The line in which terraform sums up.
 fn summary(said: &Said) -> String {
-    let starts = ["Plan:", "Apply complete!", "Destroy complete!", "No changes."];
+    let starts = ["Apply complete!", "Destroy complete!", "No changes.", "Plan:"];
     starts
         .iter()
         .find_map(|start| said.line(start))

@@ -164,16 +164,26 @@ impl Said {
         Ok(())
     }
 
-    /// The lines of a plan's changes: from the resource's heading to the summary, without what stays as it is.
-    pub(crate) fn changes(&self) -> Vec<&str> {
-        let lines = self
-            .stdout
-            .lines()
-            .skip_while(|line| !line.trim_start().starts_with("# "));
-        let lines = lines.take_while(|line| !line.starts_with("Plan:"));
-        lines
-            .filter(|line| !line.trim().is_empty() && !line.contains("unchanged"))
-            .collect()
+    /// The lines of a plan that show what changes in the stack's objects, moved to the left.
+    pub(crate) fn object_changes(&self) -> Vec<String> {
+        let lines: Vec<&str> = self.stdout.lines().collect();
+        let indent = |line: &str| line.len() - line.trim_start().len();
+        let Some(first) = lines
+            .iter()
+            .position(|line| line.trim_start().starts_with("~ objects "))
+        else {
+            return Vec::new();
+        };
+        let left = indent(lines[first]);
+        // The block ends with the first line that is indented like its head, give or take the change mark before the word.
+        let length = lines[first + 1..]
+            .iter()
+            .position(|line| indent(line) <= left + 2 && line.trim() == "}");
+        let block = lines[first..]
+            .iter()
+            .take(length.map_or(lines.len(), |length| length + 2));
+        let shown = block.filter(|line| !line.trim().is_empty() && !line.contains(" unchanged "));
+        shown.map(|line| line.get(left..).unwrap_or(line).to_owned()).collect()
     }
 
     /// The line that starts so.
@@ -275,4 +285,50 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_plan_only_the_changes_of_objects_are_shown() {
+        let plan = "\
+  # myelin_stack.synapse will be updated in-place
+  ~ resource \"myelin_stack\" \"synapse\" {
+      ~ objects           = {
+          ~ \"core/ConfigMap/synapse/optic\" = jsonencode(
+              ~ {
+                  ~ data = {
+                      ~ A = \"1\" -> \"2\"
+                        # (1 unchanged attribute hidden)
+                    }
+                }
+            )
+            # (24 unchanged elements hidden)
+        }
+      ~ ready             = true -> (known after apply)
+    }
+
+Plan: 0 to add, 1 to change, 0 to destroy.
+";
+        let said = Said {
+            status: ExitStatus::default(),
+            stdout: plan.to_owned(),
+            stderr: String::new(),
+        };
+        let shown = said.object_changes();
+        assert_eq!(shown.first().map(String::as_str), Some("~ objects           = {"));
+        assert_eq!(shown.last().map(String::as_str), Some("  }"));
+        assert!(
+            shown.iter().any(|line| line.contains("~ A = \"1\" -> \"2\"")),
+            "{shown:#?}"
+        );
+        assert!(
+            !shown
+                .iter()
+                .any(|line| line.contains("unchanged") || line.contains("ready")),
+            "{shown:#?}"
+        );
+    }
 }
