@@ -111,7 +111,13 @@ pub(super) fn mount(message: &str) -> Option<Heals> {
         None
     } else if has(
         message,
-        &["not found", "non-existent", "does not exist", "couldn't find key"],
+        &[
+            "not found",
+            "non-existent",
+            "does not exist",
+            "couldn't find key",
+            "hostpath type check failed",
+        ],
     ) {
         Some(Heals::Others)
     } else {

@@ -100,6 +100,8 @@ pub(super) struct Memory {
     pub(super) ended_at: Option<Moment>,
     /// Why an image could not be had, in the words of the last attempt: the back-off that follows does not always repeat them.
     pub(super) pull_error: String,
+    /// What a hook that failed was said to have done: the crash loop that follows does not say so.
+    pub(super) hook_error: String,
 }
 
 impl Container {
@@ -278,6 +280,7 @@ fn container(
                 ends: BTreeMap::new(),
                 ended_at: None,
                 pull_error: String::new(),
+                hook_error: String::new(),
             },
             |old| old.memory.clone(),
         ),
@@ -321,6 +324,9 @@ fn container(
     match &new.run {
         Run::Waiting { reason, message } if reason == "ErrImagePull" && !message.is_empty() => {
             new.memory.pull_error.clone_from(message);
+        }
+        Run::Waiting { reason, message } if reason == "PostStartHookError" => {
+            new.memory.hook_error = format!("{reason}: {message}");
         }
         Run::Waiting { .. } => {}
         _ => new.memory.pull_error.clear(),

@@ -55,6 +55,8 @@ pub(super) fn look(pod: &Pod, sights: &Sights, settings: &Settings, restarts: Re
         }
         look.ready_at = Some(ready_at);
         look.steady_at = Some(steady_at.max(ready_at));
+    } else if pod.phase == "Failed" && restarts == Restarts::Endless {
+        look.findings.push(scene.failed());
     } else if look.findings.is_empty() {
         scene.silent(&mut look.findings);
     }
@@ -270,12 +272,17 @@ impl Scene<'_> {
         if !self.pod.deleting
             && let Some(crash) = crashes::judge(container, &notes, &self.pod.restart_policy, self.settings, self.now)
         {
-            let severity = if restarts == Restarts::Limited {
-                Severity::Waiting
-            } else {
-                crash.severity
+            let hook = &container.memory.hook_error;
+            let severity = match restarts {
+                Restarts::Limited => Severity::Waiting,
+                // A hook that fails kills the container: its ends are no bad luck.
+                Restarts::Endless if !hook.is_empty() => Severity::Failing,
+                Restarts::Endless => crash.severity,
             };
-            let text = format!("{place}: {}", crash.text);
+            let mut text = format!("{place}: {}", crash.text);
+            if !hook.is_empty() {
+                text.push_str(&format!("; {hook}"));
+            }
             let mut finding = Finding::new(severity, Heals::Itself, crash.cause, crash.since, text);
             finding.revisit = crash.revisit;
             finding.proved = crash.proved && severity == Severity::Failing;
@@ -415,6 +422,19 @@ impl Scene<'_> {
             ),
             None => Finding::new(Severity::Waiting, Heals::Itself, Cause::Mount, note.first, text),
         });
+    }
+
+    /// Evicted, or refused by its node. Its owner makes another; what matters is whether that one lives.
+    fn failed(&self) -> Finding {
+        let parts = [self.pod.reason.as_str(), self.pod.message.as_str()];
+        let words: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
+        let heals = if self.pod.reason == "SysctlForbidden" {
+            Heals::Spec
+        } else {
+            Heals::Itself
+        };
+        let text = format!("pod {} has failed: {}", self.pod.name, words.join(": "));
+        Finding::new(Severity::Waiting, heals, Cause::Ended, self.now, text)
     }
 
     /// Not ready, and nothing says why.

@@ -12,6 +12,9 @@ use super::{
     sights::Sights,
 };
 
+/// How many pods that failed for good, with none in their place, make a failure of what makes them.
+const FAILED_IN_A_ROW: usize = 3;
+
 /// What a workload's own status says.
 pub(super) struct Counts {
     /// Pods that have to be ready.
@@ -33,8 +36,14 @@ pub(super) fn weigh<'a>(
 ) -> Verdict {
     let (mut ready, mut ready_at, mut steady_at) = (0, now, now);
     let mut failing_pods = 0;
-    for pod in pods.filter(|p| !p.deleting) {
+    let pods: Vec<&Pod> = pods.filter(|p| !p.deleting).collect();
+    // One pod that was evicted or refused by its node is replaced. When its replacements fail as well, they all will.
+    let all_fail = counts.short.is_some() && pods.iter().filter(|p| p.phase == "Failed").count() >= FAILED_IN_A_ROW;
+    for pod in pods {
         let mut look = look(pod, sights, settings, Restarts::Endless, now);
+        if all_fail && pod.phase == "Failed" {
+            look.findings.iter_mut().for_each(|f| f.severity = Severity::Failing);
+        }
         if look.findings.iter().any(|f| f.severity == Severity::Failing) {
             failing_pods += 1;
         }

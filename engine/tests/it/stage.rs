@@ -165,13 +165,8 @@ impl Stage {
     }
 
     /// Steps in the order in which they were told, those that the test picks.
-    pub(crate) fn steps(&self, mut pick: impl FnMut(&Progress) -> Option<String>) -> Vec<String> {
-        self.progress
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|step| pick(step))
-            .collect()
+    pub(crate) fn steps(&self, pick: impl FnMut(&Progress) -> Option<String>) -> Vec<String> {
+        self.progress.lock().unwrap().iter().filter_map(pick).collect()
     }
 }
 

@@ -21,13 +21,16 @@ pub(in crate::gate) fn judge_service(subject: &Subject<'_>) -> Verdict {
     let (value, now) = (subject.value(), subject.now);
     match condition(value, "Available") {
         Some(c) if c.is_true() => Verdict::current(now, ""),
-        Some(c) => {
-            let heals = match c.reason {
-                "ServiceNotFound" | "ServicePortError" => Heals::Others,
-                _ => Heals::Itself,
-            };
-            Verdict::waiting(now, heals, Cause::Condition, c.words(), "")
+        // Named and not there: somebody has to make it. The rest is ordinary while what answers for it starts.
+        Some(c) if matches!(c.reason, "ServiceNotFound" | "ServicePortError") => {
+            let end = subject.applied.at.plus(subject.settings.event_grace);
+            if end <= now {
+                Verdict::failed(now, Heals::Others, Cause::Condition, c.words())
+            } else {
+                Verdict::waiting(now, Heals::Others, Cause::Condition, c.words(), "").again(Some(end))
+            }
         }
+        Some(c) => Verdict::waiting(now, Heals::Itself, Cause::Condition, c.words(), ""),
         None => Verdict::in_progress(now, "it is not available yet"),
     }
 }

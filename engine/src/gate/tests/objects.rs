@@ -220,6 +220,19 @@ fn definitions_wait_until_they_are_served_and_say_why_they_are_not() {
 }
 
 #[test]
+fn an_api_service_without_its_service_is_a_failure_and_one_whose_pods_start_is_not() {
+    let service = |reason: &str| {
+        json!({"apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": {"name": "v1.metrics"},
+            "status": {"conditions": [{"type": "Available", "status": "False", "reason": reason, "message": "m"}]}})
+    };
+    let mut world = World::new("apiregistration.k8s.io", "APIService", "v1.metrics");
+    world.see(&service("MissingEndpoints")).later(2_000);
+    world.is(State::InProgress, Some(Heals::Itself), "MissingEndpoints");
+    world.see(&service("ServiceNotFound"));
+    world.is(State::Failed, Some(Heals::Others), "ServiceNotFound: m");
+}
+
+#[test]
 fn what_is_being_deleted_names_the_finalizer_that_keeps_it() {
     let map = |finalizers: Value| {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "shop", "name": "held",

@@ -359,3 +359,28 @@ fn a_silent_pod_is_explained_by_its_claim() {
         "claim data: ExternalProvisioning: Waiting for a volume",
     );
 }
+
+#[test]
+fn a_hook_that_fails_is_told_through_the_crashes_that_it_makes() {
+    let mut world = pod_world();
+    let killed = ended(137, "Error", "");
+    world.see(&with(
+        one(),
+        0,
+        &waiting("PostStartHookError", "exited with 1: no route"),
+        Some(&killed),
+    ));
+    world.is(
+        State::Failed,
+        Some(Heals::Itself),
+        "PostStartHookError: exited with 1: no route",
+    );
+    world.later(1_000).see(&with(one(), 1, &running(), Some(&killed)));
+    world.is(
+        State::Failed,
+        Some(Heals::Itself),
+        "PostStartHookError: exited with 1: no route",
+    );
+    world.later(7_000);
+    world.is(State::Current, None, "");
+}

@@ -325,3 +325,25 @@ fn a_job_whose_pod_cannot_start_fails_although_it_never_says_so() {
     world.see(&job(&json!({"suspend": true}), &json!({})));
     world.is(State::Current, None, "suspended");
 }
+
+#[test]
+fn pods_that_their_node_refuses_one_after_the_other_fail_what_makes_them() {
+    let refused = |name: &str| {
+        let mut pod = owned(bare_pod(name), "ReplicaSet", "apps/v1", "web-1");
+        pod["status"] =
+            json!({"phase": "Failed", "reason": "SysctlForbidden", "message": "forbidden sysctl: kernel.x"});
+        pod
+    };
+    let mut short = deployment(1);
+    short["status"]["readyReplicas"] = json!(0);
+    let mut world = web();
+    world.see(&short).see(&replica_set(1)).see(&refused("web-1-a"));
+    world.is(State::InProgress, Some(Heals::Spec), "forbidden sysctl");
+    world.see(&refused("web-1-b")).see(&refused("web-1-c"));
+    world.is(State::Failed, Some(Heals::Spec), "forbidden sysctl");
+    // Old ones that lie about do not matter to one that lives.
+    let mut alive = web_pod();
+    alive["metadata"]["name"] = json!("web-1-d");
+    world.see(&deployment(1)).see(&alive);
+    world.is(State::Current, None, "");
+}
