@@ -6,6 +6,8 @@
     reason = "a test may stop where it is, and says what it skips"
 )]
 
+mod kustomize_cases;
+mod render_hostile;
 mod promises;
 mod stage;
 mod timelines;
