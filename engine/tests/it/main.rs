@@ -7,7 +7,7 @@
 )]
 
 mod kustomize_cases;
-mod render_hostile;
 mod promises;
+mod render_hostile;
 mod stage;
 mod timelines;

@@ -1,7 +1,7 @@
 //! JSON patches (RFC 6902) on YAML nodes, as lenient and as strict as the original's library: `-` appends, a negative index
 //! counts from the end, what is removed or replaced must be there.
 
-use crate::yaml::{Content, Entry, Node};
+use crate::yaml::{Content, Entry, Node, from_json, to_json};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,12 +41,18 @@ fn operation(node: &Node) -> Result<Operation, String> {
         let from = text("from").ok_or_else(|| format!("the operation in line {at} has no from"))?;
         pointer(from)
     };
-    let value = || node.get("value").cloned().unwrap_or_else(Node::null);
+    // The original reads values as JSON, so that `on` is `true` and `0x10` is `16` from here on.
+    let value = || match node.get("value") {
+        None => Ok(Node::null()),
+        Some(value) => to_json(value)
+            .map(|json| from_json(&json).at(value.at))
+            .map_err(|e| e.message),
+    };
     let kind = match text("op") {
-        Some("add") => Op::Add(value()),
-        Some("replace") => Op::Replace(value()),
+        Some("add") => Op::Add(value()?),
+        Some("replace") => Op::Replace(value()?),
         Some("remove") => Op::Remove,
-        Some("test") => Op::Test(value()),
+        Some("test") => Op::Test(value()?),
         Some("move") => Op::Move(from()?),
         Some("copy") => Op::Copy(from()?),
         Some(other) => return Err(format!("\"{other}\" is not an operation of a JSON patch")),

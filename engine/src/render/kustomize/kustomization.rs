@@ -205,7 +205,7 @@ impl Kustomization {
                     self.openapi = Some(Located {
                         text: path.to_owned(),
                         at: entry.value.at,
-                    })
+                    });
                 }
                 ("version", Some("v1.21.2" | "")) => {}
                 ("version", Some(other)) => {

@@ -168,11 +168,10 @@ impl Target {
         };
         for resource in &mut resources.all {
             let ids = ids(resource);
-            let wanted = |id: &Id| {
-                let rejected = |r: &Selector| !r.has_no_id() && id.is_selected_by(&r.exact);
-                id.is_selected_by(&select.exact) && !self.reject.iter().any(rejected)
-            };
-            if !select.fits_texts(resource) || self.rejects(resource) || !ids.iter().any(wanted) {
+            if !select.fits_texts(resource)
+                || !ids.iter().any(|id| id.is_selected_by(&select.exact))
+                || self.rejects(resource, &ids)
+            {
                 continue;
             }
             let id = resource.id();
@@ -198,11 +197,12 @@ impl Target {
         Ok(())
     }
 
-    /// Whether labels or annotations reject a resource.
-    fn rejects(&self, resource: &Resource) -> bool {
-        self.reject
-            .iter()
-            .any(|reject| !(reject.labels.is_empty() && reject.annotations.is_empty()) && reject.fits_texts(resource))
+    /// Whether a resource is rejected, by its labels and annotations or by any name that it has or had.
+    fn rejects(&self, resource: &Resource, ids: &[Id]) -> bool {
+        self.reject.iter().any(|reject| {
+            let by_texts = !(reject.labels.is_empty() && reject.annotations.is_empty()) && reject.fits_texts(resource);
+            by_texts || (!reject.has_no_id() && ids.iter().any(|id| id.is_selected_by(&reject.exact)))
+        })
     }
 
     fn set(&self, node: &mut Node, value: &Node) -> Result<(), String> {

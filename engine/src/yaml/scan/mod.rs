@@ -231,7 +231,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn fetch(&mut self) -> Result<()> {
-        self.to_next_token();
+        self.pass_blanks();
         self.drop_stale_keys()?;
         self.unroll(i64::from(self.mark.column));
         let mark = self.mark;
@@ -313,7 +313,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn to_next_token(&mut self) {
+    fn pass_blanks(&mut self) {
         loop {
             while self.byte(0) == b' ' || ((self.flow_level > 0 || !self.simple_key_allowed) && self.byte(0) == b'\t') {
                 self.skip();
@@ -537,11 +537,13 @@ impl<'a> Scanner<'a> {
             self.skip();
         } else {
             let flow = self.flow_level > 0;
-            while !self.is_blank_or_end(0) && !(flow && matches!(self.byte(0), b',' | b'[' | b']' | b'{' | b'}')) {
+            let ends = |s: &Self| flow && matches!(s.byte(0), b',' | b'[' | b']' | b'{' | b'}');
+            while !self.is_blank_or_end(0) && !ends(self) {
                 self.skip();
             }
         }
-        if !self.is_blank_or_end(0) && !(self.flow_level > 0 && self.byte(0) == b',') {
+        let comma = self.flow_level > 0 && self.byte(0) == b',';
+        if !comma && !self.is_blank_or_end(0) {
             return Err(self.error(mark, "a tag must be followed by a blank"));
         }
         self.push(Token::Tag(&self.text[mark.index..self.mark.index]), mark);
