@@ -23,6 +23,7 @@ mod workload;
 use serde_json::Value;
 
 use super::access::sub;
+use super::custom;
 use super::errors::Errors;
 use super::metadata;
 use super::strategy::{self, NameRule, Scope, Strategy};
@@ -34,9 +35,9 @@ pub(crate) fn on_create(
     _: &Registry,
     resource: &Resource,
     object: &Value,
-    _warnings: &mut Vec<String>,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<FieldFault>, Failure> {
-    Ok(create(resource, object).into_faults())
+    Ok(create(resource, object, warnings).into_faults())
 }
 
 /// What is wrong with an update.
@@ -46,22 +47,24 @@ pub(crate) fn on_update(
     old: &Value,
     new: &Value,
     part: Part,
-    _warnings: &mut Vec<String>,
+    warnings: &mut Vec<String>,
 ) -> Result<Vec<FieldFault>, Failure> {
-    Ok(update(resource, old, new, part).into_faults())
+    Ok(update(resource, old, new, part, warnings).into_faults())
 }
 
-fn create(resource: &Resource, object: &Value) -> Errors {
+fn create(resource: &Resource, object: &Value, warnings: &mut Vec<String>) -> Errors {
     let strategy = strategy::of_resource(resource);
     let mut errors = metadata::validate(object, strategy.scope, strategy.name);
-    if !resource.is_custom() {
+    if let Some(definition) = &resource.custom {
+        custom::validate(&definition.validation, None, object, warnings, &mut errors);
+    } else {
         metadata::known_finalizers(object, &mut errors);
         whole(&strategy, object, &mut errors);
     }
     errors
 }
 
-fn update(resource: &Resource, old: &Value, new: &Value, part: Part) -> Errors {
+fn update(resource: &Resource, old: &Value, new: &Value, part: Part, warnings: &mut Vec<String>) -> Errors {
     let strategy = strategy::of_resource(resource);
     let scope = if resource.namespaced {
         Scope::Namespaced
@@ -70,7 +73,11 @@ fn update(resource: &Resource, old: &Value, new: &Value, part: Part) -> Errors {
     };
     let mut errors = metadata::validate(new, scope, NameRule::PathSegment);
     errors.append(metadata::validate_update(new, old));
-    if resource.is_custom() || part != Part::Main {
+    if let Some(definition) = &resource.custom {
+        custom::validate(&definition.validation, Some(old), new, warnings, &mut errors);
+        return errors;
+    }
+    if part != Part::Main {
         return errors;
     }
     errors.append(metadata::validate_update(new, old));
@@ -128,6 +135,7 @@ fn whole(strategy: &Strategy, object: &Value, errors: &mut Errors) {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => cluster::webhooks(object, false, errors),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => cluster::webhooks(object, true, errors),
         ("apiregistration.k8s.io", "APIService") => cluster::api_service(object, errors),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::definition::check(object, errors),
         _ => {}
     }
 }
@@ -152,6 +160,7 @@ fn change(strategy: &Strategy, old: &Value, new: &Value, errors: &mut Errors) {
         ("networking.k8s.io", "IngressClass") => network::ingress_class_change(old, new, errors),
         ("discovery.k8s.io", "EndpointSlice") => network::endpoint_slice_change(old, new, errors),
         ("", "Node") => cluster::node_change(old, new, errors),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::definition::change(old, new, errors),
         ("", "ResourceQuota") => cluster::quota_change(old, new, errors),
         _ => {}
     }
