@@ -226,6 +226,10 @@ const ALWAYS: &[(&str, &str)] = &[
     ("EndpointSlice", "endpoints ports"),
     ("ResourceFieldSelector", "divisor"),
     ("NetworkPolicySpec", "podSelector"),
+    (
+        "PodDisruptionBudgetStatus",
+        "disruptionsAllowed currentHealthy desiredHealthy expectedPods",
+    ),
     ("Role", "rules"),
     ("ClusterRole", "rules"),
 ];
