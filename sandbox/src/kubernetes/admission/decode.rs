@@ -201,8 +201,11 @@ impl Reader {
                     self.steps.push(Step::Field(name.clone()));
                     let value = self.value(value, typed, &kind, false);
                     self.steps.pop();
-                    let kept =
-                        |value: &Value| field.required || wire::keeps_zero(&kind, &name) || !is_empty(value, typed);
+                    let kept = |value: &Value| {
+                        wire::keeps_zero(&kind, &name)
+                            || wire::unset(&kind, &name, field.required, is_root) != Unset::Absent
+                            || !is_empty(value, typed)
+                    };
                     if let Some(value) = value.filter(kept) {
                         out.insert(name, value);
                     }

@@ -27,6 +27,7 @@ pub(crate) fn for_create(resource: &Resource, object: &mut Value, now: &str) {
             gate(object, now);
         }
         ("", "Service") => service::for_create(object),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => no_rules(object),
         ("batch", "Job") => {
             defaults::job_selector(object);
             // Labels that nobody gave are those of its pods.
@@ -98,6 +99,7 @@ fn main(strategy: &Strategy, old: &Value, new: &mut Value) {
             }
         }
         ("", "Service") => service::for_update(new, old),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => no_rules(new),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => stored_versions(new),
         _ => {}
     }
@@ -249,6 +251,13 @@ fn differs_outside(new: &Value, old: &Value, except: &[&str]) -> bool {
             .any(|(key, value)| !except.contains(&key.as_str()) && b.get(key) != Some(value))
     };
     differs(new, old) || differs(old, new)
+}
+
+/// The store keeps no empty list apart from none.
+fn no_rules(object: &mut Value) {
+    if object.items("rules").is_empty() {
+        set(object, "rules", Value::Null);
+    }
 }
 
 /// Adds a finalizer to a namespace's spec unless it is there.

@@ -353,3 +353,39 @@ pub(super) fn service_account(object: &Value, errors: &mut Errors) {
         }
     }
 }
+
+/// Events: of the old kind little is asked, of the new one what makes it an event.
+pub(super) fn event(object: &Value, is_new: bool, errors: &mut Errors) {
+    let (own, about) = (
+        sub(object, "metadata").text("namespace"),
+        sub(object, "involvedObject").text("namespace"),
+    );
+    let cluster_wide = about.is_empty() && matches!(own, "" | "default");
+    if own != about && !cluster_wide {
+        let at = Path::root("involvedObject");
+        errors.invalid(&at.child("namespace"), about, "does not match event.namespace");
+    }
+    if object.has("eventTime") {
+        for (field, shown) in [
+            ("reportingComponent", "reportingController"),
+            ("reportingInstance", "reportingInstance"),
+            ("action", "action"),
+            ("reason", "reason"),
+        ] {
+            if object.text(field).is_empty() {
+                errors.required(&Path::root(shown), "");
+            } else if object.text(field).len() > 128 {
+                errors.invalid(&Path::root(shown), "", "can have at most 128 characters");
+            }
+        }
+        if object.text("message").len() > 1024 {
+            errors.invalid(&Path::root("message"), "", "can have at most 1024 characters");
+        }
+    } else if is_new {
+        errors.required(&Path::root("eventTime"), "");
+    }
+    let kind = object.text("type");
+    if is_new && !matches!(kind, "Normal" | "Warning") {
+        errors.invalid(&Path::root("type"), "", &format!("has invalid value: {kind}"));
+    }
+}

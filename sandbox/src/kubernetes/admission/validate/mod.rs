@@ -131,6 +131,8 @@ fn whole(strategy: &Strategy, object: &Value, errors: &mut Errors) {
         ("", "Node") => cluster::node(object, errors),
         ("", "ResourceQuota") => cluster::quota(object, errors),
         ("", "LimitRange") => cluster::limit_range(object, errors),
+        ("", "Event") => cluster::event(object, false, errors),
+        ("events.k8s.io", "Event") => cluster::event(object, true, errors),
         ("", "ServiceAccount") => cluster::service_account(object, errors),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => cluster::webhooks(object, false, errors),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => cluster::webhooks(object, true, errors),
