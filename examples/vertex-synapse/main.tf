@@ -36,11 +36,27 @@ resource "myelin_stack" "synapse" {
     OPTIC_NETLOC     = var.optic_host
   }
 
+  # AHA mints a one-time URL for each service, once, after AHA is ready and before the service starts. A new volume needs a new one.
+  tokens = {
+    for service in ["axon", "jsonstor", "cortex", "optic"] : service => {
+      issuer = {
+        exec = {
+          pod     = "aha-0"
+          command = ["python", "-m", "synapse.tools.aha.provision.service", "00.${service}"]
+        }
+      }
+      extract     = "url"
+      secret      = { name = "${service}-provision", key = "SYN_${upper(service)}_AHA_PROVISION" }
+      rotate_with = ["PersistentVolumeClaim/data-${service}-0"]
+      restart     = ["StatefulSet/${service}"]
+    }
+  }
+
   components = {
     aha      = { path = "base/aha" }
-    axon     = { path = "base/axon", after = ["aha"] }
-    jsonstor = { path = "base/jsonstor", after = ["aha"] }
-    cortex   = { path = "base/cortex", after = ["aha", "axon", "jsonstor"] }
-    optic    = { path = "base/optic", after = ["aha", "cortex", "axon"] }
+    axon     = { path = "base/axon", after = ["aha"], tokens = ["axon"] }
+    jsonstor = { path = "base/jsonstor", after = ["aha"], tokens = ["jsonstor"] }
+    cortex   = { path = "base/cortex", after = ["aha", "axon", "jsonstor"], tokens = ["cortex"] }
+    optic    = { path = "base/optic", after = ["aha", "cortex", "axon"], tokens = ["optic"] }
   }
 }
