@@ -195,25 +195,11 @@ impl<'a> Executor<'a> {
     fn require(&mut self, index: usize, key: ObjectKey, resource: Resource) {
         let (gates, cancel, deadline) = (Arc::clone(&self.gates), self.run.cancel.clone(), self.deadline);
         self.tasks.spawn(async move {
-            loop {
-                let passage = gates.pass(&key, &resource, Until::Ready, None, deadline, &cancel).await;
-                match &passage {
-                    Passage::Open(_) => return Done::Required(index, Ok(())),
-                    Passage::Stuck {
-                        how: Stuck::GivenUp, ..
-                    } => {
-                        // The verdict stands until a watch brings news; it is looked at again, nobody is asked.
-                        tokio::select! {
-                            () = tokio::time::sleep(Duration::from_millis(250)) => {}
-                            () = cancel.cancelled() => {}
-                        }
-                    }
-                    Passage::Stuck { .. } => {
-                        let why = passage.complaint(&key, str::to_owned).unwrap_or_default();
-                        return Done::Required(index, Err(why));
-                    }
-                }
-            }
+            let passage = gates
+                .pass(&key, &resource, Until::ReadyAtLast, None, deadline, &cancel)
+                .await;
+            let complaint = passage.complaint(&key, str::to_owned);
+            Done::Required(index, complaint.map_or(Ok(()), Err))
         });
     }
 

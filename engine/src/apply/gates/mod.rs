@@ -42,6 +42,8 @@ pub enum Until {
     Ready,
     /// It has stood long enough to be believed: what an apply asks for before it calls itself a success.
     Steady,
+    /// The same for an object of somebody else, who may mend whatever is wrong with it: only time ends the wait.
+    ReadyAtLast,
     /// It is gone (the one with this UID, whatever may have taken its name since).
     Gone,
 }
@@ -384,6 +386,10 @@ impl Inner {
         let decision = self.patience.decide(wanted, &verdict, now);
         let steady = verdict.steady_at.filter(|at| *at > now);
         match (until, decision, steady) {
+            (Until::ReadyAtLast, Decision::GiveUp, _) => {
+                let again = verdict.check_again_at;
+                (verdict, Decision::Wait(again))
+            }
             (Until::Steady, Decision::Open, Some(at)) => (verdict, Decision::Wait(Some(at))),
             _ => (verdict, decision),
         }

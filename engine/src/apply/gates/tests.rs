@@ -294,6 +294,23 @@ async fn a_crash_loop_ends_the_wait_with_its_last_words() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_somebody_else_is_waited_for_whatever_is_wrong_with_it() {
+    let scene = Scene::new(Fake::default());
+    scene.applied(set(0));
+    let (passage, ()) = tokio::join!(scene.pass(Until::ReadyAtLast), async {
+        scene.watched().await;
+        let wrong = json!({"waiting": {"reason": "InvalidImageName", "message": "no image"}});
+        scene.fake.set(pod(true, false, &wrong, 0));
+        scene.told("InvalidImageName").await;
+        scene.fake.remove(&set(0));
+        scene.told("it was removed").await;
+        scene.fake.set(pod(true, true, &running(), 0));
+        scene.fake.set(set(1));
+    });
+    assert!(matches!(passage, Passage::Open(_)), "{passage:?}");
+}
+
+#[tokio::test]
 async fn an_expired_watch_is_started_anew_and_what_vanished_meanwhile_is_noticed() {
     let fake = Fake::default();
     fake.set(set(1));
