@@ -177,6 +177,11 @@ const KEEPS_ZERO: &[(&str, &str)] = &[
 
 /// Optional fields that are written even when nobody set them: structs in place, times, and a few lists.
 const ALWAYS: &[(&str, &str)] = &[
+    ("PriorityClass", "value"),
+    (
+        "PodDisruptionBudgetStatus",
+        "disruptionsAllowed currentHealthy desiredHealthy expectedPods",
+    ),
     ("PodTemplateSpec", "metadata spec"),
     ("JobTemplateSpec", "metadata spec"),
     ("PersistentVolumeClaimTemplate", "metadata spec"),

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::negotiate::{Form, Media};
-use super::reply::Reply;
+use super::reply::{self, Reply};
 use super::route::{self, Target};
 use super::{Api, Call, body, protobuf, reviews, subresources, table};
 use crate::kubernetes::patch::Patch;
@@ -21,6 +21,24 @@ use crate::kubernetes::store::{Object, render_body};
 
 /// Answer a request for objects (watches and pod streams are answered elsewhere).
 pub(crate) fn answer(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes) -> Result<Reply, Failure> {
+    let reply =
+        answer_plainly(api, call, target, bytes).unwrap_or_else(|failure| reply::failure(&failure, &call.accept));
+    Ok(match deprecation(&target.resource) {
+        Some(warning) => reply.warn(&[warning.to_owned()]),
+        None => reply,
+    })
+}
+
+/// What the server warns of whenever somebody uses a resource.
+fn deprecation(resource: &Resource) -> Option<&'static str> {
+    match (resource.gvr.group.as_str(), resource.gvr.plural.as_str()) {
+        ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
+}
+
+fn answer_plainly(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes) -> Result<Reply, Failure> {
     let resource = &target.resource;
     let (media, form) = call.accept.object()?;
     if matches!(resource.schema, Typing::Unmodelled) && !reviews::is_review(resource) {

@@ -3,7 +3,7 @@
 //! `v4.channel.k8s.io` ends with a `Status` on the error channel; `v5.channel.k8s.io` can also close standard input, with a frame of 255
 //! and the channel. The SPDY protocol of old clients is not spoken: they fall back from it, not to it.
 
-use axum::extract::ws::{Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -92,7 +92,11 @@ pub(crate) async fn finish(socket: &mut WebSocket, status: &Value) {
         .is_ok()
     {
         // The client may have closed first.
-        let _ = socket.send(Message::Close(None)).await;
+        let normal = CloseFrame {
+            code: close_code::NORMAL,
+            reason: "".into(),
+        };
+        let _ = socket.send(Message::Close(Some(normal))).await;
     }
 }
 
