@@ -9,7 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether somebody asked the task to stop.
 #[derive(Clone, Debug)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt {
+    came: Arc<AtomicBool>,
+    /// Whether it was SIGTERM, which comes to this process alone.
+    to_us_alone: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     /// Starts listening. A second signal ends the process at once, as if nobody listened.
@@ -17,19 +21,26 @@ impl Interrupt {
     /// # Errors
     /// When the operating system refuses the handler.
     pub(crate) fn listen() -> Result<Self> {
-        let flag = Arc::new(AtomicBool::new(false));
+        let came = Arc::new(AtomicBool::new(false));
+        let to_us_alone = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // The order matters: at the first signal the flag is still down, at the second it is up.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
+            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&came))
                 .context("listen to signals")?;
-            signal_hook::flag::register(signal, Arc::clone(&flag)).context("listen to signals")?;
+            signal_hook::flag::register(signal, Arc::clone(&came)).context("listen to signals")?;
         }
-        Ok(Self(flag))
+        signal_hook::flag::register(SIGTERM, Arc::clone(&to_us_alone)).context("listen to signals")?;
+        Ok(Self { came, to_us_alone })
     }
 
     /// Whether a signal has come.
     pub(crate) fn has_come(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// Whether the processes that we started have not heard of it.
+    pub(crate) fn is_ours_alone(&self) -> bool {
+        self.to_us_alone.load(Ordering::Relaxed)
     }
 
     /// # Errors

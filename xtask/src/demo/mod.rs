@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
     let module = repository::root().join("examples/vertex-synapse");
     let provider = programs.path("terraform-provider-myelin")?;
-    let mut terraform = Terraform::new(&module, folder.path(), &provider, interrupt)?;
+    let mut terraform = Terraform::new(&module, folder.path(), &provider, interrupt.clone())?;
     terraform.set("kubeconfig", &sandbox.kubeconfig.to_string_lossy());
     let workbench = programs.path("myelin-workbench")?;
     let watcher = Watcher::open(&workbench, &sandbox.kubeconfig, NAMESPACE)?;
@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         watcher,
         workbench,
         kubeconfig: sandbox.kubeconfig.clone(),
+        interrupt,
     };
 
     stage.plan_and_apply()?;
@@ -83,6 +84,7 @@ struct Stage {
     watcher: Watcher,
     workbench: PathBuf,
     kubeconfig: PathBuf,
+    interrupt: Interrupt,
 }
 
 impl Stage {
@@ -195,7 +197,7 @@ impl Stage {
     /// Follows a terraform to its end and tells what the cluster does meanwhile; the StatefulSets that became ready, in order.
     fn follow(&self, mut running: Running<'_>, verb: &str) -> Result<Vec<String>> {
         let mut ready = Vec::new();
-        while !running.has_ended()? {
+        while !running.has_ended()? && !self.interrupt.has_come() {
             self.tell_events(&mut ready);
             std::thread::sleep(LOOK);
         }

@@ -228,7 +228,14 @@ impl<'a> Running<'a> {
             match kill_at {
                 None if self.interrupt.has_come() => {
                     eprintln!("interrupted: waiting for terraform to stop");
-                    // A Ctrl-C has reached terraform already; a second one would make it drop everything. SIGTERM has not.
+                    // A Ctrl-C has reached terraform already, and a second one would make it drop everything.
+                    if self.interrupt.is_ours_alone() {
+                        let pid = self.child.id().to_string();
+                        Command::new("kill")
+                            .args(["-INT", &pid])
+                            .status()
+                            .context("interrupt terraform")?;
+                    }
                     kill_at = Some(Instant::now() + GRACE);
                 }
                 Some(at) if Instant::now() > at => self.child.kill().context("kill terraform")?,
