@@ -147,14 +147,50 @@ pub fn from_engine(problem: &engine::Diagnostic, locate: impl Fn(&[String]) -> O
     if !problem.detail.is_empty() {
         detail.push(problem.detail.clone());
     }
+    let (summary, rest) = headline(&problem.summary);
+    if !rest.is_empty() {
+        detail.insert(0, rest.to_owned());
+    }
     Diagnostic {
         is_error: problem.is_error(),
-        summary: problem.summary.clone(),
+        summary: summary.to_owned(),
         detail: detail.join("\n\n"),
         path: if problem.attribute.is_empty() {
             None
         } else {
             locate(&problem.attribute)
         },
+    }
+}
+
+/// The longest headline.
+const HEADLINE: usize = 110;
+
+/// Splits what is too long for one line at the last colon that leaves a headline: `Pod a/b: ImagePullBackOff` and the rest.
+fn headline(text: &str) -> (&str, &str) {
+    if text.chars().count() <= HEADLINE {
+        return (text, "");
+    }
+    let colons = text
+        .match_indices(": ")
+        .map(|(at, _)| at)
+        .take_while(|at| *at <= HEADLINE);
+    colons.last().map_or((text, ""), |at| (&text[..at], &text[at + 2..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_reason_has_a_headline_and_the_rest_below() {
+        let rest = "x".repeat(200);
+        let text = format!("StatefulSet a/b: pod b-0: ErrImagePull: {rest}");
+        assert_eq!(
+            headline(&text),
+            ("StatefulSet a/b: pod b-0: ErrImagePull", rest.as_str())
+        );
+        assert_eq!(headline("short: reason"), ("short: reason", ""));
+        assert_eq!(headline(&rest), (rest.as_str(), ""));
     }
 }

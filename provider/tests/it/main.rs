@@ -11,3 +11,4 @@ mod protocol;
 mod stack;
 mod stand;
 mod terraform;
+mod workload;

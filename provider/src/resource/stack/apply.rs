@@ -1,10 +1,12 @@
 //! Applying a stack: create, update, destroy. What is true is in the answer on every exit.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use myelin_engine::apply::{Destroy, Outcome, Progress, Run, apply as engine_apply, destroy as engine_destroy};
 use myelin_engine::diagnostic::Diagnostics as EngineDiagnostics;
 use myelin_engine::document::{DEFAULT_TIMEOUT, ProtectedKind, parse_duration};
+use myelin_engine::object::ObjectKey;
 use myelin_engine::observe::{DryRun, observe};
 use myelin_engine::plan::plan as engine_plan;
 use myelin_engine::record::{Owner, StackId};
@@ -75,7 +77,9 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         return answer(planned.known_or_null(), warnings);
     }
     let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
-    let outcome = engine_apply(cluster, &plan, &run(call)).await;
+    let sent: Sent = Arc::default();
+    let outcome = engine_apply(cluster, &plan, &run(call, &sent)).await;
+    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut diagnostics = warnings;
     diagnostics.extend(told(&outcome.diagnostics));
     if outcome.ready && !diagnostics.has_errors() {
@@ -93,11 +97,11 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
     if !diagnostics.has_errors() {
         diagnostics.push(not_ready(&outcome));
     }
-    answer(unfinished(&prior, &planned, &objects, &outcome), diagnostics)
+    answer(unfinished(&prior, &planned, &objects, &outcome, &sent), diagnostics)
 }
 
 /// The state after an apply that did not finish.
-fn unfinished(prior: &Value, planned: &Value, wanted: &Value, outcome: &Outcome) -> Value {
+fn unfinished(prior: &Value, planned: &Value, wanted: &Value, outcome: &Outcome, sent: &BTreeSet<ObjectKey>) -> Value {
     if prior.is_null() && !outcome.recorded {
         // Nothing of the stack is in the cluster, so there is nothing to keep track of.
         return Value::Null;
@@ -110,7 +114,7 @@ fn unfinished(prior: &Value, planned: &Value, wanted: &Value, outcome: &Outcome)
     with(
         &base.known_or_null(),
         [
-            ("objects", objects_after(prior, wanted, outcome)),
+            ("objects", objects_after(prior, wanted, outcome, sent)),
             // Null until the first success: this is what tells a failed first apply from a failed update.
             ("revision", prior.attribute("revision").clone()),
             ("ready", Value::Bool(false)),
@@ -161,7 +165,14 @@ async fn destroy(resource: &StackResource, call: &Call, request: ApplyRequest) -
         Ok(cluster) => cluster,
         Err(absent) => return stays(absent.error().into()),
     };
-    let outcome = engine_destroy(cluster, &id, &Owner::Terraform, &terms(&prior), &run(call)).await;
+    let outcome = engine_destroy(
+        cluster,
+        &id,
+        &Owner::Terraform,
+        &terms(&prior),
+        &run(call, &Sent::default()),
+    )
+    .await;
     let mut diagnostics = told(&outcome.diagnostics);
     if outcome.ready && !diagnostics.has_errors() {
         return gone(diagnostics);
@@ -193,11 +204,18 @@ fn terms(prior: &Value) -> Destroy {
     }
 }
 
-fn run(call: &Call) -> Run {
+/// Objects that the cluster has confirmed.
+type Sent = Arc<Mutex<BTreeSet<ObjectKey>>>;
+
+fn run(call: &Call, sent: &Sent) -> Run {
+    let sent = sent.clone();
     Run {
         cancel: call.cancel.clone(),
-        progress: Arc::new(|step| match step {
-            Progress::Applied(object) => tracing::info!(%object, "applied"),
+        progress: Arc::new(move |step| match step {
+            Progress::Applied(object) => {
+                tracing::info!(%object, "applied");
+                sent.lock().unwrap_or_else(PoisonError::into_inner).insert(object);
+            }
             Progress::Ready(object) => tracing::info!(%object, "ready"),
             Progress::Waiting(object, why) => tracing::info!(%object, why, "waiting"),
             Progress::Failed(object, why) => tracing::error!(%object, why, "failed"),

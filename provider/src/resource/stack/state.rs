@@ -1,8 +1,9 @@
 //! The computed attributes of a stack's state, and what is true of them after an apply that did not finish.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use myelin_engine::apply::{Fate, Outcome};
+use myelin_engine::object::ObjectKey;
 
 use crate::value::Value;
 
@@ -25,16 +26,18 @@ pub(super) fn texts<K: ToString>(entries: impl IntoIterator<Item = (K, String)>)
 
 /// The attribute `objects` after an apply that did not finish: what was sent is as it was planned, what was not is as it was
 /// before, and what is gone is gone.
-pub(super) fn objects_after(prior: &Value, wanted: &Value, outcome: &Outcome) -> Value {
+pub(super) fn objects_after(prior: &Value, wanted: &Value, outcome: &Outcome, sent: &BTreeSet<ObjectKey>) -> Value {
     let before = prior.attribute("objects").as_map();
     let planned = wanted.as_map();
     let known = |map: Option<&BTreeMap<String, Value>>, key: &str| map.and_then(|map| map.get(key)).cloned();
     let mut after: BTreeMap<String, Value> = BTreeMap::new();
-    for (key, fate) in &outcome.objects {
-        let key = key.to_string();
+    for (object, fate) in &outcome.objects {
+        let key = object.to_string();
         let value = match fate {
+            // Its image cannot be pulled, for example: the object itself is as it was planned.
+            Fate::Failed(_) | Fate::Skipped(_) | Fate::Uncertain(_) if sent.contains(object) => known(planned, &key),
             Fate::Unchanged | Fate::Ready | Fate::Waiting(_) => known(planned, &key),
-            // It may or may not have been sent; the state as before shows as a change, which is the safe side.
+            // Not confirmed: the state as before shows as a change, which is the safe side.
             Fate::Failed(_) | Fate::Skipped(_) | Fate::Uncertain(_) | Fate::Kept(_) => known(before, &key),
             Fate::Gone => None,
         };
@@ -63,21 +66,29 @@ mod tests {
     #[test]
     fn after_a_failed_update_each_object_is_what_is_true_of_it() {
         let key = |name: &str| format!("core/ConfigMap/ns/{name}");
-        let names = ["same", "sent", "failed", "new", "gone", "kept", "untold"];
-        let [same, sent, failed, new, gone, kept, untold] = names.map(key);
+        let names = ["same", "sent", "broken", "failed", "new", "gone", "kept", "untold"];
+        let [same, sent, broken, failed, new, gone, kept, untold] = names.map(key);
         let before = map(&[
             (&same, "1"),
             (&sent, "old"),
+            (&broken, "old"),
             (&failed, "old"),
             (&gone, "old"),
             (&kept, "old"),
             (&untold, "old"),
         ]);
         let prior = Value::Map([("objects".to_owned(), before)].into());
-        let wanted = map(&[(&same, "1"), (&sent, "new"), (&failed, "new"), (&new, "new")]);
+        let wanted = map(&[
+            (&same, "1"),
+            (&sent, "new"),
+            (&broken, "new"),
+            (&failed, "new"),
+            (&new, "new"),
+        ]);
         let fates = [
             (&same, Fate::Unchanged),
             (&sent, Fate::Waiting("pods".to_owned())),
+            (&broken, Fate::Failed("no such image".to_owned())),
             (&failed, Fate::Failed("refused".to_owned())),
             (&new, Fate::Skipped("failed".to_owned())),
             (&gone, Fate::Gone),
@@ -87,6 +98,7 @@ mod tests {
             .into_iter()
             .map(|(key, fate)| (key.parse().expect("a key"), fate))
             .collect();
+        let confirmed = [&sent, &broken].map(|key| key.parse().expect("a key")).into();
         let outcome = Outcome {
             objects,
             ..Outcome::default()
@@ -94,10 +106,11 @@ mod tests {
         let expected = [
             (&*same, "1"),
             (&sent, "new"),
+            (&broken, "new"),
             (&failed, "old"),
             (&kept, "old"),
             (&untold, "old"),
         ];
-        assert_eq!(objects_after(&prior, &wanted, &outcome), map(&expected));
+        assert_eq!(objects_after(&prior, &wanted, &outcome, &confirmed), map(&expected));
     }
 }
