@@ -482,7 +482,7 @@ impl Target<'_> {
             });
         }
         let mut names: Vec<&'static str> = steps.iter().map(Step::transformer).collect();
-        if !k.common_labels.is_empty() {
+        if !k.common_labels.is_empty() || !k.labels.is_empty() {
             let fields = config.common_labels.clone();
             steps.push(Step::Texts {
                 texts: k.common_labels.clone(),

@@ -26,6 +26,7 @@ mod schema;
 mod selector;
 mod simple;
 mod smp;
+mod smp_several;
 mod sort;
 mod vars;
 

@@ -45,6 +45,9 @@ pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -
         ),
         Err(e) => (Err(e), from),
     };
+    if text.starts_with('[') && serde_json::from_str::<serde_json::Value>(text).is_err() {
+        return Err(("a JSON patch that starts with \"[\" must be JSON, with its names in quotes; or write it as a YAML list with dashes".to_owned(), at));
+    }
     match &nodes?[..] {
         [one] => jsonpatch::read(one).map(Loaded::Json).map_err(|e| (e, at)),
         _ => Err(("a JSON patch is one document".to_owned(), at)),

@@ -391,7 +391,7 @@ fn made(rest: &[String], value: &Node) -> Node {
             Content::Map(_) => Node::map(),
             Content::Seq(_) => Node::seq(),
             // It has no type yet, and takes that of its text.
-            Content::Scalar(_) => Node::null(),
+            Content::Scalar(_) => Node::tagged("", Tag::Null),
         },
     }
 }

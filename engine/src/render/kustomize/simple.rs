@@ -170,6 +170,9 @@ pub(super) fn set_texts(
     texts: &BTreeMap<String, String>,
     fields: &[FieldSpec],
 ) -> Result<(), Failure> {
+    if texts.is_empty() {
+        return Ok(());
+    }
     for resource in &mut resources.all {
         let gvk = resource.gvk();
         for spec in fields {

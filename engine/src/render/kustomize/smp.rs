@@ -4,6 +4,7 @@
 //! `$retainKeys` and `$deleteFromPrimitiveList` are plain keys here too.
 
 use super::schema::{Schema, Type};
+use super::smp_several::Several;
 use crate::yaml::{Content, Entry, Node, Tag};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub(super) fn merge(dest: Node, patch: Node, schema: &Schema, of: Option<Type>) 
 
 /// The patch's side of a place: nothing, something else than the destination, or the destination itself (what was added
 /// from the patch is walked again, against itself, which resolves the directives and nulls inside of it).
-enum Patch {
+pub(super) enum Patch {
     None,
     Other(Node),
     Same,
@@ -28,7 +29,7 @@ enum Directive {
     Delete,
 }
 
-struct Merge<'a> {
+pub(super) struct Merge<'a> {
     schema: &'a Schema,
 }
 
@@ -37,7 +38,7 @@ fn present(node: Option<&Node>) -> bool {
 }
 
 impl Merge<'_> {
-    fn walk(&self, dest: Option<Node>, patch: Patch, of: Option<Type>) -> Result<Option<Node>, String> {
+    pub(super) fn walk(&self, dest: Option<Node>, patch: Patch, of: Option<Type>) -> Result<Option<Node>, String> {
         let other = match &patch {
             Patch::Other(node) => Some(node),
             _ => None,
@@ -175,6 +176,10 @@ impl Merge<'_> {
         keys: &[Arc<str>],
         of: Option<Type>,
     ) -> Result<Vec<Node>, String> {
+        let without_key = |n: &Node| values_of(n, keys)[0].is_empty();
+        if keys.len() > 1 || ours.iter().chain(&theirs).any(without_key) {
+            return Several { merge: self, keys, of }.elements(ours, theirs, same);
+        }
         let mut wanted: Vec<Vec<Arc<str>>> = Vec::new();
         let mut seen = HashSet::new();
         for item in theirs.iter().chain(&ours) {
@@ -182,9 +187,6 @@ impl Merge<'_> {
             if seen.insert(values.clone()) {
                 wanted.push(values);
             }
-        }
-        if keys.len() > 1 {
-            complete(&mut wanted);
         }
         let used: Vec<usize> = (0..keys.len())
             .filter(|k| wanted.iter().any(|values| !values[*k].is_empty()))
@@ -263,54 +265,17 @@ impl<'a> Finder<'a> {
         if let Some(index) = self.by_values.get_mut(values).and_then(Vec::pop) {
             return items[index].take();
         }
-        if self.keys.len() == 1 {
-            return None;
-        }
-        // Several keys: an element that leaves some of them out stands for any value of those.
-        let index = items.iter().position(|item| {
-            item.as_ref().is_some_and(|item| {
-                let theirs = values_of(item, self.keys);
-                !theirs[0].is_empty()
-                    && theirs
-                        .iter()
-                        .zip(values)
-                        .all(|(a, b)| a == b || a.is_empty() || b.is_empty())
-            })
-        })?;
-        items[index].take()
+        None
     }
 }
 
-fn values_of(item: &Node, keys: &[Arc<str>]) -> Vec<Arc<str>> {
+pub(super) fn values_of(item: &Node, keys: &[Arc<str>]) -> Vec<Arc<str>> {
     keys.iter()
         .map(|key| match item.get(key).map(|n| &n.content) {
             Some(Content::Scalar(s)) if s.tag != Tag::Null => s.text.clone(),
             _ => "".into(),
         })
         .collect()
-}
-
-/// Key values that differ only in what one of them leaves out are the same.
-fn complete(wanted: &mut [Vec<Arc<str>>]) {
-    if wanted.len() > 2_000 {
-        return;
-    }
-    for i in 0..wanted.len() {
-        for j in 0..wanted.len() {
-            let (a, b) = (&wanted[i], &wanted[j]);
-            let common = a.iter().zip(b).any(|(x, y)| x == y);
-            let differ = a.iter().zip(b).any(|(x, y)| x != y && !x.is_empty() && !y.is_empty());
-            if i != j && common && !differ {
-                let both: Vec<Arc<str>> = a
-                    .iter()
-                    .zip(b)
-                    .map(|(x, y)| if x.is_empty() { y.clone() } else { x.clone() })
-                    .collect();
-                wanted[i].clone_from(&both);
-                wanted[j] = both;
-            }
-        }
-    }
 }
 
 /// Merges lists of scalars (finalizers): the patch's first, then the others, each once.
@@ -344,12 +309,11 @@ fn directive(node: &mut Node) -> Result<Directive, String> {
         },
         Content::Seq(items) => {
             // Only an element that is nothing but the directive speaks for the list.
-            let first = items.iter().find(|n| n.get(KEY).is_some());
-            match first
-                .filter(|n| n.entries().len() == 1)
-                .and_then(|n| n.get(KEY))
-                .map(|n| n.text().map(str::to_owned))
-            {
+            let first = items
+                .iter()
+                .find(|n| n.get(KEY).is_some())
+                .filter(|n| n.entries().len() == 1);
+            match first.and_then(|n| n.get(KEY)).map(|n| n.text().map(str::to_owned)) {
                 None => Ok(Directive::Merge),
                 Some(text) => {
                     let found = read(text.as_deref())?;
