@@ -226,11 +226,9 @@ impl Ledger {
         cluster: &dyn Cluster,
         cancel: &CancellationToken,
     ) -> Result<(), RecordError> {
-        if let Some(version) = self.version.take() {
-            if let Err(e) = record::delete(cluster, &self.record.stack, &version, cancel).await {
-                self.version = Some(version);
-                return Err(e);
-            }
+        if let Some(version) = &self.version {
+            record::delete(cluster, &self.record.stack, version, cancel).await?;
+            self.version = None;
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::mint::{Failure, Judged};
 use super::order::{Condition, Consequence, Order, members};
 use super::outcome::{Fate, Outcome, Progress};
 use super::step::{Step, Stepped};
-use crate::cluster::{Cluster, Resource};
+use crate::cluster::{Cluster, ClusterError, Resource};
 use crate::desired::{DesiredObject, redact_all};
 use crate::diagnostic::Diagnostic;
 use crate::gate::{State, needs_watching};
@@ -161,6 +161,11 @@ impl<'a> Executor<'a> {
                 }
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await,
                 () = tokio::time::sleep_until(deadline), if !self.late => self.time_out(),
+                // What does not come back now is told as uncertain.
+                () = tokio::time::sleep_until(deadline + GRACE), if self.late => {
+                    self.stopped = true;
+                    break;
+                }
             }
         }
         self.drain().await;
@@ -483,7 +488,17 @@ impl<'a> Executor<'a> {
     /// Writes the record now. Superseded means that another run is in charge: this one stops.
     pub(super) async fn write(&mut self) {
         self.checkpoint = Instant::now();
-        if let Err(e) = self.ledger.write(&*self.cluster, &self.run.cancel).await {
+        // Who has cancelled does not wait for a server that hangs; the next apply finds out.
+        let patience = if self.run.cancel.is_cancelled() {
+            2 * GRACE
+        } else {
+            Duration::from_secs(600)
+        };
+        let write = self.ledger.write(&*self.cluster, &self.run.cancel);
+        let written = tokio::time::timeout(patience, write)
+            .await
+            .unwrap_or(Err(RecordError::Cluster(ClusterError::TimedOut(patience))));
+        if let Err(e) = written {
             self.outcome.tell(e.diagnostic(&self.plan.desired.stack, "writing"));
             if e == RecordError::Superseded {
                 self.superseded = true;

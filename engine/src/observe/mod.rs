@@ -19,6 +19,7 @@ pub(crate) use trial::{Manners, REPLACED_MANAGERS, Trial, immutable_fields, sett
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Selection, Target, kinds, retrying};
 use crate::desired::{Desired, DesiredObject, scale_target};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::Conflicts;
 use crate::mask::MaskKey;
 use crate::object::ObjectKey;
 use crate::record::{self, Entry, Owner, Stored, desired_hash};
@@ -188,7 +189,9 @@ fn want(desired: &Desired, seen: &mut Observation) {
     let key = mask_key(desired, seen);
     for object in desired.objects.iter().filter(|o| o.unknown.is_empty()) {
         if seen.live.contains_key(&object.key) {
-            let left = seen.entry(&object.key).map(|e| e.left.clone()).unwrap_or_default();
+            let mut left = seen.entry(&object.key).map(|e| e.left.clone()).unwrap_or_default();
+            // What was yielded is wanted again under another policy; what an autoscaler owns is not.
+            left.retain(|path| desired.policy.conflicts == Conflicts::Yield || path == REPLICAS);
             seen.wanted.insert(object.key.clone(), wanted(object, left, &key));
         }
     }

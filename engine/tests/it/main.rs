@@ -6,8 +6,12 @@
     reason = "a test may stop where it is, and says what it skips"
 )]
 
+mod faults;
 mod kustomize_cases;
 mod promises;
 mod render_hostile;
+mod stacks;
 mod stage;
 mod timelines;
+mod workloads;
+mod world;
