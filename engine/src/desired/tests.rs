@@ -1,3 +1,5 @@
+#![allow(clippy::needless_pass_by_value, reason = "a test writes its inputs in place")]
+
 use super::*;
 use crate::document::{API_VERSION, UNKNOWN, stack_from_value};
 use crate::mask::WRITE_ONLY;

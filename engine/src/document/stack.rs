@@ -355,6 +355,7 @@ mod tests {
     use serde_json::json;
     use std::time::Duration;
 
+    #[allow(clippy::needless_pass_by_value, reason = "a test writes its inputs in place")]
     fn read(spec: Value) -> Result<Stack, Diagnostics> {
         let document = json!({"apiVersion": API_VERSION, "kind": "Stack", "metadata": {"name": "s"}, "spec": spec});
         stack_from_value(document, &|_| None)
