@@ -18,8 +18,8 @@ pub enum Wanted {
 /// How long a failure may last before waiting ends, by what could heal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Where Kubernetes tries again by itself. The default covers one back-off of the kubelet (10 s and up to 4 s more), so a
-    /// program that crashes twice while its database starts is waited for.
+    /// Where Kubernetes tries again by itself. The default covers one back-off of the kubelet: the second attempt at an image
+    /// comes 12 to 16 s after the first, and a program that crashes twice while its database starts is back after 10 to 14 s.
     pub itself: Duration,
     /// Where somebody else has to act. The default is time for a controller (certificates, secrets, volumes) to do it, and
     /// for the kubelet to notice: it looks every 12 to 16 s.
@@ -29,7 +29,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            itself: Duration::from_secs(15),
+            itself: Duration::from_secs(20),
             others: Duration::from_secs(30),
         }
     }
@@ -103,10 +103,10 @@ mod tests {
             ),
             (Wanted::Ready, failed(Heals::Spec, Cause::Image, 0), Decision::GiveUp),
             (Wanted::Ready, failed(Heals::Ended, Cause::Ended, 0), Decision::GiveUp),
-            (Wanted::Ready, failed(Heals::Itself, Cause::Crash, 0), until(15_000)),
+            (Wanted::Ready, failed(Heals::Itself, Cause::Crash, 0), until(20_000)),
             (
                 Wanted::Ready,
-                failed(Heals::Itself, Cause::Crash, 15_000),
+                failed(Heals::Itself, Cause::Crash, 20_000),
                 Decision::GiveUp,
             ),
             (
