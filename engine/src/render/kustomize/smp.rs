@@ -176,10 +176,6 @@ impl Merge<'_> {
         keys: &[Arc<str>],
         of: Option<Type>,
     ) -> Result<Vec<Node>, String> {
-        let without_key = |n: &Node| values_of(n, keys)[0].is_empty();
-        if keys.len() > 1 || ours.iter().chain(&theirs).any(without_key) {
-            return Several { merge: self, keys, of }.elements(ours, theirs, same);
-        }
         let mut wanted: Vec<Vec<Arc<str>>> = Vec::new();
         let mut seen = HashSet::new();
         for item in theirs.iter().chain(&ours) {
@@ -188,23 +184,21 @@ impl Merge<'_> {
                 wanted.push(values);
             }
         }
-        let used: Vec<usize> = (0..keys.len())
-            .filter(|k| wanted.iter().any(|values| !values[*k].is_empty()))
-            .collect();
-        if used.is_empty() {
-            // No element has a key: there is nothing to merge by.
-            return Ok(theirs.into_iter().chain(ours).collect());
+        let incomplete = wanted.iter().any(|values| values.iter().any(|v| v.is_empty()));
+        let repeats = |items: &[Node]| {
+            let mut seen = HashSet::new();
+            !items.iter().all(|item| seen.insert(values_of(item, keys)))
+        };
+        let small = ours.len() + theirs.len() <= Several::LONGEST;
+        if small && (keys.len() > 1 || incomplete || repeats(&ours) || repeats(&theirs)) {
+            return Several { merge: self, keys, of }.elements(ours, theirs, same);
         }
         let mut ours: Vec<Option<Node>> = ours.into_iter().map(Some).collect();
         let mut theirs: Vec<Option<Node>> = theirs.into_iter().map(Some).collect();
         let mut ours_by = Finder::new(&ours, keys);
         let mut theirs_by = Finder::new(&theirs, keys);
         let mut merged: Vec<Node> = Vec::new();
-        let mut done: HashSet<Vec<Arc<str>>> = HashSet::new();
         for values in wanted {
-            if !done.insert(values.clone()) || values.iter().all(|v| v.is_empty()) {
-                continue;
-            }
             let mine = ours_by.take(&mut ours, &values);
             let patch = match theirs_by.take(&mut theirs, &values) {
                 Some(node) => Patch::Other(node),
@@ -217,22 +211,15 @@ impl Merge<'_> {
             if element.is_empty_map() {
                 continue;
             }
-            for k in &used {
-                if element.get(&keys[*k]).is_none() && !values[*k].is_empty() {
-                    element.set(
-                        &keys[*k],
-                        Node::tagged(values[*k].clone(), super::plain_tag(&values[*k])),
-                    );
+            for (key, value) in keys.iter().zip(&values).filter(|(_, v)| !v.is_empty()) {
+                if element.get(key).is_none() {
+                    element.set(key, Node::tagged(value.clone(), super::plain_tag(value)));
                 }
             }
             merged.push(element);
         }
-        // What has no key at all, or repeats one, stays behind everything else.
-        let rest = ours
-            .into_iter()
-            .flatten()
-            .filter(|n| !n.is_map() || values_of(n, keys).iter().all(|v| v.is_empty()));
-        merged.extend(rest.filter(|n| !n.is_null() && !n.is_empty_map()));
+        // Of a list too long for the original's way, what repeats a key stays behind everything else.
+        merged.extend(ours.into_iter().flatten());
         Ok(merged)
     }
 }
@@ -244,28 +231,25 @@ fn deeper(key: &str, error: &str) -> String {
     }
 }
 
-/// Finds the first element, not taken yet, that has the given key values; an empty value matches anything.
-struct Finder<'a> {
-    keys: &'a [Arc<str>],
+/// Finds the first element, not taken yet, that has the given key values.
+struct Finder {
     by_values: std::collections::HashMap<Vec<Arc<str>>, Vec<usize>>,
 }
 
-impl<'a> Finder<'a> {
-    fn new(items: &[Option<Node>], keys: &'a [Arc<str>]) -> Self {
+impl Finder {
+    fn new(items: &[Option<Node>], keys: &[Arc<str>]) -> Self {
         let mut by_values: std::collections::HashMap<Vec<Arc<str>>, Vec<usize>> = std::collections::HashMap::new();
         for (i, item) in items.iter().enumerate().rev() {
             if let Some(item) = item {
                 by_values.entry(values_of(item, keys)).or_default().push(i);
             }
         }
-        Self { keys, by_values }
+        Self { by_values }
     }
 
     fn take(&mut self, items: &mut [Option<Node>], values: &[Arc<str>]) -> Option<Node> {
-        if let Some(index) = self.by_values.get_mut(values).and_then(Vec::pop) {
-            return items[index].take();
-        }
-        None
+        let index = self.by_values.get_mut(values).and_then(Vec::pop)?;
+        items[index].take()
     }
 }
 

@@ -1,14 +1,11 @@
 //! Strategic merge of lists whose elements have several merge keys (container ports, service ports, topology spread
-//! constraints). The original's steps are followed one by one, because what they do when an element leaves a key out is theirs
+//! constraints), repeat a key or leave it out. The original's steps are followed one by one, because what they do when an element leaves a key out is theirs
 //! alone: such an element of a patch changes nothing where the resource spells the key out.
 
 use super::schema::Type;
 use super::smp::{Merge, Patch, values_of};
 use crate::yaml::Node;
 use std::sync::Arc;
-
-/// Lists longer than this are not worth the original's way of searching.
-const LONGEST: usize = 500;
 
 pub(super) struct Several<'a, 'b> {
     pub(super) merge: &'a Merge<'b>,
@@ -19,12 +16,10 @@ pub(super) struct Several<'a, 'b> {
 type Values = Vec<Arc<str>>;
 
 impl Several<'_, '_> {
+    /// Longer lists are not worth the original's way of searching.
+    pub(super) const LONGEST: usize = 500;
+
     pub(super) fn elements(&self, ours: Vec<Node>, theirs: Vec<Node>, same: bool) -> Result<Vec<Node>, String> {
-        if ours.len() + theirs.len() > LONGEST {
-            return Err(format!(
-                "a list that is merged by several keys has more than {LONGEST} elements"
-            ));
-        }
         // Elements are known by their index, because the original changes them in place while several lists hold them.
         let first_of_theirs = ours.len();
         let mut pool: Vec<Node> = ours.into_iter().chain(theirs).collect();
