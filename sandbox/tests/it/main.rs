@@ -4,3 +4,5 @@
 mod faults;
 mod kubectl;
 mod replay;
+mod timelines;
+mod workloads;

@@ -25,13 +25,18 @@ pub(crate) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const BOUND_BY: &str = "pv.kubernetes.io/bound-by-controller";
 const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const RESYNC: i64 = 15_000;
+/// How long a new claim waits for the binder.
+const BINDER: i64 = 5;
 /// Where in its period the binder looks again.
 const PHASE: i64 = 10_000;
 
 pub(super) fn observe(world: &mut World, seen: &Seen) {
     match &*seen.resource {
         CLAIMS => {
-            world.enqueue(Who::Claim, object::key_of(seen.value()));
+            // The binder is slower than the scheduler: a pod made with its claim is refused once.
+            let fresh = seen.before.is_none() && volume_of(seen.value()).is_none();
+            let pause = if fresh { BINDER } else { 0 };
+            world.enqueue_in(Who::Claim, object::key_of(seen.value()), pause);
             if let Some(volume) = volume_of(seen.value()) {
                 world.enqueue(Who::Volume, object::key("", volume));
             }

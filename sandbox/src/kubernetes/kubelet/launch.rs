@@ -458,6 +458,7 @@ fn start(world: &mut World, run: &mut PodRun, pod: &Value, i: usize) {
         container.restarts += 1;
     }
     let id = fresh_id();
+    run.stale = true;
     let mut argv = inputs::arguments(spec, &machine.environment);
     if argv.is_empty() || object::list(spec, "/command").is_empty() {
         let entry = if machine.closed { "sh" } else { "entrypoint" };

@@ -83,6 +83,8 @@ pub(crate) struct PodRun {
     /// A failure among the starts of this turn, and the pause that it asks for.
     pub(super) failed: Option<Millis>,
     pub(super) launched: bool,
+    /// Something was started that the runtime has not been asked about: no turn may act on what was seen before.
+    pub(super) stale: bool,
 }
 
 impl PodRun {
@@ -122,6 +124,7 @@ impl PodRun {
             evict_at: limited.then_some(now + timing::EVICTION),
             failed: None,
             launched: false,
+            stale: false,
         }
     }
 
@@ -146,7 +149,7 @@ impl PodRun {
             Stage::Over { at } => *at,
         };
         let living = self.stage == Stage::Living;
-        let idle = self.plan.is_empty() && living;
+        let idle = self.plan.is_empty() && living && !self.stale;
         let processes = self
             .containers
             .iter()
@@ -155,11 +158,7 @@ impl PodRun {
         stage
             .into_iter()
             .chain(self.plan.front().map(|(at, _)| *at))
-            .chain(
-                self.sync_at
-                    .filter(|_| idle || matches!(self.stage, Stage::Living))
-                    .filter(|_| self.plan.is_empty()),
-            )
+            .chain(self.sync_at.filter(|_| idle))
             .chain(self.retry_at.filter(|_| idle))
             .chain(self.tick_at)
             .chain(self.evict_at.filter(|_| living))
@@ -177,6 +176,7 @@ impl PodRun {
 
     /// Read the runtime: what was seen becomes what is. True if that is news.
     pub(super) fn relist(&mut self) -> bool {
+        self.stale = false;
         let mut news = self.sandbox && !self.ip_seen;
         self.ip_seen = self.sandbox;
         for container in &mut self.containers {

@@ -129,7 +129,7 @@ fn once(world: &mut World, run: &mut PodRun, pod: &Value) -> bool {
 fn living(world: &mut World, run: &mut PodRun, pod: &Value) -> bool {
     let now = world.now;
     let wanted = run.sync_at.into_iter().chain(run.retry_at).min();
-    if run.plan.is_empty() && wanted.is_some_and(|at| at <= now) {
+    if run.plan.is_empty() && !run.stale && wanted.is_some_and(|at| at <= now) {
         sync(world, run, pod);
         return true;
     }
