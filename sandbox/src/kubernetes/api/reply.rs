@@ -131,7 +131,7 @@ fn compress(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// A refusal as a `Status`.
 pub(crate) fn failure(failure: &Failure, accept: &Accept) -> Reply {
-    let mut reply = Reply::value(failure.code, &failure.status(), accept.lenient());
+    let mut reply = Reply::value(failure.code, &failure.status(), accept.lenient()).warn(&failure.warnings);
     if let Some(seconds) = failure.retry_after() {
         reply = reply.with("retry-after", &seconds.to_string());
     }

@@ -246,6 +246,11 @@ fn check_kind(resource: &Resource, value: &Value) -> Result<(), Failure> {
     if (version.is_empty() || version == wanted) && (kind.is_empty() || kind == resource.kind) {
         return Ok(());
     }
+    if resource.is_custom() && (version.is_empty() || version == wanted) {
+        let fault = FieldFault::invalid("kind", &kind.into(), format!("must be {}", resource.kind));
+        let name = value["metadata"]["name"].as_str().unwrap_or_default();
+        return Err(Failure::invalid(&resource.gvr.group, kind, name, &[fault]));
+    }
     let (given_group, given_version) = version.split_once('/').unwrap_or(("", version));
     if version == wanted || !resource.is_custom() && kind != resource.kind {
         return Err(Failure::bad_request(format!(
@@ -259,9 +264,16 @@ fn check_kind(resource: &Resource, value: &Value) -> Result<(), Failure> {
     } else {
         version.to_owned()
     };
-    Err(Failure::bad_request(format!(
+    let mut failure = Failure::bad_request(format!(
         "the API version in the data ({given}) does not match the expected API version ({wanted})"
-    )))
+    ));
+    if resource.is_custom() {
+        // Of a version that is not the request's the server knows no schema, so all but metadata is unknown to it.
+        let fields = value.as_object().into_iter().flat_map(|map| map.keys());
+        let unknown = fields.filter(|field| !matches!(field.as_str(), "apiVersion" | "kind" | "metadata"));
+        failure.warnings = unknown.map(|field| format!("unknown field \"{field}\"")).collect();
+    }
+    Err(failure)
 }
 
 /// `dryRun`, `fieldManager`, `fieldValidation` and `force`.

@@ -109,7 +109,12 @@ impl Registry {
         let mut warnings = Vec::new();
         let faults = validate::on_create(self, resource, &object, &mut warnings)?;
         if !faults.is_empty() {
-            return Err(Failure::invalid(group, &resource.kind, &name, &faults));
+            return Err(Failure::invalid(
+                resource.storage_group(),
+                &resource.kind,
+                &name,
+                &faults,
+            ));
         }
         let table = self.table(resource);
         let mut key = store::key(namespace, &name);

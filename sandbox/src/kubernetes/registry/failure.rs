@@ -13,6 +13,8 @@ pub struct Failure {
     pub message: String,
     /// `details`: name, group, kind, uid, causes, retryAfterSeconds.
     pub details: Option<Value>,
+    /// What to tell the client in `Warning` headers besides.
+    pub warnings: Vec<String>,
 }
 
 /// One fault of a field.
@@ -140,6 +142,7 @@ impl Failure {
             reason,
             message: message.into(),
             details: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -155,6 +158,7 @@ impl Failure {
             reason,
             message,
             details: Some(Value::Object(details)),
+            warnings: Vec::new(),
         }
     }
 

@@ -244,7 +244,12 @@ impl Registry {
         }
         let faults = validate::on_update(self, resource, old, &value, part, &mut warnings).map_err(refuse)?;
         if !faults.is_empty() {
-            return Err(refuse(Failure::invalid(group, &resource.kind, name, &faults)));
+            return Err(refuse(Failure::invalid(
+                resource.storage_group(),
+                &resource.kind,
+                name,
+                &faults,
+            )));
         }
         let reservation = mutate::allocate(self, resource, Some(old), &mut value, options.dry_run).map_err(refuse)?;
         managed::keep_times_of_unchanged(old, &mut value);

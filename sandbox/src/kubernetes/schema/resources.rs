@@ -111,6 +111,11 @@ impl Resource {
         &self.storage
     }
 
+    /// The group that messages about stored objects name: both groups of events keep theirs as the core's.
+    pub(crate) fn storage_group(&self) -> &str {
+        self.storage.split_once('.').map_or("", |(_, group)| group)
+    }
+
     /// `Deployment.apps`, `Pod`: how messages name its kind.
     pub fn qualified_kind(&self) -> String {
         if self.gvr.group.is_empty() {
