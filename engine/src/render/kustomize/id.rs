@@ -85,7 +85,7 @@ impl Id {
 
     /// Whether it is what a partial name asks for; an empty part matches everything.
     pub(super) fn is_selected_by(&self, wanted: &Self) -> bool {
-        (wanted.namespace.is_empty() || wanted.effective_namespace() == self.effective_namespace())
+        (wanted.namespace.is_empty() || *wanted.namespace == *self.effective_namespace())
             && (wanted.name.is_empty() || wanted.name == self.name)
             && self.gvk.is_selected_by(&wanted.gvk)
     }

@@ -201,6 +201,11 @@ impl Merge<'_> {
         for values in wanted {
             let mine = ours_by.take(&mut ours, &values);
             let patch = match theirs_by.take(&mut theirs, &values) {
+                // The original puts its own element back over one that asks to be replaced.
+                Some(node) if mine.is_some() && node.get("$patch").and_then(Node::text) == Some("replace") => {
+                    merged.extend(mine);
+                    continue;
+                }
                 Some(node) => Patch::Other(node),
                 None if same => Patch::Same,
                 None => Patch::None,

@@ -63,13 +63,12 @@ impl Var {
 /// Adds a kustomization's vars to those of its bases, and notes which resources give their values.
 pub(super) fn declare(known: &mut Vec<Var>, more: &[Var], resources: &mut ResMap) -> Result<(), Problem> {
     for var in more {
-        let exact = !var.object.namespace.is_empty() || var.object.gvk.is_cluster_scoped();
+        // A namespace in the objref is compared as it stands, so that one for a cluster-scoped kind finds nothing.
+        let namespace = &var.object.namespace;
         let fits = |id: &Id| {
-            if exact {
-                id.same(&var.object)
-            } else {
-                id.name == var.object.name && id.gvk == var.object.gvk
-            }
+            id.name == var.object.name
+                && id.gvk == var.object.gvk
+                && (namespace.is_empty() || id.effective_namespace() == &**namespace)
         };
         let mut matched: Vec<usize> = Vec::new();
         for (i, resource) in resources.all.iter().enumerate() {
