@@ -5,9 +5,9 @@ use super::takeover;
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retrying};
 use crate::desired::{DesiredObject, redact};
 use crate::object::split_api_version;
-use crate::observe::{Manners, Trial, settle, target, uid};
+use crate::observe::{Manners, Trial, leftover_defaults, settle, target, uid};
 use crate::plan::{Action, keeps};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -74,6 +74,7 @@ impl Step {
             metadata.insert("uid".into(), uid.into());
         }
         let started = Instant::now();
+        let mut cleared = false;
         loop {
             let trial = settle(&*self.cluster, &target, &body, &self.manners, Mode::Real, &self.cancel).await;
             match &trial.result {
@@ -81,6 +82,7 @@ impl Step {
                 Err(e) if settles(e) && started.elapsed() < SETTLING && !self.cancel.is_cancelled() => {
                     tracing::debug!(object = %self.object.key, error = %e, "what it needs is not visible yet");
                 }
+                Err(e) if !cleared && self.clear_defaults(&target, e).await => cleared = true,
                 Err(_) => return self.refused(&trial),
             }
             tokio::select! {
@@ -146,6 +148,26 @@ impl Step {
                 "cancelled while the old one was being deleted".into(),
             )),
         }
+    }
+
+    /// Clears defaults that no apply can remove, by a plain write of the values around them as the manifest has them. False when
+    /// the refusal is about anything else.
+    async fn clear_defaults(&self, target: &Target, error: &ClusterError) -> bool {
+        let Some(around) = self
+            .live
+            .as_ref()
+            .and_then(|live| leftover_defaults(error, live, &self.body))
+        else {
+            return false;
+        };
+        let patch: Vec<Value> = around
+            .iter()
+            .map(|path| json!({"op": "replace", "path": path, "value": self.body.pointer(path)}))
+            .collect();
+        let patch = Value::Array(patch);
+        retrying(&self.cancel, || self.cluster.json_patch(target, &patch))
+            .await
+            .is_ok()
     }
 
     async fn take_over(&self, target: &Target) -> Result<(), ClusterError> {

@@ -14,7 +14,7 @@ pub(crate) use live::{find, resources};
 pub(crate) use owned::{attest, entries, is_ours, owned_paths};
 pub use refresh::{Refresh, refresh};
 pub(crate) use tokens::{look, secret_target, value_in};
-pub(crate) use trial::{Manners, REPLACED_MANAGERS, Trial, immutable_fields, settle};
+pub(crate) use trial::{Manners, REPLACED_MANAGERS, Trial, immutable_fields, leftover_defaults, settle};
 
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Selection, Target, kinds, retrying};
 use crate::desired::{Desired, DesiredObject, scale_target};

@@ -5,7 +5,7 @@
 //! replaces, it is taken; any other conflict is the policy's.
 
 use super::owned::{remove, was_owned};
-use crate::cluster::{Cluster, ClusterError, Mode, Target, retrying};
+use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, Mode, Target, retrying};
 use crate::document::Conflicts;
 use crate::mask::MaskKey;
 use serde_json::Value;
@@ -68,6 +68,8 @@ pub(crate) async fn settle(
         let (taken, foreign): (Vec<_>, Vec<_>) = conflicts.into_iter().partition(|(manager, path)| {
             was_owned(&manners.key, &manners.owned, path)
                 || manners.adopting && REPLACED_MANAGERS.contains(&manager.as_str())
+                // Our own plain write, from clearing a default: another entry under the same name.
+                || manager == FIELD_MANAGER
         });
         trial.taken = taken;
         force = !trial.taken.is_empty();
@@ -125,6 +127,28 @@ pub(crate) fn immutable_fields(error: &ClusterError) -> Vec<(String, String)> {
     if found.len() < causes.len() { Vec::new() } else { found }
 }
 
+/// Defaults of an earlier state that the manifest cannot get rid of: the refusal is about fields that the live object has, that
+/// the manifest does not name, and that no apply removes because nobody owns them (the `rollingUpdate` of a Deployment that
+/// becomes `Recreate`). JSON pointers of the values around them, which the manifest does name; None when it is about anything
+/// else.
+pub(crate) fn leftover_defaults(error: &ClusterError, live: &Value, body: &Value) -> Option<Vec<String>> {
+    let ClusterError::Refused { code: 422, causes, .. } = error else {
+        return None;
+    };
+    let mut around = Vec::new();
+    for cause in causes {
+        let refused = matches!(cause.reason.as_str(), "FieldValueForbidden" | "FieldValueInvalid");
+        let pointer = format!("/{}", cause.field.replace('.', "/"));
+        let (outer, _) = pointer.rsplit_once('/')?;
+        let leftover = live.pointer(&pointer).is_some() && body.pointer(&pointer).is_none();
+        if !refused || !leftover || !body.pointer(outer).is_some_and(Value::is_object) {
+            return None;
+        }
+        around.push(outer.to_owned());
+    }
+    (!around.is_empty()).then_some(around)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +169,25 @@ mod tests {
                 .collect(),
             retry_after: None,
         }
+    }
+
+    #[test]
+    fn only_fields_that_the_manifest_does_not_name_are_leftover_defaults() {
+        let live =
+            serde_json::json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {}}, "replicas": 1}});
+        let body = serde_json::json!({"spec": {"strategy": {"type": "Recreate"}, "replicas": -1}});
+        let with = |causes: &[(&str, &str)]| {
+            let mut error = refused(causes, "");
+            if let ClusterError::Refused { causes, .. } = &mut error {
+                causes.iter_mut().for_each(|c| c.reason = "FieldValueForbidden".into());
+            }
+            leftover_defaults(&error, &live, &body)
+        };
+        let leftover = ("spec.strategy.rollingUpdate", "may not be specified");
+        assert_eq!(with(&[leftover]), Some(vec!["/spec/strategy".to_owned()]));
+        assert_eq!(with(&[leftover, ("spec.replicas", "negative")]), None);
+        assert_eq!(with(&[("spec.template", "missing")]), None);
+        assert_eq!(with(&[]), None);
     }
 
     #[test]

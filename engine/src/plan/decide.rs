@@ -5,7 +5,7 @@ use crate::cluster::ClusterError;
 use crate::desired::{Desired, DesiredObject, redact};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Adopt, Conflicts};
-use crate::observe::{Observation, Trial, attest, immutable_fields, is_deleting, mask_key, uid};
+use crate::observe::{Observation, Trial, attest, immutable_fields, is_deleting, leftover_defaults, mask_key, uid};
 use crate::record::PART_OF;
 use serde_json::Value;
 
@@ -267,6 +267,11 @@ fn tried(
         Ok(result) => result,
         Err(e) => {
             change.fields = shown(desired, seen, object, live, None);
+            let wanted = seen.wanted.get(&object.key).map_or(&object.value, |w| &w.body);
+            if leftover_defaults(e, live, wanted).is_some() {
+                change.reason = format!("{}; defaults of the old state are cleared first", change.reason);
+                return;
+            }
             failed(desired, seen, object, trial, e, change, problems);
             return;
         }

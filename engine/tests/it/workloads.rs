@@ -157,3 +157,25 @@ async fn a_stack_with_volumes_is_destroyed_and_its_claims_stay_with_their_namesp
     // And up again, on the same volume.
     world.applied(&wanted).await;
 }
+
+#[tokio::test]
+async fn a_default_that_nobody_owns_does_not_stand_in_the_way_of_a_change() {
+    let world = World::start().await;
+    let set = |strategy: Option<Value>| {
+        let mut web = deployment("web", "shop/web:1");
+        if let Some(strategy) = strategy {
+            web["spec"]["strategy"] = strategy;
+        }
+        stack(json!({}), vec![("a", web)])
+    };
+    world.applied(&set(None)).await;
+    let recreate = set(Some(json!({"type": "Recreate"})));
+    let plan = world.plan(&recreate).await;
+    assert!(!plan.diagnostics.has_errors(), "{plan}");
+    world.applied(&recreate).await;
+    let live = world.get("apps/v1", "Deployment", "web").await.unwrap();
+    assert_eq!(live["spec"]["strategy"], json!({"type": "Recreate"}));
+    assert!(world.plan(&recreate).await.is_empty());
+    // And back: our own plain write is no conflict.
+    world.applied(&set(Some(json!({"type": "RollingUpdate"})))).await;
+}
