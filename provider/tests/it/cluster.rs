@@ -44,6 +44,21 @@ impl Cluster {
         self.folder.path().join("kubeconfig")
     }
 
+    /// Another kubeconfig, which gets its token from a program.
+    pub(crate) fn kubeconfig_with_program(&self, program: &str) {
+        let script = self.folder.path().join("credentials");
+        std::fs::write(&script, program.replace("TOKEN", self.sandbox.token())).unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        let token = format!("token: {}", self.sandbox.token());
+        let exec = format!(
+            "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {:?}}}",
+            script
+        );
+        let text = self.sandbox.kubeconfig();
+        assert!(text.contains(&token), "{text}");
+        std::fs::write(self.kubeconfig(), text.replace(&token, &exec)).unwrap();
+    }
+
     pub(crate) fn registry(&self) -> &Arc<Registry> {
         self.sandbox.registry()
     }

@@ -157,7 +157,17 @@ fn an_interrupt_at_any_write_ends_soon_with_a_true_state_and_the_next_apply_fini
     let mut write = 0;
     loop {
         let stand = stand();
-        let interrupt = |running: &crate::stand::Running| running.interrupt();
+        let interrupt = |running: &crate::stand::Running| {
+            running.interrupt();
+            let struck = std::time::Instant::now();
+            while !running.has_ended() {
+                assert!(
+                    struck.elapsed() < Duration::from_secs(20),
+                    "still running at write {write}"
+                );
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        };
         if !held_at(&stand, write, &Effect::HangBefore, &APPLY, interrupt) {
             break;
         }

@@ -399,6 +399,95 @@ async fn an_unknown_provider_configuration_is_no_error_and_hostile_bytes_are_one
     );
 }
 
+/// The life of a stack as cores from 1.12 on see it: an identity in every answer, and an import by it.
+#[test]
+fn a_newer_core_gets_the_identity_in_every_answer_and_imports_by_it() {
+    let cluster = crate::cluster::Cluster::start();
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: b}\n";
+    std::fs::write(folder.path().join("web.yaml"), manifest).unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut session = Session::start().await;
+        let core = &mut session.core;
+        let kubeconfig = cluster.kubeconfig().to_str().unwrap().into();
+        let config = dynamic(&object(core, None, &[("kubeconfig", kubeconfig)]).await);
+        let request = tf::configure_provider::Request {
+            config,
+            ..Default::default()
+        };
+        assert!(
+            core.provider
+                .configure_provider(request)
+                .await
+                .unwrap()
+                .into_inner()
+                .diagnostics
+                .is_empty()
+        );
+
+        let mut set = named("s");
+        set[2].1 = folder.path().to_str().unwrap().into();
+        let config = dynamic(&object(core, Some(STACK), &set).await);
+        let expected = map(&[("name", "s".into()), ("namespace", "ns".into())]);
+        let request = tf::plan_resource_change::Request {
+            type_name: STACK.to_owned(),
+            prior_state: dynamic(&Msgpack::Nil),
+            proposed_new_state: config.clone(),
+            config: config.clone(),
+            ..Default::default()
+        };
+        let planned = core.provider.plan_resource_change(request).await.unwrap().into_inner();
+        assert!(planned.diagnostics.is_empty(), "{:?}", planned.diagnostics);
+        assert_eq!(read(planned.planned_identity.clone().unwrap().identity_data), expected);
+
+        let request = tf::apply_resource_change::Request {
+            type_name: STACK.to_owned(),
+            prior_state: dynamic(&Msgpack::Nil),
+            planned_state: planned.planned_state,
+            config,
+            planned_private: planned.planned_private,
+            planned_identity: planned.planned_identity,
+            ..Default::default()
+        };
+        let applied = core.provider.apply_resource_change(request).await.unwrap().into_inner();
+        assert!(applied.diagnostics.is_empty(), "{:?}", applied.diagnostics);
+        assert_eq!(read(applied.new_identity.clone().unwrap().identity_data), expected);
+
+        let request = tf::read_resource::Request {
+            type_name: STACK.to_owned(),
+            current_state: applied.new_state.clone(),
+            private: applied.private.clone(),
+            ..Default::default()
+        };
+        let refreshed = core.provider.read_resource(request).await.unwrap().into_inner();
+        assert!(refreshed.diagnostics.is_empty(), "{:?}", refreshed.diagnostics);
+        assert_eq!(read(refreshed.new_state), read(applied.new_state), "nothing drifted");
+        assert_eq!(refreshed.private, applied.private);
+        assert_eq!(
+            read(refreshed.new_identity.unwrap().identity_data),
+            expected,
+            "also if none was stored"
+        );
+
+        let request = tf::import_resource_state::Request {
+            type_name: STACK.to_owned(),
+            identity: Some(tf::ResourceIdentityData {
+                identity_data: dynamic(&expected),
+            }),
+            ..Default::default()
+        };
+        let imported = core.provider.import_resource_state(request).await.unwrap().into_inner();
+        assert!(imported.diagnostics.is_empty(), "{:?}", imported.diagnostics);
+        let imported = imported.imported_resources.into_iter().next().unwrap();
+        assert_eq!(read(imported.identity.unwrap().identity_data), expected);
+        assert_eq!(get(&read(imported.state), "id").as_str(), Some("ns/s"));
+    });
+}
+
 #[tokio::test]
 async fn import_tells_what_is_wrong_with_an_id() {
     let mut session = Session::start().await;

@@ -274,4 +274,44 @@ fn a_write_only_value_that_is_missing_is_an_error_and_never_an_empty_secret() {
     assert_eq!(stand.cluster.object("secrets", "shop", "token").unwrap(), before);
 }
 
+/// Prints a credential, and writes down which pipes it holds and which ones Terraform holds, its provider's parent.
+const PROGRAM: &str = r#"#!/bin/sh
+ls -l /proc/$$/fd > "$0.own"
+ls -l /proc/$(cut -d' ' -f4 /proc/$PPID/stat)/fd > "$0.terraform"
+echo "a program may say anything" >&2
+echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "TOKEN"}}'
+"#;
+
+#[test]
+fn a_credential_program_runs_where_the_kubeconfig_names_it_and_inherits_nothing_from_terraform() {
+    use std::collections::BTreeSet;
+
+    let pipes = |listing: &str| -> BTreeSet<String> {
+        let places = listing.lines().filter_map(|line| line.rsplit(' ').next());
+        places
+            .filter(|place| place.starts_with("pipe:") || place.starts_with("socket:"))
+            .map(str::to_owned)
+            .collect()
+    };
+    // What whoever runs the tests left open reaches everybody and is not ours to judge.
+    let left_open = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());
+    let left_open: BTreeSet<String> = left_open.map(|place| place.display().to_string()).collect();
+    let stand = stand();
+    stand.cluster.kubeconfig_with_program(PROGRAM);
+    stand.apply();
+    let seen = |name: &str| {
+        let path = stand.cluster.kubeconfig().with_file_name(format!("credentials.{name}"));
+        pipes(&std::fs::read_to_string(path).expect("the program ran"))
+    };
+    let terraforms: BTreeSet<String> = seen("terraform").difference(&left_open).cloned().collect();
+    assert!(
+        terraforms.len() >= 2,
+        "the provider's stdout and stderr at least: {terraforms:?}"
+    );
+    let shared: Vec<String> = seen("own").intersection(&terraforms).cloned().collect();
+    assert_eq!(shared, [""; 0], "a program that outlives us would make Terraform hang");
+}
+
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

@@ -1,9 +1,11 @@
 //! Applying a stack: create, update, destroy. What is true is in the answer on every exit.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use myelin_engine::apply::{Destroy, Outcome, Progress, Run, apply as engine_apply, destroy as engine_destroy};
+use myelin_engine::apply::{Destroy, Fate, Outcome, Progress, Run, apply as engine_apply, destroy as engine_destroy};
 use myelin_engine::diagnostic::Diagnostics as EngineDiagnostics;
 use myelin_engine::document::{DEFAULT_TIMEOUT, ProtectedKind, parse_duration};
 use myelin_engine::object::ObjectKey;
@@ -78,7 +80,10 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
     }
     let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
     let sent: Sent = Arc::default();
-    let outcome = engine_apply(cluster, &plan, &run(call, &sent)).await;
+    let run = run(call, &sent);
+    let outcome = in_time(call, engine_apply(cluster, &plan, &run))
+        .await
+        .unwrap_or_else(|| given_up(&sent));
     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut diagnostics = warnings;
     diagnostics.extend(told(&outcome.diagnostics));
@@ -98,6 +103,31 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         diagnostics.push(not_ready(&outcome));
     }
     answer(unfinished(&prior, &planned, &objects, &outcome, &sent), diagnostics)
+}
+
+/// How long an interrupted apply may take to end by itself. The engine gives its last requests five seconds; a person who
+/// pressed Ctrl-C presses it again soon, and then nothing true is written down at all.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Waits for the engine; not for ever once the call is cancelled. None leaves the last requests without an answer, which is
+/// what a killed process does too: the record was written before them, so the next apply finds out.
+async fn in_time(call: &Call, work: impl Future<Output = Outcome>) -> Option<Outcome> {
+    tokio::select! {
+        outcome = work => Some(outcome),
+        () = async { call.cancel.cancelled().await; tokio::time::sleep(PATIENCE).await } => None,
+    }
+}
+
+/// What is known of an apply that was left without an answer: what the cluster had confirmed until then.
+fn given_up(sent: &Sent) -> Outcome {
+    let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+    let waiting = |key: &ObjectKey| (key.clone(), Fate::Waiting("interrupted".to_owned()));
+    Outcome {
+        objects: sent.iter().map(waiting).collect(),
+        recorded: true,
+        cancelled: true,
+        ..Outcome::default()
+    }
 }
 
 /// The state after an apply that did not finish.
@@ -165,14 +195,9 @@ async fn destroy(resource: &StackResource, call: &Call, request: ApplyRequest) -
         Ok(cluster) => cluster,
         Err(absent) => return stays(absent.error().into()),
     };
-    let outcome = engine_destroy(
-        cluster,
-        &id,
-        &Owner::Terraform,
-        &terms(&prior),
-        &run(call, &Sent::default()),
-    )
-    .await;
+    let (terms, run) = (terms(&prior), run(call, &Sent::default()));
+    let destroyed = in_time(call, engine_destroy(cluster, &id, &Owner::Terraform, &terms, &run)).await;
+    let outcome = destroyed.unwrap_or_else(|| given_up(&Sent::default()));
     let mut diagnostics = told(&outcome.diagnostics);
     if outcome.ready && !diagnostics.has_errors() {
         return gone(diagnostics);
