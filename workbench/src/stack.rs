@@ -3,7 +3,7 @@
 use crate::counting::Counting;
 use crate::{Options, raw};
 use anyhow::{Context, Result, anyhow, ensure};
-use myelin_engine::apply::{Run, apply};
+use myelin_engine::apply::{Progress, Run, apply};
 use myelin_engine::cluster::KubeCluster;
 use myelin_engine::desired::{Variables, desired};
 use myelin_engine::document::stack_from_value;
@@ -14,10 +14,11 @@ use myelin_engine::render::{self, render};
 use myelin_engine::tree::{Tree, TreeLimits};
 use serde_json::json;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Renders, observes, plans and applies a folder of manifests as the stack `bench`; prints requests and seconds.
+/// Renders, observes, plans and applies a folder of manifests as the stack `bench`; prints requests, the seconds until
+/// the last object was confirmed, and those until everything was ready.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let start = Instant::now();
     let (source, namespace) = (options.text("source")?, options.text("namespace")?);
@@ -38,8 +39,19 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let plan = plan(desired, Arc::new(observation), Owner::Terraform);
     ensure!(!plan.diagnostics.has_errors(), "{}", plan.diagnostics);
     let decided_in = start.elapsed();
+    // When the last object was confirmed; after that the engine only waits for health.
+    let confirmed = Arc::new(Mutex::new(decided_in));
+    let progress = {
+        let confirmed = Arc::clone(&confirmed);
+        Arc::new(move |step| {
+            if matches!(step, Progress::Applied(_)) {
+                *confirmed.lock().unwrap_or_else(PoisonError::into_inner) = start.elapsed();
+            }
+        })
+    };
     let run = Run {
         in_flight: options.number("in-flight")?,
+        progress,
         ..Run::default()
     };
     let outcome = apply(Arc::clone(&cluster) as Arc<_>, &plan, &run).await;
@@ -48,11 +60,12 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         "{}",
         outcome.diagnostics
     );
+    let confirmed = *confirmed.lock().unwrap_or_else(PoisonError::into_inner);
     let requests = cluster.requests();
     let by_verb = serde_json::to_value(cluster.by_verb()).context("write the counts")?;
     println!(
         "{}",
-        json!({"requests": requests, "byVerb": by_verb, "seconds": start.elapsed().as_secs_f64(),
+        json!({"requests": requests, "byVerb": by_verb, "seconds": confirmed.as_secs_f64(), "readySeconds": start.elapsed().as_secs_f64(),
             "planSeconds": decided_in.as_secs_f64()})
     );
     Ok(())

@@ -18,6 +18,8 @@ const IN_FLIGHT: usize = 32;
 struct Figures {
     /// Seconds of applying: what the client itself measured, or the process's wall time.
     seconds: f64,
+    /// Seconds until everything was ready and stayed so, where the client waits for that.
+    ready: Option<f64>,
     requests: Option<u64>,
     cost: Cost,
 }
@@ -43,7 +45,16 @@ pub(crate) fn run(programs: &Programs, kubeconfig: &Path) -> Result<()> {
         format!("apply: {OBJECTS} mixed objects, {IN_FLIGHT} requests in flight where the client lets one choose");
     let mut table = Table::new(
         title,
-        &["first", "cpu", "peak memory", "requests", "again", "cpu", "requests"],
+        &[
+            "first",
+            "until ready",
+            "cpu",
+            "peak memory",
+            "requests",
+            "again",
+            "cpu",
+            "requests",
+        ],
     );
     let raw = bench.twice("raw", |namespace| bench.raw(namespace))?;
     table.row("bare requests", figures(&raw));
@@ -113,6 +124,7 @@ impl Bench<'_> {
         let requests = requests_logged(&apply(&["-v=6"])?.stderr);
         Ok(Figures {
             seconds: timed.cost.wall.as_secs_f64(),
+            ready: None,
             requests: Some(requests),
             cost: timed.cost,
         })
@@ -134,6 +146,7 @@ impl Bench<'_> {
             .unwrap_or_default();
         Ok(Figures {
             seconds: said["seconds"].as_f64().unwrap_or(run.cost.wall.as_secs_f64()),
+            ready: said["readySeconds"].as_f64(),
             requests: said["requests"].as_u64(),
             cost: run.cost,
         })
@@ -163,6 +176,7 @@ fn figures((first, again): &(Figures, Figures)) -> Vec<String> {
     };
     vec![
         seconds(first.seconds),
+        first.ready.map_or_else(|| "-".to_owned(), seconds),
         cpu(first.cost.cpu),
         mebibytes(first.cost.peak_all_mib()),
         requests(first),
