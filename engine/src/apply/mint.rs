@@ -30,8 +30,10 @@ use zeroize::Zeroize as _;
 const LOOK: Duration = Duration::from_millis(500);
 /// What a revoke command may take.
 const REVOKE: Duration = Duration::from_secs(30);
-/// Seconds that a mint is taken to be alive beyond its command's own end: for storing the value.
-const MARGIN: i64 = 15;
+/// Seconds that a mint is taken to be alive beyond its command's own end.
+const MARGIN: i64 = 8;
+/// The end of storing a value. Within the margin, so that nobody mints anew while it may still be stored.
+const STORE: Duration = Duration::from_secs(6);
 
 /// Everything that one token's steps need.
 #[derive(Clone)]
@@ -124,7 +126,8 @@ impl Mint {
         let old = old.map_err(|e| sure(format!("its Secret could not be read: {e}")))?;
         let (value, pod) = self.issue().await?;
         let mark = value.mark(&self.key);
-        let stored = self.store(&target, old.as_ref(), &mint, &value).await;
+        let stored = tokio::time::timeout(STORE, self.store(&target, old.as_ref(), &mint, &value)).await;
+        let stored = stored.unwrap_or_else(|_| Err("the value could not be stored in time".into()));
         drop(value);
         stored.map_err(|why| Failure { why, uncertain: true })?;
         let token = &self.wanted.token;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 /// When the process dies, seen from one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Death {
+pub(crate) enum Death {
     /// Before it is sent.
     Before,
     /// After it took effect, before its answer is read.
@@ -128,7 +128,12 @@ impl Cluster for Dying {
 }
 
 /// Runs something on a dying client. True when it came to its end before the client died.
-async fn until_death(world: &World, requests: usize, death: Death, work: impl AsyncFnOnce(Arc<dyn Cluster>)) -> bool {
+pub(crate) async fn until_death(
+    world: &World,
+    requests: usize,
+    death: Death,
+    work: impl AsyncFnOnce(Arc<dyn Cluster>),
+) -> bool {
     let dying = Arc::new(Dying::new(&world.cluster, requests, death));
     let died = Arc::clone(&dying.died);
     let dead = died.notified();

@@ -13,5 +13,6 @@ mod render_hostile;
 mod stacks;
 mod stage;
 mod timelines;
+mod tokens;
 mod workloads;
 mod world;
