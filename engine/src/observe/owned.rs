@@ -316,7 +316,7 @@ mod tests {
         let owned = owned_paths(&key, &l);
         assert!(was_owned(&key, &owned, ".spec.replicas"));
         assert!(!was_owned(&key, &owned, ".spec.strategy"));
-        let mut value = l.clone();
+        let mut value = l;
         assert!(remove(
             &mut value,
             r#".spec.template.spec.containers[name="web"].image"#
