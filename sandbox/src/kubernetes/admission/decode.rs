@@ -79,7 +79,13 @@ fn read(resource: &Resource, body: Value) -> Result<(Value, Vec<String>), String
             Some(root) => reader
                 .object(body, root, true)
                 .unwrap_or_else(|| Value::Object(Map::new())),
-            None => body,
+            None if body.is_object() => body,
+            None => {
+                return Err(format!(
+                    "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+                    go_kind(&body)
+                ));
+            }
         }
     };
     match reader.error {
@@ -151,10 +157,12 @@ impl Reader {
 
     /// The path of fields that the decoder names in its errors: without keys and indexes.
     fn fields(&self) -> String {
-        let name = |step| match step {
-            &Step::Field(ref name) => Some(name.as_str()),
-            _ => None,
-        };
+        fn name(step: &Step) -> Option<&str> {
+            match step {
+                Step::Field(name) => Some(name),
+                Step::Key(_) | Step::Index(_) => None,
+            }
+        }
         self.steps.iter().filter_map(name).collect::<Vec<&str>>().join(".")
     }
 
@@ -531,7 +539,6 @@ mod tests {
             "unknown field \"spec.template.spec.containers[0].imagePullPolice\"",
         ];
         let mut warned = try_decode("deployments.apps", body.clone(), FieldValidation::Warn)
-            .ok()
             .expect("warned")
             .warnings;
         warned.sort();
@@ -544,9 +551,7 @@ mod tests {
             "{}",
             strict.message
         );
-        let quiet = try_decode("deployments.apps", body, FieldValidation::Ignore)
-            .ok()
-            .expect("ignored");
+        let quiet = try_decode("deployments.apps", body, FieldValidation::Ignore).expect("ignored");
         assert!(quiet.warnings.is_empty() && quiet.value["spec"].get("replicaz").is_none());
     }
 
@@ -559,7 +564,6 @@ mod tests {
                  "securityContext": {"privileged": false}}]}}},
         });
         let value = try_decode("deployments.apps", body, FieldValidation::Strict)
-            .ok()
             .expect("fits")
             .value;
         assert_eq!(value["metadata"], json!({"name": "w"}));
@@ -570,7 +574,6 @@ mod tests {
         );
         assert_eq!(value["status"], json!({}));
         let map = try_decode("configmaps", json!({"data": {"k": null}}), FieldValidation::Strict)
-            .ok()
             .expect("fits")
             .value;
         assert_eq!(map["data"], json!({"k": ""}));

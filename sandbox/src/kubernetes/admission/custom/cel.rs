@@ -307,6 +307,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value, reason = "literals read better at the call")]
     fn run(schema: &Value, old: Option<Value>, new: Value) -> Vec<String> {
         let (mut warnings, mut errors) = (Vec::new(), Errors::new());
         check(schema, old.as_ref(), &new, &mut warnings, &mut errors);

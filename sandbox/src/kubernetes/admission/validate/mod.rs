@@ -17,6 +17,8 @@ mod rbac;
 mod security;
 mod service;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod volumes;
 mod workload;
 

@@ -158,10 +158,10 @@ pub(super) fn ingress_class(object: &Value, errors: &mut Errors) {
         let (scope, namespace) = (parameters.text("scope"), parameters.text("namespace"));
         match scope {
             "Cluster" if parameters.has("namespace") => {
-                errors.forbidden(&at.child("namespace"), "`parameters.scope` is set to 'Cluster'")
+                errors.forbidden(&at.child("namespace"), "`parameters.scope` is set to 'Cluster'");
             }
             "Namespace" if namespace.is_empty() => {
-                errors.required(&at.child("namespace"), "`parameters.scope` is set to 'Namespace'")
+                errors.required(&at.child("namespace"), "`parameters.scope` is set to 'Namespace'");
             }
             "Cluster" | "Namespace" => {}
             other => errors.unsupported(&at.child("scope"), other, &["Cluster", "Namespace"]),
@@ -329,10 +329,10 @@ pub(super) fn endpoint_slice(object: &Value, errors: &mut Errors) {
             let at = addresses.index(index);
             match kind {
                 "IPv4" if address.parse::<std::net::Ipv4Addr>().is_err() => {
-                    errors.invalid(&at, address, "must be a valid IPv4 address")
+                    errors.invalid(&at, address, "must be a valid IPv4 address");
                 }
                 "IPv6" if address.parse::<std::net::Ipv6Addr>().is_err() => {
-                    errors.invalid(&at, address, "must be a valid IPv6 address")
+                    errors.invalid(&at, address, "must be a valid IPv6 address");
                 }
                 "FQDN" => errors.invalid_each(&at, address, names::subdomain(address)),
                 _ => {}

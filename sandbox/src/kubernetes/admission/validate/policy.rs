@@ -97,7 +97,8 @@ pub(super) fn autoscaler(object: &Value, errors: &mut Errors) {
     }
     if high < 1 {
         errors.invalid(&SPEC.child("maxReplicas"), high, number::POSITIVE);
-    } else if high < low {
+    }
+    if high < low {
         errors.invalid(
             &SPEC.child("maxReplicas"),
             high,
