@@ -15,7 +15,6 @@ pub(super) type Problem = (String, At);
 
 /// Base64 longer than this is broken into lines of this length.
 const BASE64_LINE: usize = 70;
-const LONGEST_KEY: usize = 253;
 
 pub(super) fn config_map(generator: &Generator, loader: &Loader<'_>) -> Result<Resource, Problem> {
     let mut resource = skeleton(generator, "ConfigMap")?;
@@ -37,6 +36,7 @@ pub(super) fn secret(generator: &Generator, loader: &Loader<'_>) -> Result<Resou
         &generator.secret_type
     };
     set_text(&mut resource.node, "type", kind);
+    field_map(&mut resource.node, "data");
     for (key, (value, at)) in pairs(generator, loader, "Secret")? {
         put(&mut resource.node, "data", &key, &base64_lines(&value), at);
     }
@@ -107,17 +107,12 @@ fn base64_lines(bytes: &[u8]) -> String {
 /// All keys with their values, sorted.
 fn pairs(generator: &Generator, loader: &Loader<'_>, kind: &str) -> Result<BTreeMap<String, (Vec<u8>, At)>, Problem> {
     let mut all = BTreeMap::new();
-    let mut add = |key: String, value: Vec<u8>, at: At| {
-        if let Some(wrong) = wrong_key(&key) {
-            return Err((format!("\"{key}\" cannot be a key of a {kind}: {wrong}"), at));
-        }
-        match all.insert(key.clone(), (value, at)) {
-            None => Ok(()),
-            Some(_) => Err((
-                format!("the {kind} \"{}\" gets the key \"{key}\" twice", generator.name),
-                at,
-            )),
-        }
+    let mut add = |key: String, value: Vec<u8>, at: At| match all.insert(key.clone(), (value, at)) {
+        None => Ok(()),
+        Some(_) => Err((
+            format!("the {kind} \"{}\" gets the key \"{key}\" twice", generator.name),
+            at,
+        )),
     };
     for source in &generator.envs {
         let (bytes, _) = loader.file(source)?;
@@ -175,23 +170,5 @@ fn file_source(source: &Located) -> Result<(String, String), Problem> {
             format!("the file \"{text}\" must have the form path or key=path, with one \"=\" at most"),
             source.at,
         )),
-    }
-}
-
-/// Why a text cannot be a key of a ConfigMap or Secret.
-fn wrong_key(key: &str) -> Option<&'static str> {
-    if key.is_empty() {
-        Some("it is empty")
-    } else if key.len() > LONGEST_KEY {
-        Some("it is longer than 253 characters")
-    } else if !key
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    {
-        Some("it may hold letters, digits, \"-\", \"_\" and \".\" only")
-    } else if key == "." || key.starts_with("..") {
-        Some("it may not be \".\" nor start with \"..\"")
-    } else {
-        None
     }
 }

@@ -58,6 +58,8 @@ pub(super) struct Patch {
     pub(super) patch: Option<Located>,
     pub(super) target: Option<Selector>,
     pub(super) options: BTreeMap<String, bool>,
+    /// Whether it comes from `patchesJson6902`, which does not note that names change.
+    pub(super) json_only: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -146,7 +148,10 @@ impl Kustomization {
             fields: read_field_specs(r, "fields"),
         });
         this.patches_strategic_merge = r.texts("patchesStrategicMerge");
-        this.patches_json6902 = r.list("patchesJson6902", "an entry of patchesJson6902", Patch::read);
+        this.patches_json6902 = r.list("patchesJson6902", "an entry of patchesJson6902", |r| Patch {
+            json_only: true,
+            ..Patch::read(r)
+        });
         this.patches = r.list("patches", "a patch", Patch::read);
         this.images = r.list("images", "an entry of images", Image::read);
         this.images
@@ -276,6 +281,7 @@ impl Patch {
             patch: r.located("patch").filter(|l| !l.text.trim().is_empty()),
             target: r.inner("target", "a patch's target", Selector::read),
             options: r.flags("options"),
+            json_only: false,
         }
     }
 }

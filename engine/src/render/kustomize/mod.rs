@@ -89,9 +89,11 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
     namerefs::update(&mut all.resources, &config).map_err(tell)?;
     vars::resolve(&mut all.resources, &all.vars, &config).map_err(tell)?;
     let local: Arc<str> = "config.kubernetes.io/local-config".into();
-    all.resources
-        .all
-        .retain(|r| !r.texts("annotations").contains_key(&local));
+    all.resources.all.retain(|r| {
+        r.texts("annotations")
+            .get(&local)
+            .is_none_or(|value| &**value == "false")
+    });
     sort::sort(&mut all.resources, root.kustomization.sort.as_ref());
     if asks("managedByLabel") {
         let texts = [("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned())].into();
@@ -113,8 +115,8 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
     finish(all.resources, tree)
 }
 
-/// What the original calls itself in the `managedByLabel`.
-const MANAGED_BY: &str = "kustomize-v5.5.0";
+/// What the original calls itself in the `managedByLabel` when it is part of kubectl.
+const MANAGED_BY: &str = "kustomize-(devel)";
 
 fn finish(resources: ResMap, tree: &Tree) -> Result<Vec<Object>, Diagnostics> {
     let made: Vec<Result<Object, Diagnostic>> = resources

@@ -49,6 +49,7 @@ pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -
         return Err(("a JSON patch that starts with \"[\" must be JSON, with its names in quotes; or write it as a YAML list with dashes".to_owned(), at));
     }
     match &nodes?[..] {
+        [one] if one.items().is_empty() && one.is_seq() => Err(("the patch is empty".to_owned(), at)),
         [one] => jsonpatch::read(one).map(Loaded::Json).map_err(|e| (e, at)),
         _ => Err(("a JSON patch is one document".to_owned(), at)),
     }
@@ -108,7 +109,7 @@ pub(super) fn apply(
             let Some(target) = &patch.target else {
                 return Err(("a JSON patch needs a target".to_owned(), at));
             };
-            json(resources, target, operations).map_err(|e| (e, at))
+            json(resources, target, operations, patch.json_only).map_err(|e| (e, at))
         }
         Loaded::Merge(merges) => match (&patch.target, &merges[..]) {
             (None, _) => merges
@@ -210,12 +211,16 @@ fn merge_into(resource: &mut Resource, patch: Node, allow: Allow, schema: &Schem
     Ok(true)
 }
 
-fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation]) -> Result<(), String> {
+fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation], json_only: bool) -> Result<(), String> {
     for resource in resources.all.iter_mut().filter(|r| target.selects(r)) {
-        resource.remember_name();
+        if !json_only {
+            resource.remember_name();
+        }
         let id = resource.id();
-        // The original has annotations of its own there by now, so the map exists for a patch to add to.
-        field_map(resource.metadata(), "annotations");
+        // The original keeps a resource's history in annotations, so that the map is there for a patch to add to.
+        if resource.needs_hash || !resource.previous.is_empty() {
+            field_map(resource.metadata(), "annotations");
+        }
         jsonpatch::apply(&mut resource.node, operations).map_err(|e| format!("patching {id}: {e}"))?;
     }
     Ok(())

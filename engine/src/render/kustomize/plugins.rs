@@ -152,6 +152,7 @@ fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec
                 path: r.located("path").filter(|l| !l.text.is_empty()),
                 patch: r.located("jsonOp").filter(|l| !l.text.trim().is_empty()),
                 target: r.inner("target", "a patch's target", Selector::read),
+                json_only: true,
                 ..Patch::default()
             };
             Step::Patch {

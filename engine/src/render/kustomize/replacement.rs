@@ -220,10 +220,17 @@ impl Target {
         match &mut node.content {
             // The field keeps its type: a number put where a text stands becomes text.
             Content::Scalar(scalar) => {
-                scalar.text = new.as_str().into();
-                if scalar.tag == Tag::Null {
-                    scalar.tag = super::plain_tag(&new);
+                match scalar.tag {
+                    Tag::Blank => scalar.tag = super::plain_tag(&new),
+                    Tag::Null if super::plain_tag(&new) != Tag::Null => {
+                        return Err(
+                            "the field is null there and stays null; remove it, and let options.create make it"
+                                .to_owned(),
+                        );
+                    }
+                    _ => {}
                 }
+                scalar.text = new.as_str().into();
             }
             content => *content = value.content.clone(),
         }
@@ -391,7 +398,7 @@ fn made(rest: &[String], value: &Node) -> Node {
             Content::Map(_) => Node::map(),
             Content::Seq(_) => Node::seq(),
             // It has no type yet, and takes that of its text.
-            Content::Scalar(_) => Node::tagged("", Tag::Null),
+            Content::Scalar(_) => Node::tagged("", Tag::Blank),
         },
     }
 }
