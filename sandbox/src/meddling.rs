@@ -164,7 +164,7 @@ pub(crate) async fn run(registry: Arc<Registry>) {
             let due = state
                 .edits
                 .iter_mut()
-                .filter(|(edit, _)| waited % edit.every_millis.max(step).next_multiple_of(step) == 0);
+                .filter(|(edit, _)| waited.is_multiple_of(edit.every_millis.max(step).next_multiple_of(step)));
             due.map(|(edit, turn)| {
                 *turn += 1;
                 (edit.clone(), *turn)

@@ -5,9 +5,12 @@
 //! sandbox itself (faults, request log, clock) is under `/sandbox/` and is not Kubernetes.
 
 pub mod auth;
+mod bodies;
 mod body;
 mod control;
+mod deletes;
 mod discovery;
+mod lists;
 mod negotiate;
 mod openapi;
 mod protobuf;

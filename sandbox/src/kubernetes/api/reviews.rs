@@ -9,7 +9,7 @@ use super::auth::{self, User, Wish};
 use super::negotiate::Media;
 use super::reply::Reply;
 use super::route::Target;
-use super::{Api, Call, verbs};
+use super::{Api, Call, bodies};
 use crate::kubernetes::registry::{Failure, FieldFault};
 use crate::kubernetes::schema::resources::Resource;
 
@@ -29,7 +29,7 @@ pub(crate) fn answer(
     media: Media,
 ) -> Result<Reply, Failure> {
     let resource = &target.resource;
-    let mut review = verbs::parse(resource, call, bytes)?.value;
+    let mut review = bodies::parse(resource, call, bytes)?.value;
     review["apiVersion"] = resource.api_version().into();
     review["kind"] = resource.kind.clone().into();
     if !review["metadata"].is_object() {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::negotiate::Media;
 use super::reply::Reply;
 use super::route::{self, Target};
-use super::{Api, Call, body, verbs};
+use super::{Api, Call, bodies, body, verbs};
 use crate::kubernetes::patch::Patch;
 use crate::kubernetes::registry::{DeleteOptions, Failure, FieldFault, WriteOptions};
 
@@ -43,13 +43,13 @@ fn scale(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Med
             ));
         }
         Method::PUT => {
-            let options = verbs::write_options(call, "UpdateOptions")?;
+            let options = bodies::write_options(call, "UpdateOptions")?;
             let sent = parse(bytes)?;
             api.registry
                 .put_scale(&actor, resource, namespace, name, &sent, &options)?
         }
         Method::PATCH => {
-            let mut options = verbs::write_options(call, "PatchOptions")?;
+            let mut options = bodies::write_options(call, "PatchOptions")?;
             options.force = matches!(call.query("force"), Some("true" | "1"));
             let media_type = call.header("content-type").unwrap_or_default();
             let kind = media_type.split(';').next().unwrap_or_default();
@@ -105,7 +105,7 @@ fn eviction(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: 
             "name in URL does not match name in Eviction object",
         ));
     }
-    let options = verbs::write_options(call, "CreateOptions")?;
+    let options = bodies::write_options(call, "CreateOptions")?;
     let wish = &sent["deleteOptions"];
     let delete = DeleteOptions {
         dry_run: options.dry_run || wish["dryRun"].as_array().is_some_and(|d| d.iter().any(|v| v == "All")),
@@ -126,7 +126,7 @@ fn binding(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: M
         let fault = FieldFault::required("target.name", "");
         return Err(Failure::invalid("", "Binding", &target.name, &[fault]));
     }
-    let options = verbs::write_options(call, "CreateOptions")?;
+    let options = bodies::write_options(call, "CreateOptions")?;
     let pod = api.registry.read(&target.resource, &target.namespace, &target.name)?;
     if let Some(bound) = pod.value()["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) {
         let why = format!("pod {} is already assigned to node \"{bound}\"", target.name);
@@ -140,7 +140,7 @@ fn binding(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: M
 fn token(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {
     let account = api.registry.read(&target.resource, &target.namespace, &target.name)?;
     let sent = if bytes.is_empty() { json!({}) } else { parse(bytes)? };
-    let _: WriteOptions = verbs::write_options(call, "CreateOptions")?;
+    let _: WriteOptions = bodies::write_options(call, "CreateOptions")?;
     let seconds = sent["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
     let mut faults = Vec::new();
     let at = "spec.expirationSeconds";

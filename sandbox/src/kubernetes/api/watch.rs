@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::negotiate::{Form, Media};
 use super::reply::{Reply, to_bytes};
 use super::route::Target;
-use super::{Api, Call, table, verbs};
+use super::{Api, Call, lists, table, verbs};
 use crate::kubernetes::registry::{Event, Failure, FieldFault, Since, Watch};
 use crate::kubernetes::schema::resources::{Resource, Typing};
 
@@ -38,7 +38,7 @@ pub(crate) fn open(api: &Arc<Api>, call: &Call, target: &Target, drops: Option<D
     if !resource.verbs.iter().any(|verb| verb == "watch") {
         return Err(super::route::method_not_allowed());
     }
-    let query = verbs::query(call, target)?;
+    let query = lists::query(call, target)?;
     let bookmarks = matches!(call.query("allowWatchBookmarks"), Some("true" | "1"));
     let (since, marks_start) = start(api, call, bookmarks)?;
     let seconds: u64 = match call.query("timeoutSeconds") {
@@ -234,7 +234,7 @@ impl Stream {
                 let rows = [event.object.clone()];
                 let metadata = json!({"resourceVersion": event.revision.to_string()});
                 let now = self.api.registry.clock().now();
-                let mut table = table::render(&self.resource, &rows, metadata, self.include, now);
+                let mut table = table::render(&self.resource, &rows, &metadata, self.include, now);
                 if self.headed {
                     table["columnDefinitions"] = Value::Null;
                 }

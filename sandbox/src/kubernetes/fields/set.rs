@@ -80,9 +80,9 @@ impl FieldSet {
         };
         let entry = self.entries.entry(first.clone()).or_default();
         if rest.is_empty() {
-            entry.member = true
+            entry.member = true;
         } else {
-            entry.below.insert(rest)
+            entry.below.insert(rest);
         }
     }
 
@@ -191,9 +191,9 @@ impl FieldSet {
         };
         if let Some(entry) = self.entries.get_mut(*first) {
             if rest.is_empty() {
-                entry.member = false
+                entry.member = false;
             } else {
-                entry.below.remove_exact(rest)
+                entry.below.remove_exact(rest);
             }
         }
     }

@@ -24,13 +24,8 @@ pub(super) fn element(kind: &ListKind, item: &Value) -> Option<String> {
             let map = item.as_object()?;
             let mut pairs: Vec<(&str, &Value)> = Vec::with_capacity(keys.len());
             for (key, default) in keys {
-                match map.get(key).filter(|value| !value.is_null()) {
-                    Some(value) => pairs.push((key, value)),
-                    None => match default {
-                        Some(default) => pairs.push((key, default)),
-                        None => {}
-                    },
-                }
+                let said = map.get(key).filter(|value| !value.is_null());
+                pairs.extend(said.or(default.as_ref()).map(|value| (key.as_str(), value)));
             }
             (!pairs.is_empty()).then(|| keyed(&pairs))
         }

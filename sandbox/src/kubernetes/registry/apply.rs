@@ -58,7 +58,7 @@ impl Registry {
                 now: &now,
             };
             let object = managed::on_apply(request, Some(live.value()))?;
-            let decoded = decoded(resource, live.value(), object, options)?;
+            let decoded = decoded(resource, live.value(), &object, options)?;
             let version = config["metadata"]["resourceVersion"].as_str().unwrap_or_default();
             let pinned = !version.is_empty();
             let mut value = decoded.value;
@@ -105,7 +105,7 @@ impl Registry {
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Failure::conflict(&resource.gvr.group, &resource.gvr.plural, name, &why));
         }
-        let decoded = decoded(resource, &Value::Null, object, options)?;
+        let decoded = decoded(resource, &Value::Null, &object, options)?;
         let mut object = decoded.value;
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
@@ -131,7 +131,7 @@ impl Registry {
 fn decoded(
     resource: &Resource,
     live: &Value,
-    object: Value,
+    object: &Value,
     options: &WriteOptions,
 ) -> Result<decode::Decoded, Failure> {
     let plain = WriteOptions {
@@ -139,6 +139,6 @@ fn decoded(
         ..options.clone()
     };
     // What apply made is in stored form; decoding takes what a client of this version would send.
-    let seen = crate::kubernetes::schema::versions::from_storage(resource, &object).into_owned();
+    let seen = crate::kubernetes::schema::versions::from_storage(resource, object).into_owned();
     decode::decode_patched(resource, live, seen, &plain).map_err(|failure| Failure::unreasoned(failure.message))
 }

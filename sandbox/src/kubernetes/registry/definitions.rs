@@ -38,7 +38,7 @@ impl Registry {
         if conflict.is_none() && (changed || !is_served) {
             self.catalog().install(name, custom::resources(object.value()));
         }
-        self.tell_conditions(name, conflict);
+        self.tell_conditions(name, conflict.as_ref());
         if object.is_deleting() {
             self.clean_up(name);
         }
@@ -81,7 +81,7 @@ impl Registry {
         None
     }
 
-    fn tell_conditions(&self, name: &str, conflict: Option<(&'static str, String)>) {
+    fn tell_conditions(&self, name: &str, conflict: Option<&(&'static str, String)>) {
         let now = self.clock().timestamp();
         let outcome = self.modify_status(&Actor::server(), DEFINITIONS, "", name, |definition| {
             let accepted = conflict.is_none();
@@ -92,7 +92,7 @@ impl Registry {
                 }
                 definition["status"]["acceptedNames"] = names;
             }
-            let (status, reason, message) = match &conflict {
+            let (status, reason, message) = match conflict {
                 None => ("True", "NoConflicts", "no conflicts found".to_owned()),
                 Some((reason, name)) => ("False", *reason, format!("\"{name}\" is already in use")),
             };

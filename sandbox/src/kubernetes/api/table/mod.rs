@@ -2,6 +2,7 @@
 
 mod cells;
 mod paths;
+mod rows;
 
 use std::sync::Arc;
 
@@ -45,7 +46,7 @@ pub(crate) struct Column {
 pub(crate) fn render(
     resource: &Resource,
     objects: &[Arc<Object>],
-    metadata: Value,
+    metadata: &Value,
     include: Include,
     now: Timestamp,
 ) -> Value {
