@@ -157,6 +157,14 @@ fn an_interrupt_at_any_write_ends_soon_with_a_true_state_and_the_next_apply_fini
     let mut write = 0;
     loop {
         let stand = stand();
+        // A saved plan: while it still plans, `terraform apply` does not listen, and tells no provider to stop.
+        assert!(
+            stand
+                .run(&["plan", "-input=false", "-no-color", "-out=plan.bin"])
+                .status
+                .success()
+        );
+        let apply = ["apply", "-input=false", "-no-color", "plan.bin"];
         let interrupt = |running: &crate::stand::Running| {
             running.interrupt();
             let struck = std::time::Instant::now();
@@ -168,7 +176,7 @@ fn an_interrupt_at_any_write_ends_soon_with_a_true_state_and_the_next_apply_fini
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        if !held_at(&stand, write, &Effect::HangBefore, &APPLY, interrupt) {
+        if !held_at(&stand, write, &Effect::HangBefore, &apply, interrupt) {
             break;
         }
         let before = stand.cluster.uids(&RESOURCES, "shop");
