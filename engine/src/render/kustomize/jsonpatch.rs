@@ -127,7 +127,7 @@ fn one(node: &mut Node, operation: &Operation) -> Result<(), String> {
 }
 
 fn same(a: &Node, b: &Node) -> bool {
-    match (crate::yaml::to_json(a), crate::yaml::to_json(b)) {
+    match (to_json(a), to_json(b)) {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
