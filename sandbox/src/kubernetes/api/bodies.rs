@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, body, protobuf};
 use crate::kubernetes::registry::{Failure, FieldFault, FieldValidation, WriteOptions};
+use crate::kubernetes::schema::builtin;
 use crate::kubernetes::schema::resources::Resource;
 
 /// Parse a body in the media type that it says it has.
@@ -115,6 +116,21 @@ fn check_kind(resource: &Resource, value: &Value) -> Result<(), Failure> {
     }
     let (given_group, given_version) = version.split_once('/').unwrap_or(("", version));
     if version == wanted || !resource.is_custom() && kind != resource.kind {
+        let known = builtin::schema().kinds.contains_key(&format!("{version}/{kind}"));
+        if known && version == wanted {
+            let group = resource
+                .gvr
+                .group
+                .split('.')
+                .next()
+                .filter(|group| !group.is_empty())
+                .unwrap_or("core");
+            return Err(Failure::bad_request(format!(
+                "{kind} in version \"{given_version}\" cannot be handled as a {own}: converting ({given_version}.{kind}) to \
+                 ({group}.{own}): unknown conversion",
+                own = resource.kind
+            )));
+        }
         return Err(Failure::bad_request(format!(
             "{kind} in version \"{given_version}\" cannot be handled as a {}: no kind \"{kind}\" is registered for version \
              \"{version}\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
@@ -154,7 +170,7 @@ pub(crate) fn write_options(call: &Call, kind: &str) -> Result<WriteOptions, Fai
             faults.push(FieldFault::too_long("fieldManager", 128));
         }
         if let Some((at, odd)) = manager.char_indices().find(|(_, c)| c.is_control()) {
-            let rule = format!("invalid character {odd:?} (at position {at})");
+            let rule = format!("invalid character U+{:04X} (at position {at})", u32::from(odd));
             faults.push(FieldFault::invalid("fieldManager", &manager.into(), rule));
         }
     }

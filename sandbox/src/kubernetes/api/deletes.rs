@@ -60,7 +60,7 @@ fn delete_options(call: &Call, bytes: &[u8]) -> Result<DeleteOptions, Failure> {
         (Some("Foreground"), _) => Some(Propagation::Foreground),
         (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
         (Some(other), _) => {
-            let supported = ["Background", "Foreground", "Orphan", "nil"];
+            let supported = ["Foreground", "Background", "Orphan", "nil"];
             faults.push(FieldFault::not_supported(
                 "propagationPolicy",
                 &other.into(),

@@ -29,7 +29,7 @@ pub(crate) fn query(call: &Call, target: &Target) -> Result<Query, Failure> {
         .unwrap_or_default();
     for name in fields.names() {
         if !traits::selectable(resource, name) {
-            return Err(Failure::bad_request(format!("field label not supported: {name}")));
+            return Err(Failure::bad_request(traits::unselectable(resource, name)));
         }
     }
     if resource.gvr.group == "events.k8s.io" {

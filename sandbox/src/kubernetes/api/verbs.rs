@@ -184,7 +184,16 @@ fn patch(
     }
     accepted.push("application/apply-patch+yaml");
     if !accepted.contains(&kind) {
-        return Err(bodies::unsupported_media_type(&accepted.join(", ")));
+        let known = kind == "application/strategic-merge-patch+json";
+        let failure = bodies::unsupported_media_type(&accepted.join(", "));
+        return Err(if known {
+            failure
+        } else {
+            Failure {
+                message: "415: Unsupported Media Type".to_owned(),
+                ..failure
+            }
+        });
     }
     let is_apply = kind == "application/apply-patch+yaml";
     let mut options = bodies::write_options(call, "PatchOptions")?;
@@ -273,14 +282,6 @@ fn apply_identity(resource: &Resource, target: &Target, value: &Value) -> Result
         let (group, bare) = version.split_once('/').unwrap_or(("", version));
         return Err(Failure::bad_request(format!(
             "invalid object type: {group}/{bare}, Kind={kind}"
-        )));
-    }
-    if let Some(name) = value["metadata"]["name"].as_str()
-        && name != target.name
-    {
-        return Err(Failure::bad_request(format!(
-            "name in URL does not match name in apply patch: {} != {name}",
-            target.name
         )));
     }
     Ok(())

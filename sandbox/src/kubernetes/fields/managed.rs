@@ -487,7 +487,7 @@ fn conflict_failure(conflicts: &[(Entry, FieldSet)]) -> Failure {
     failure
 }
 
-/// `"alice"`, `"bob" with subresource "status" using v1 at 2024-01-01T00:00:00Z`.
+/// `"alice"`, `"bob" with subresource "status" using v1`.
 fn described(entry: &Entry) -> String {
     let mut out = format!("{:?}", entry.manager);
     if !entry.subresource.is_empty() {
@@ -495,9 +495,6 @@ fn described(entry: &Entry) -> String {
     }
     if entry.operation == Operation::Update {
         out.push_str(&format!(" using {}", entry.api_version));
-        if !entry.time.is_empty() {
-            out.push_str(&format!(" at {}", entry.time));
-        }
     }
     out
 }

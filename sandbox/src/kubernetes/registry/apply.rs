@@ -58,7 +58,7 @@ impl Registry {
                 now: &now,
             };
             let object = managed::on_apply(request, Some(live.value()))?;
-            let decoded = decoded(resource, live.value(), &object, options)?;
+            let decoded = decoded(resource, &object, options)?;
             let version = config["metadata"]["resourceVersion"].as_str().unwrap_or_default();
             let pinned = !version.is_empty();
             let mut value = decoded.value;
@@ -105,7 +105,7 @@ impl Registry {
                 format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Failure::conflict(&resource.gvr.group, &resource.gvr.plural, name, &why));
         }
-        let decoded = decoded(resource, &Value::Null, &object, options)?;
+        let decoded = decoded(resource, &object, options)?;
         let mut object = decoded.value;
         if let Some(metadata) = object["metadata"].as_object_mut() {
             metadata.remove("resourceVersion");
@@ -128,17 +128,51 @@ impl Registry {
 }
 
 /// An applied object as its types hold it; faults of values that only decoding finds are 500 without a reason.
-fn decoded(
-    resource: &Resource,
-    live: &Value,
-    object: &Value,
-    options: &WriteOptions,
-) -> Result<decode::Decoded, Failure> {
+fn decoded(resource: &Resource, object: &Value, options: &WriteOptions) -> Result<decode::Decoded, Failure> {
     let plain = WriteOptions {
         duplicates: Vec::new(),
         ..options.clone()
     };
     // What apply made is in stored form; decoding takes what a client of this version would send.
     let seen = crate::kubernetes::schema::versions::from_storage(resource, object).into_owned();
-    decode::decode_patched(resource, live, seen, &plain).map_err(|failure| Failure::unreasoned(failure.message))
+    decode::decode(resource, seen, &plain).map_err(|failure| {
+        let (api_version, kind) = (resource.api_version(), &resource.kind);
+        let shown = if api_version.contains('/') { api_version } else { format!("/{api_version}") };
+        let why = failure.message.split_once(&format!("cannot be handled as a {kind}: "));
+        let why = why.map_or(failure.message.as_str(), |(_, why)| why);
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        Failure::unreasoned(format!(
+            "failed to convert new object (/{name}; {shown}, Kind={kind}) to proper version: unable to convert unstructured \
+             object to {shown}, Kind={kind}: error decoding from json: {why}"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::clock::Clock;
+    use crate::kubernetes::patch::Patch;
+    use crate::kubernetes::registry::{Actor, Part, Registry};
+
+    #[test]
+    fn a_refused_secret_is_not_quoted() {
+        let registry = Registry::new(Clock::new(0.0), 16);
+        registry.found();
+        let actor = Actor::admin("alice");
+        let made = json!({"metadata": {"name": "s"}, "data": {"k": "aHVudGVyMg=="}});
+        registry.create(&actor, "secrets", "default", made).unwrap();
+        let config =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"l": "not base64!"}});
+        let patch = Patch::Apply(config);
+        let failure = registry
+            .patch(&actor, "secrets", "default", "s", Part::Main, &patch)
+            .unwrap_err();
+        assert_eq!((failure.code, failure.reason), (500, ""));
+        assert!(
+            !failure.message.contains("aHVudGVyMg") && !failure.message.contains("not base64"),
+            "{failure}"
+        );
+    }
 }

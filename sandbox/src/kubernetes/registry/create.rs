@@ -118,8 +118,14 @@ impl Registry {
         }
         let table = self.table(resource);
         let mut key = store::key(namespace, &name);
-        if table.get(&key).is_some() && !generated {
-            return Err(Failure::already_exists(group, plural, &name));
+        if let Some(taken) = table.get(&key)
+            && !generated
+        {
+            let mut failure = Failure::already_exists(group, plural, &name);
+            if taken.is_deleting() {
+                failure.message = format!("object is being deleted: {}", failure.message);
+            }
+            return Err(failure);
         }
         let reservation = mutate::allocate(self, resource, None, &mut object, options.dry_run)?;
         if options.dry_run {

@@ -88,11 +88,9 @@ impl Registry {
         let prefix = query.prefix();
         let page = match snapshot {
             Snapshot::Latest => table.list(&prefix, after),
-            Snapshot::At(revision) => table.list_at(&prefix, after, revision).ok_or_else(|| {
-                Failure::expired(format!(
-                    "The resourceVersion for the provided list is too old: {revision}"
-                ))
-            })?,
+            Snapshot::At(revision) => table
+                .list_at(&prefix, after, revision)
+                .ok_or_else(|| Failure::expired("The resourceVersion for the provided list is too old."))?,
         };
         let plain = query.labels.is_empty() && query.fields.is_empty();
         let mut objects = page.objects;

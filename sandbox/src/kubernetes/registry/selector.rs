@@ -23,7 +23,15 @@ pub struct Labels(Vec<LabelRule>);
 impl Labels {
     /// Read `a=b,c in (d,e),!f`.
     pub fn parse(text: &str) -> Result<Self, Failure> {
-        let refuse = |why: String| Failure::bad_request(format!("unable to parse requirement: {why}"));
+        let refuse = |why: String| {
+            // The parser's own words stand alone if the requirement was over already.
+            let over = why.ends_with("expected: ',' or 'end of string'");
+            Failure::bad_request(if over {
+                why
+            } else {
+                format!("unable to parse requirement: {why}")
+            })
+        };
         let mut rules = Vec::new();
         let mut rest = text.trim();
         while !rest.is_empty() {
@@ -115,6 +123,22 @@ fn parse_clause(clause: &str) -> Result<LabelRule, String> {
     };
     let value_of = |value: &str| -> Result<String, String> {
         let value = value.trim();
+        let ends = |c: char| c.is_whitespace() || "!=<>()".contains(c);
+        if let Some(at) = value.find(ends) {
+            // A second token where the requirement should have ended.
+            let rest = value[at..].trim_start();
+            let length = rest
+                .char_indices()
+                .skip(1)
+                .find(|(_, c)| ends(*c))
+                .map_or(rest.len(), |(at, _)| at);
+            let token = if rest.starts_with(ends) {
+                &rest[..1]
+            } else {
+                &rest[..length]
+            };
+            return Err(format!("found '{token}', expected: ',' or 'end of string'"));
+        }
         if let Some(why) = names::label_value(value).into_iter().next() {
             return Err(format!("<nil>: Invalid value: \"{value}\": {why}"));
         }
@@ -179,7 +203,7 @@ impl Fields {
                 (key, true, value)
             } else {
                 return Err(Failure::bad_request(format!(
-                    "unable to parse field selector: invalid selector: '{text}'; can't understand '{term}'"
+                    "invalid selector: '{text}'; can't understand '{term}'"
                 )));
             };
             terms.push((

@@ -90,3 +90,23 @@ pub(crate) fn selectable(resource: &Resource, field: &str) -> bool {
     };
     fields.contains(&field)
 }
+
+/// What the server says to a field selector on a field that it does not know.
+pub(crate) fn unselectable(resource: &Resource, field: &str) -> String {
+    let has_own = resource.is_custom()
+        || [
+            "spec.nodeName",
+            "spec.unschedulable",
+            "status.phase",
+            "type",
+            "spec.clusterIP",
+            "status.replicas",
+        ]
+        .iter()
+        .chain(&["status.successful", "involvedObject.kind", "spec.signerName"])
+        .any(|own| selectable(resource, own));
+    if has_own {
+        return format!("field label not supported: {field}");
+    }
+    format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+}

@@ -218,7 +218,9 @@ impl Registry {
                 )));
             }
             let why = format!(
-                "Precondition failed: UID in precondition: {wanted_uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/{plural}/{}, ResourceVersion: 0, \
+                 AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted_uid}, UID in object meta: {}",
+                live.key(),
                 live.uid()
             );
             return Err(refuse(Failure::conflict(group, plural, name, &why)));
