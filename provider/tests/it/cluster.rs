@@ -51,8 +51,7 @@ impl Cluster {
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
         let token = format!("token: {}", self.sandbox.token());
         let exec = format!(
-            "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {:?}}}",
-            script
+            "exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: {script:?}}}"
         );
         let text = self.sandbox.kubeconfig();
         assert!(text.contains(&token), "{text}");
