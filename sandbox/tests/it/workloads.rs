@@ -141,10 +141,57 @@ fn a_deleted_namespace_is_gone_when_its_last_finalizer_is() {
     cluster
         .registry
         .modify(&Actor::admin("test"), "configmaps", "n", "held", |map| {
-            map["metadata"]["finalizers"] = Value::Null
+            map["metadata"]["finalizers"] = Value::Null;
         })
         .unwrap();
     cluster.pass(15, Duration::from_millis(50));
     let left = cluster.registry.find("namespaces", "", "n");
     assert!(left.is_none(), "{}", left.unwrap().value());
+}
+
+#[test]
+fn a_claim_that_is_deleted_with_its_pod_is_made_anew_for_the_next_one() {
+    let cluster = Cluster::new();
+    cluster.create(
+        "statefulsets.apps",
+        json!({"metadata": {"name": "db"}, "spec": {
+            "serviceName": "db", "replicas": 1, "selector": {"matchLabels": {"app": "db"}},
+            "template": {"metadata": {"labels": {"app": "db"}}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [
+                {"name": "c", "image": "busybox:1.36", "command": ["sleep", "3600"], "volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+            ]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
+        }}),
+    );
+    cluster.pass(5, Duration::from_millis(50));
+    let claim = || {
+        cluster
+            .registry
+            .get("persistentvolumeclaims", "default", "data-db-0")
+            .unwrap()
+    };
+    let (old_claim, old_pod) = (claim().uid().to_owned(), cluster.pod("db-0")["metadata"]["uid"].clone());
+    assert_eq!(cluster.pod("db-0")["status"]["phase"], "Running");
+    let actor = Actor::admin("test");
+    cluster
+        .registry
+        .delete(
+            &actor,
+            "persistentvolumeclaims",
+            "default",
+            "data-db-0",
+            &Default::default(),
+        )
+        .unwrap();
+    cluster.pass(2, Duration::from_millis(50));
+    assert!(claim().is_deleting(), "a claim that a running pod uses stays");
+    cluster
+        .registry
+        .delete(&actor, "pods", "default", "db-0", &Default::default())
+        .unwrap();
+    cluster.pass(20, Duration::from_millis(50));
+    assert_ne!(claim().uid(), old_claim);
+    assert_eq!(claim().value()["status"]["phase"], "Bound");
+    let pod = cluster.pod("db-0");
+    assert_ne!(pod["metadata"]["uid"], old_pod);
+    assert_eq!(pod["status"]["phase"], "Running", "{}", pod["status"]);
 }

@@ -16,7 +16,7 @@ pub(super) fn run(world: &mut World) {
                 "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": "amd64",
             }},
         });
-        make(world, "nodes", "", body);
+        make(world, "nodes", "", &body);
     }
     if let Some(provisioner) = &world.config.provisioner {
         let class = json!({
@@ -25,16 +25,16 @@ pub(super) fn run(world: &mut World) {
             "reclaimPolicy": "Delete",
             "volumeBindingMode": if provisioner.waits_for_consumer { "WaitForFirstConsumer" } else { "Immediate" },
         });
-        make(world, "storageclasses.storage.k8s.io", "", class);
+        make(world, "storageclasses.storage.k8s.io", "", &class);
     }
 }
 
-fn make(world: &World, resource: &str, namespace: &str, body: Value) {
+fn make(world: &World, resource: &str, namespace: &str, body: &Value) {
     if let Err(failure) = world
         .registry
         .create(&Actor::server(), resource, namespace, body.clone())
         && !failure.is_already_exists()
     {
-        tracing::error!(resource, name = object::name(&body), %failure.message, "a cluster without this object is not what it says it is");
+        tracing::error!(resource, name = object::name(body), %failure.message, "a cluster without this object is not what it says it is");
     }
 }

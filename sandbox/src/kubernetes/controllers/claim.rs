@@ -141,10 +141,14 @@ fn unprotect(world: &World, resource: &str, object: &Value, finalizer: &str) -> 
     }
 }
 
+/// Whether a pod holds a claim: one that is on no node yet does not, since no node would start it with a claim that is going.
 fn in_use(world: &World, claim: &Value) -> bool {
     let mut pods = world.cache.in_namespace("pods", object::namespace(claim));
     pods.any(|pod| {
-        !pods::is_finished(pod.value()) && claims_of(pod.value()).iter().any(|name| name == object::name(claim))
+        let value = pod.value();
+        !pods::is_finished(value)
+            && !object::text(value, "/spec/nodeName").is_empty()
+            && claims_of(value).iter().any(|name| name == object::name(claim))
     })
 }
 

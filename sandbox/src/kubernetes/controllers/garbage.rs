@@ -15,9 +15,9 @@ const ORPHAN: &str = "orphan";
 pub(super) fn observe(world: &mut World, seen: &Seen) {
     let uid = seen.object.uid();
     let owners = object::list(seen.value(), "/metadata/ownerReferences");
-    if seen.gone() {
-        world.enqueue(Who::Garbage, object::key("owner", uid));
-    } else if seen.object.is_deleting() && object::finalizers(seen.value()).any(|f| f == FOREGROUND || f == ORPHAN) {
+    if seen.gone()
+        || (seen.object.is_deleting() && object::finalizers(seen.value()).any(|f| f == FOREGROUND || f == ORPHAN))
+    {
         world.enqueue(Who::Garbage, object::key("owner", uid));
     } else if !owners.is_empty() {
         let before = seen

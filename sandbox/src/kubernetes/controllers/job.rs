@@ -232,7 +232,7 @@ impl Turn<'_> {
         self.status.insert("ready".to_owned(), ready.into());
         let terminating = self.terminating(world);
         self.status.insert("terminating".to_owned(), terminating.into());
-        self.settle(world, succeeded_uids, failed_uids, was, terminating)?;
+        self.settle(world, &succeeded_uids, &failed_uids, was, terminating)?;
         outcome
     }
 
@@ -407,14 +407,14 @@ impl Turn<'_> {
     fn settle(
         mut self,
         world: &mut World,
-        succeeded: Vec<String>,
-        failed: Vec<String>,
+        succeeded: &[String],
+        failed: &[String],
         was: (i64, i64),
         terminating: usize,
     ) -> Result<(), Failure> {
         let mut base = self.job.clone();
         let mut uncounted = Map::new();
-        for (name, uids) in [("succeeded", &succeeded), ("failed", &failed)] {
+        for (name, uids) in [("succeeded", succeeded), ("failed", failed)] {
             if !uids.is_empty() {
                 uncounted.insert(name.to_owned(), json!(uids));
             }
@@ -425,7 +425,7 @@ impl Turn<'_> {
         if pending {
             base = self.write(world, base)?;
             for pod in &self.pods {
-                if succeeded.iter().chain(&failed).any(|uid| uid == pod.uid()) {
+                if succeeded.iter().chain(failed).any(|uid| uid == pod.uid()) {
                     untrack(world, pod.value())?;
                 }
             }

@@ -11,13 +11,13 @@ const ROOT: &str = "kube-root-ca.crt";
 pub(super) fn observe(world: &mut World, seen: &Seen) {
     match &*seen.resource {
         "namespaces" if !seen.gone() && !seen.object.is_deleting() => {
-            world.enqueue(Who::ServiceAccount, object::key_of(seen.value()))
+            world.enqueue(Who::ServiceAccount, object::key_of(seen.value()));
         }
         "serviceaccounts" if seen.gone() && seen.object.name() == "default" => {
-            world.enqueue(Who::ServiceAccount, object::key("", seen.object.namespace()))
+            world.enqueue(Who::ServiceAccount, object::key("", seen.object.namespace()));
         }
         "configmaps" if seen.object.name() == ROOT => {
-            world.enqueue(Who::ServiceAccount, object::key("", seen.object.namespace()))
+            world.enqueue(Who::ServiceAccount, object::key("", seen.object.namespace()));
         }
         _ => {}
     }

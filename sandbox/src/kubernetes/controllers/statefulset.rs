@@ -29,6 +29,22 @@ pub(super) fn observe(world: &mut World, seen: &Seen) {
                 }
             }
         }
+        // A claim that has gone may be missing to a pod that waits for it.
+        "persistentvolumeclaims" if seen.gone() => {
+            let made_from = |set: &Value| {
+                let templates = object::list(set, "/spec/volumeClaimTemplates").iter();
+                let mut prefixes = templates.map(|claim| format!("{}-{}-", object::name(claim), object::name(set)));
+                prefixes.any(|prefix| seen.object.name().starts_with(&prefix))
+            };
+            let sets = world.cache.in_namespace("statefulsets.apps", &namespace);
+            let keys: Vec<Key> = sets
+                .filter(|set| made_from(set.value()))
+                .map(|set| object::key_of(set.value()))
+                .collect();
+            for key in keys {
+                world.enqueue(Who::StatefulSet, key);
+            }
+        }
         _ => {}
     }
 }

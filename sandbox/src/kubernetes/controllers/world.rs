@@ -185,7 +185,7 @@ impl World {
             loop {
                 match feed.poll() {
                     Ok(Some(change)) => {
-                        changes.push((change.revision, resource.clone(), change.kind, change.object.clone()))
+                        changes.push((change.revision, resource.clone(), change.kind, change.object.clone()));
                     }
                     Ok(None) => break,
                     Err(_) => {
@@ -395,6 +395,7 @@ impl World {
     }
 
     /// Write an Event about an object.
+    #[allow(clippy::needless_pass_by_value, reason = "events are made to be said")]
     pub(crate) fn event(&mut self, event: Event<'_>) {
         let now = self.now;
         self.events.record(&self.registry, now, &event);

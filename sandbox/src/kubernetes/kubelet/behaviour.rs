@@ -46,8 +46,11 @@ pub(crate) fn span(text: &str) -> Option<Millis> {
         _ => return None,
     };
     let number: f64 = digits.parse().ok()?;
+    if !(0.0..=1e9).contains(&number) {
+        return None;
+    }
     #[allow(clippy::cast_possible_truncation, reason = "bounded by the test before")]
-    (number.is_finite() && (0.0..=1e9).contains(&number)).then(|| (number * scale) as Millis)
+    Some((number * scale) as Millis)
 }
 
 impl Behaviour {

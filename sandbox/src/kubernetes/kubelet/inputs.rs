@@ -55,7 +55,7 @@ pub(super) fn environment(world: &World, pod: &Value, container: &Value) -> Resu
             match data(world, kind, namespace, name) {
                 Ok(data) => all.extend(
                     data.into_iter()
-                        .map(|(key, value)| (format!("{prefix}{key}"), text(value))),
+                        .map(|(key, value)| (format!("{prefix}{key}"), text(&value))),
                 ),
                 Err(_) if source[field]["optional"] == true => {}
                 Err(why) => return Err(why),
@@ -87,8 +87,8 @@ pub(super) fn environment(world: &World, pod: &Value, container: &Value) -> Resu
     Ok(all)
 }
 
-fn text(value: Vec<u8>) -> String {
-    String::from_utf8_lossy(&value).into_owned()
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 fn keyed(world: &World, namespace: &str, from: &Value) -> Result<Option<String>, String> {
@@ -102,7 +102,7 @@ fn keyed(world: &World, namespace: &str, from: &Value) -> Result<Option<String>,
         };
         let found = data(world, kind, namespace, name).map(|mut data| data.remove(key));
         return match found {
-            Ok(Some(value)) => Ok(Some(text(value))),
+            Ok(Some(value)) => Ok(Some(text(&value))),
             _ if reference["optional"] == true => Ok(None),
             Ok(None) => Err(format!("couldn't find key {key} in {shown} {namespace}/{name}")),
             Err(why) => Err(why),

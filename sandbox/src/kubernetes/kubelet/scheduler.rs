@@ -76,7 +76,7 @@ pub(crate) fn observe(world: &mut World, seen: &Seen) {
             });
         }
         "persistentvolumes" | "storageclasses.storage.k8s.io" => {
-            retry(world, |pod| !claim::claims_of(pod.value()).is_empty())
+            retry(world, |pod| !claim::claims_of(pod.value()).is_empty());
         }
         _ => {}
     }

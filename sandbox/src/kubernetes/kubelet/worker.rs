@@ -203,7 +203,7 @@ pub(super) fn write_status(world: &World, run: &PodRun, pod: &Value, ended: bool
     let written = world
         .registry
         .modify_status(&Actor::kubelet(node), "pods", &run.key.0, &run.key.1, |pod| {
-            pod["status"] = status.clone()
+            pod["status"] = status.clone();
         });
     if let Err(failure) = written
         && !failure.is_not_found()
@@ -309,13 +309,14 @@ fn stop(world: &mut World, run: &mut PodRun, pod: &Value, cause: Option<(String,
         .or_else(|| object::number(pod, "/spec/terminationGracePeriodSeconds"))
         .unwrap_or(30)
         .saturating_mul(1000);
+    let by_user = cause.is_none() && object::is_deleting(pod);
     let beside = Millis::from(world.kubelet.stopping());
     run.stage = Stage::Stopping {
         kill: now + grace.clamp(timing::LEAST_GRACE, 1_000_000_000) + 300 + beside * timing::STAGGER,
-        cause: cause.clone(),
+        cause,
         sidecars: false,
     };
-    if cause.is_none() && object::is_deleting(pod) {
+    if by_user {
         write_status(world, run, pod, false, None);
     }
     tell(world, run, pod, false);

@@ -7,14 +7,12 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// Which stream a frame belongs to.
+/// Which stream a frame to the client belongs to. From the client come 0, standard input, and 4, the size of its terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Channel {
-    Stdin = 0,
     Stdout = 1,
     Stderr = 2,
     Error = 3,
-    Resize = 4,
 }
 
 /// The protocols that are offered, best first.

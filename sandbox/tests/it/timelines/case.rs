@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// Where the recordings are, if they are here.
-pub fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?;
     let candidates = [root.join("shared"), root.parent()?.join("shared")];
     candidates
@@ -18,7 +18,7 @@ pub fn folder() -> Option<PathBuf> {
 /// The header of a case file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Header {
+pub(crate) struct Header {
     pub deadline: f64,
     pub settle: f64,
     pub until: Vec<String>,
@@ -44,14 +44,14 @@ impl Default for Header {
 
 /// A recording with the case that it was made from.
 #[derive(Debug)]
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     pub header: Header,
     pub recording: Value,
 }
 
 impl Case {
-    pub fn read(folder: &Path, name: &str) -> Self {
+    pub(crate) fn read(folder: &Path, name: &str) -> Self {
         let text = std::fs::read_to_string(folder.join(format!("cases/{name}.yaml"))).unwrap();
         let header = text.split("\n---\n").next().unwrap();
         let header: Value = serde_saphyr::from_str(header).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -66,7 +66,7 @@ impl Case {
 }
 
 /// All cases, by name.
-pub fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let files = std::fs::read_dir(folder)
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().ok());
@@ -100,7 +100,7 @@ fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// Whether an object that is there fits a condition of the recorder's language.
-pub fn holds<'a>(condition: &str, live: impl Iterator<Item = (&'a str, &'a Value)>) -> bool {
+pub(crate) fn holds<'a>(condition: &str, live: impl Iterator<Item = (&'a str, &'a Value)>) -> bool {
     let (target, rest) = condition.split_once(' ').unwrap();
     let (kind, pattern) = target.split_once('/').unwrap();
     let found: Vec<&Value> = live
@@ -147,6 +147,6 @@ pub fn holds<'a>(condition: &str, live: impl Iterator<Item = (&'a str, &'a Value
 }
 
 /// The name pattern of a step's target.
-pub fn target_fits(pattern: &str, name: &str) -> bool {
+pub(crate) fn target_fits(pattern: &str, name: &str) -> bool {
     glob(pattern, name)
 }

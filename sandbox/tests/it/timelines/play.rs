@@ -16,15 +16,14 @@ use serde_json::{Value, json};
 
 use super::case::{self, Case};
 
-/// A change that was seen, with the milliseconds since the apply.
-pub struct Seen {
-    pub at: i64,
+/// A change that was seen.
+pub(crate) struct Seen {
     pub change: ChangeKind,
     pub object: Arc<Object>,
 }
 
 /// What came of a case.
-pub struct Played {
+pub(crate) struct Played {
     pub namespace: String,
     pub seen: Vec<Seen>,
     pub applied: Vec<Value>,
@@ -60,7 +59,7 @@ fn cluster() -> Config {
     }
 }
 
-pub fn play(case: &Case) -> Played {
+pub(crate) fn play(case: &Case) -> Played {
     let clock = Clock::new(0.0);
     // Whole seconds begin when the case does.
     let into = clock.now().as_millisecond().rem_euclid(1000);
@@ -121,7 +120,6 @@ impl Player<'_> {
             }
         }
         fresh.sort_by_key(|(revision, ..)| *revision);
-        let at = self.now() - self.start;
         for (_, change, object) in fresh {
             let of_cluster = object.namespace().is_empty() && object.name().contains(&self.namespace);
             if object.namespace() != self.namespace && !of_cluster {
@@ -136,7 +134,7 @@ impl Player<'_> {
             } else {
                 self.live.insert(key, object.clone());
             }
-            self.seen.push(Seen { at, change, object });
+            self.seen.push(Seen { change, object });
         }
         due
     }

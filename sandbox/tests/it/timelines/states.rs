@@ -13,7 +13,7 @@ use super::play::Played;
 use myelin_sandbox::kubernetes::store::ChangeKind;
 
 /// States by object, each once in a row.
-pub type Sequences = BTreeMap<String, Vec<String>>;
+pub(crate) type Sequences = BTreeMap<String, Vec<String>>;
 
 /// Fields whose values differ from run to run.
 fn masked(key: &str) -> bool {
@@ -61,7 +61,7 @@ fn clean(value: &Value, names: &Names) -> Value {
 
 /// Generated names and their placeholders.
 #[derive(Default)]
-pub struct Names {
+pub(crate) struct Names {
     pairs: Vec<(String, String)>,
     patterns: Vec<(Regex, &'static str)>,
 }
@@ -113,7 +113,7 @@ impl Names {
     }
 
     /// Generated names become their placeholders, as the recorder makes them.
-    pub fn swap(&self, text: &str) -> String {
+    pub(crate) fn swap(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (raw, placeholder) in &self.pairs {
             if text.contains(raw.as_str()) {
@@ -254,12 +254,12 @@ fn by_claim(states: Sequences) -> Sequences {
 }
 
 /// Whether the recorder watched a kind from before the apply.
-pub fn is_watched(key: &str) -> bool {
+pub(crate) fn is_watched(key: &str) -> bool {
     WATCHED.iter().any(|kind| key.split('/').next() == Some(kind))
 }
 
 /// The sequences of a recording.
-pub fn recorded(recording: &Value) -> (Sequences, Sequences) {
+pub(crate) fn recorded(recording: &Value) -> (Sequences, Sequences) {
     let names = Names::new();
     let mut states = Sequences::new();
     let mut kept: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
@@ -359,7 +359,7 @@ fn add_event(events: &mut Sequences, about: String, event: &Value, source: &str,
 }
 
 /// The sequences of what the sandbox did, of the kinds that the recorder watched and the objects that the case applied.
-pub fn played(played: &Played, recording: &Value) -> (Sequences, Sequences) {
+pub(crate) fn played(played: &Played, recording: &Value) -> (Sequences, Sequences) {
     let mut names = Names::new();
     names.add(&played.namespace, "{{ns}}".to_owned());
     for seen in &played.seen {

@@ -533,7 +533,7 @@ fn filter(shell: &mut Shell, program: &str, arguments: &[String]) -> i32 {
     let lines: Vec<&str> = text.lines().collect();
     let has = |flag: char| options.iter().any(|o| o.starts_with('-') && o.contains(flag));
     let print = |shell: &Shell, lines: &[&str]| {
-        shell.print(lines.iter().map(|l| format!("{l}\n")).collect::<String>().as_bytes())
+        shell.print(lines.iter().map(|l| format!("{l}\n")).collect::<String>().as_bytes());
     };
     match program {
         "head" => print(shell, &lines[..count.unwrap_or(10).min(lines.len())]),

@@ -2,8 +2,8 @@
 //!
 //! Path patterns (`*.yaml`) are left as they are: manifests do not start containers with them.
 
-use super::parse::{Node, Part, Word};
 use super::run::Shell;
+use super::syntax::{Node, Part, Word};
 
 /// The fields that a list of words becomes.
 pub(super) async fn fields(shell: &mut Shell, words: &[Word]) -> Result<Vec<String>, String> {

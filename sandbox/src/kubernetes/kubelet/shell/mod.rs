@@ -8,6 +8,7 @@ mod expand;
 mod machine;
 mod parse;
 mod run;
+mod syntax;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -61,7 +62,7 @@ struct Task {
 /// A process in a container, with its background jobs.
 pub(crate) struct Process {
     tasks: Vec<Task>,
-    jobs: Arc<Mutex<Vec<(Pin<Box<dyn Future<Output = i32> + Send>>, Shared)>>>,
+    jobs: Arc<Mutex<Vec<run::Job>>>,
     /// What it wrote to either stream.
     pub(crate) log: Arc<Mutex<Log>>,
     /// Standard output alone, for exec.

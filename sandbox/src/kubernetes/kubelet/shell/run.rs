@@ -6,7 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use super::machine::{Answer, Log, Machine, Mailbox, Millis, Need, Shared, lock, wait};
-use super::parse::{self, Node, Redirect, Target, Word};
+use super::parse;
+use super::syntax::{Node, Redirect, Target, Word};
 use super::{TERM, applets, expand};
 
 /// Where output goes.
@@ -49,7 +50,8 @@ pub(super) enum Flow {
     Continue(u32),
 }
 
-type Job = (Pin<Box<dyn Future<Output = i32> + Send>>, Shared);
+/// A job in the background with its mailbox.
+pub(super) type Job = (Pin<Box<dyn Future<Output = i32> + Send>>, Shared);
 
 /// A shell's state.
 pub(crate) struct Shell {
@@ -595,7 +597,7 @@ impl Shell {
                 for argument in &argv[1..] {
                     match argument.as_str() {
                         flags if flags.starts_with('-') && flags.len() > 1 && flags != "--" => {
-                            self.exit_on_error |= flags.contains('e')
+                            self.exit_on_error |= flags.contains('e');
                         }
                         flags if flags.starts_with('+') => self.exit_on_error &= !flags.contains('e'),
                         _ => {}
