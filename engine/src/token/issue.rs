@@ -68,7 +68,7 @@ pub fn signing_key(randomness: Randomness<'_>) -> SecretValue {
     let mut line = Zeroizing::new(b"ed25519 a_".to_vec());
     line.extend_from_slice(version.expose());
     line.push(b' ');
-    line.extend_from_slice(Zeroizing::new(BASE64_STANDARD_NO_PAD.encode(&*seed)).as_bytes());
+    line.extend_from_slice(Zeroizing::new(BASE64_STANDARD_NO_PAD.encode(*seed)).as_bytes());
     line.push(b'\n');
     SecretValue::new(line.to_vec())
 }

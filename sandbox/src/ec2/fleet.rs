@@ -38,9 +38,9 @@ pub(crate) fn create(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
     let rest = total.saturating_sub(on_demand + spot_named.unwrap_or(0));
     let (mut spot, mut on_demand) = (spot_named.unwrap_or(0), on_demand);
     if default_spot {
-        spot += rest
+        spot += rest;
     } else {
-        on_demand += rest
+        on_demand += rest;
     }
 
     let token = p.owned("ClientToken");

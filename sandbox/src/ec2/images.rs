@@ -50,7 +50,7 @@ pub(crate) fn types(p: &Params, request: &str) -> Result<String, Ec2Error> {
             x.text("currentGeneration", true);
             x.list("supportedUsageClasses", ["on-demand", "spot"], |x, c| x.raw(c));
             x.node("processorInfo", |x| {
-                x.list("supportedArchitectures", [t.architecture], |x, a| x.raw(a))
+                x.list("supportedArchitectures", [t.architecture], |x, a| x.raw(a));
             });
             x.node("vCpuInfo", |x| x.text("defaultVCpus", t.vcpus));
             x.node("memoryInfo", |x| x.text("sizeInMiB", t.memory));

@@ -95,7 +95,7 @@ pub(crate) fn create(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
     let known = world.tokens.look("CreateLaunchTemplate", "", &token, &fingerprint)?;
     if let Some(template) = known.and_then(|ids| world.templates.get(ids.first()?).cloned()) {
         return Ok(Xml::response("CreateLaunchTemplate", request, |x| {
-            x.node("launchTemplate", |x| write(x, &template))
+            x.node("launchTemplate", |x| write(x, &template));
         }));
     }
     if world.templates.values().any(|t| t.name == name) {
@@ -118,7 +118,7 @@ pub(crate) fn create(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
         .tokens
         .remember("CreateLaunchTemplate", "", &token, fingerprint, vec![id]);
     Ok(Xml::response("CreateLaunchTemplate", request, |x| {
-        x.node("launchTemplate", |x| write(x, &template))
+        x.node("launchTemplate", |x| write(x, &template));
     }))
 }
 
@@ -172,7 +172,7 @@ pub(crate) fn delete(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
     let template = find(&world, p)?.clone();
     world.templates.remove(&template.id);
     Ok(Xml::response("DeleteLaunchTemplate", request, |x| {
-        x.node("launchTemplate", |x| write(x, &template))
+        x.node("launchTemplate", |x| write(x, &template));
     }))
 }
 
@@ -201,7 +201,7 @@ pub(crate) fn describe(cloud: &Cloud, p: &Params, request: &str) -> Result<Strin
         }
     }
     Ok(Xml::response("DescribeLaunchTemplates", request, |x| {
-        x.list("launchTemplates", chosen, |x, t| write(x, t));
+        x.list("launchTemplates", chosen, write);
     }))
 }
 
