@@ -26,6 +26,8 @@ pub(crate) struct Cache {
     by_uid: HashMap<String, Place>,
     dependents: HashMap<String, BTreeSet<Place>>,
     pods_by_node: HashMap<String, BTreeSet<Key>>,
+    /// Pods that nobody owns.
+    orphans: BTreeSet<Key>,
 }
 
 impl Cache {
@@ -60,6 +62,14 @@ impl Cache {
                     .get_mut(object::text(before.value(), "/spec/nodeName"))
             {
                 keys.remove(&place.key);
+            }
+        }
+        if pods {
+            let owned = !object::list(value, "/metadata/ownerReferences").is_empty();
+            if gone || owned {
+                self.orphans.remove(&place.key);
+            } else {
+                self.orphans.insert(place.key.clone());
             }
         }
         if !gone {
@@ -132,6 +142,16 @@ impl Cache {
             .filter_map(|place| self.get(resource, &place.key))
             .filter(|object| object::controller(object.value()).is_some_and(|(_, _, uid)| uid == owner))
             .collect()
+    }
+
+    /// Pods of a namespace that nobody owns.
+    pub(crate) fn orphans<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = Arc<Object>> + 'a {
+        let range = self
+            .orphans
+            .range((Bound::Included(object::key(namespace, "")), Bound::Unbounded));
+        range
+            .take_while(move |key| &*key.0 == namespace)
+            .filter_map(|key| self.get("pods", key))
     }
 
     /// Pods on a node; the empty name has those that are on none.

@@ -77,10 +77,8 @@ pub(super) fn claim_pods(
     found.retain(|pod| cache::selects(selector, pod.labels()) || object::is_deleting(pod.value()));
     let orphans: Vec<Arc<Object>> = world
         .cache
-        .in_namespace("pods", object::namespace(owner))
-        .filter(|pod| object::list(pod.value(), "/metadata/ownerReferences").is_empty())
+        .orphans(object::namespace(owner))
         .filter(|pod| pods::is_active(pod.value()) && cache::selects(selector, pod.labels()))
-        .cloned()
         .collect();
     for orphan in orphans {
         let mut pod = orphan.value().clone();

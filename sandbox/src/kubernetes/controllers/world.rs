@@ -100,6 +100,8 @@ pub(crate) struct World {
     pub(crate) queue: Queue<Work>,
     pub(crate) events: Recorder,
     pub(crate) kubelet: Kubelet,
+    /// What is taken on each node.
+    pub(crate) taken: std::collections::HashMap<String, crate::kubernetes::kubelet::placement::Taken>,
     pub(crate) actor: Actor,
     feeds: BTreeMap<Arc<str>, Feed>,
     served: usize,
@@ -120,6 +122,7 @@ impl World {
             queue: Queue::default(),
             events: Recorder::default(),
             kubelet,
+            taken: std::collections::HashMap::new(),
             actor: Actor::controller(),
             feeds: BTreeMap::new(),
             served: 0,

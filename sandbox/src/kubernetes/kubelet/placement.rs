@@ -13,12 +13,41 @@ pub(crate) struct Unfit {
     pub(crate) curable: bool,
 }
 
-/// What is taken on a node: resources in thousandths, host ports, pods.
+/// What is taken on a node: resources in thousandths, host ports with how many hold them, pods.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Taken {
     pub(crate) resources: BTreeMap<String, i128>,
-    pub(crate) ports: BTreeSet<(String, i64)>,
+    pub(crate) ports: BTreeMap<(String, i64), u32>,
     pub(crate) pods: i128,
+}
+
+impl Taken {
+    /// A pod comes to the node.
+    pub(crate) fn add(&mut self, spec: &Value) {
+        self.pods += 1;
+        for (name, amount) in requests(spec) {
+            *self.resources.entry(name).or_default() += amount;
+        }
+        for port in host_ports(spec) {
+            *self.ports.entry(port).or_default() += 1;
+        }
+    }
+
+    /// A pod that was added leaves it.
+    pub(crate) fn remove(&mut self, spec: &Value) {
+        self.pods -= 1;
+        for (name, amount) in requests(spec) {
+            *self.resources.entry(name).or_default() -= amount;
+        }
+        for port in host_ports(spec) {
+            if let Some(holders) = self.ports.get_mut(&port) {
+                *holders = holders.saturating_sub(1);
+                if *holders == 0 {
+                    self.ports.remove(&port);
+                }
+            }
+        }
+    }
 }
 
 /// Two quantities as one.
@@ -163,7 +192,7 @@ pub(crate) fn fits(spec: &Value, node: &Value, taken: &Taken) -> Result<(), Vec<
     if !selects(spec, node) {
         return one("node(s) didn't match Pod's node affinity/selector", false);
     }
-    if host_ports(spec).iter().any(|port| taken.ports.contains(port)) {
+    if host_ports(spec).iter().any(|port| taken.ports.contains_key(port)) {
         return one("node(s) didn't have free ports for the requested pod ports", true);
     }
     let room = |name: &str| {

@@ -30,6 +30,7 @@ fn is_ours(pod: &Value) -> bool {
 pub(crate) fn observe(world: &mut World, seen: &Seen) {
     match &*seen.resource {
         "pods" => {
+            account(world, seen);
             let pod = seen.value();
             if !seen.gone() && is_ours(pod) {
                 // What the scheduler itself wrote onto the status is no reason to look again.
@@ -153,19 +154,28 @@ fn claims(world: &World, pod: &Object) -> Claims {
     }
 }
 
-fn taken(world: &World, node: &str) -> Taken {
-    let mut taken = Taken::default();
-    for pod in world.cache.pods_on(node) {
-        if pods::is_finished(pod.value()) {
-            continue;
-        }
-        taken.pods += 1;
-        for (name, amount) in placement::requests(&pod.value()["spec"]) {
-            *taken.resources.entry(name).or_default() += amount;
-        }
-        taken.ports.extend(placement::host_ports(&pod.value()["spec"]));
+/// Keep account of what is taken on each node, change by change.
+fn account(world: &mut World, seen: &Seen) {
+    let holds = |pod: &Value| !object::text(pod, "/spec/nodeName").is_empty() && !pods::is_finished(pod);
+    let was = seen
+        .before
+        .as_ref()
+        .map(|before| before.value())
+        .filter(|pod| holds(pod));
+    let is = Some(seen.value()).filter(|pod| !seen.gone() && holds(pod));
+    if let (Some(was), Some(is)) = (was, is)
+        && was["spec"] == is["spec"]
+    {
+        return;
     }
-    taken
+    if let Some(pod) = was {
+        let node = object::text(pod, "/spec/nodeName").to_owned();
+        world.taken.entry(node).or_default().remove(&pod["spec"]);
+    }
+    if let Some(pod) = is {
+        let node = object::text(pod, "/spec/nodeName").to_owned();
+        world.taken.entry(node).or_default().add(&pod["spec"]);
+    }
 }
 
 fn place(world: &mut World, pod: &Arc<Object>) -> Result<(), Failure> {
@@ -179,12 +189,13 @@ fn place(world: &mut World, pod: &Arc<Object>) -> Result<(), Failure> {
         Claims::Bound => Vec::new(),
         Claims::Wait(waiting) => waiting,
     };
+    let none = Taken::default();
     let mut best: Option<(i128, &str)> = None;
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut curable = 0;
     for node in &nodes {
-        let taken = taken(world, node.name());
-        match placement::fits(&pod.value()["spec"], node.value(), &taken) {
+        let taken = world.taken.get(node.name()).unwrap_or(&none);
+        match placement::fits(&pod.value()["spec"], node.value(), taken) {
             Ok(()) if best.is_none_or(|(pods, _)| taken.pods < pods) => best = Some((taken.pods, node.name())),
             Ok(()) => {}
             Err(unfit) => {
