@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use super::{Change, Table};
 
 /// The history that a reader still needed is gone: list again.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the history that the watch stood in is gone; the oldest revision is {oldest}")]
 pub struct Expired {
     /// The oldest revision from which one can still read.
     pub oldest: u64,

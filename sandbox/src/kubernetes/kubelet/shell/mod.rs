@@ -341,7 +341,7 @@ mod tests {
             ("timeout 2 sleep 10; echo $?", 0, "143\n", 2000),
             ("sleep 5 & wait; echo over", 0, "over\n", 5000),
             (
-                "(sleep 3; touch /tmp/up) & until [ -e /tmp/up ]; do sleep 1; done; echo up",
+                "(sleep 2.5; touch /tmp/up) & until [ -e /tmp/up ]; do sleep 1; done; echo up",
                 0,
                 "up\n",
                 3000,
