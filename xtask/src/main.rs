@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod examples;
 mod house;
+mod infrastructure;
 mod interrupt;
 mod markdown;
 mod measure;
@@ -20,6 +21,8 @@ mod repository;
 mod sandbox;
 mod stage;
 mod test;
+mod tools;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -29,7 +32,7 @@ usage: cargo xtask <task>
   demo    a stack through its life, with the real terraform, against the sandbox; --keep leaves the sandbox up
   bench   what Myelin costs, beside what others cost: provider, apply, terraform, render, sandbox; all if none is named
   docs    the reference pages under docs/, from the schemas
-  test    everything that must hold before a change lands: format, house rules, docs, licences, lints, tests
+  test    everything that must hold before a change lands: format, house rules, docs, examples, workflows, infrastructure, licences, lints, tests
 ";
 
 fn main() -> ExitCode {

@@ -4,7 +4,7 @@
 //! is left as it is: the counts at the end are cargo's own. One profile and one feature set: nothing is built twice.
 
 use crate::stage::{self, Ended};
-use crate::{examples, house, markdown};
+use crate::{examples, house, infrastructure, markdown, workflows};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -23,6 +23,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         stage::check("house rules", house::problems)?,
         stage::check("documentation", markdown::problems)?,
         stage::check("examples", examples::problems)?,
+        stage::check("workflows", workflows::problems)?,
+        stage::check("infrastructure", infrastructure::problems)?,
         stage::quiet(
             "licences",
             &cargo,
