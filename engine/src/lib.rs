@@ -19,7 +19,11 @@ pub mod graph;
 
 pub mod desired;
 
+pub mod clock;
+
 pub mod cluster;
+
+pub mod cloud;
 
 pub mod record;
 
