@@ -4,12 +4,14 @@
 //! names) and get the same [`Stack`] or all problems at once. Nothing here reads files or looks at manifests. A field that
 //! is known but not built yet is an error that says so; no field is accepted and ignored.
 
+mod dependency;
 mod duration;
 mod fields;
 mod node_pool;
 mod stack;
 mod token;
 
+pub use dependency::{DocumentKind, DocumentName};
 pub use duration::{parse_duration, show_duration};
 pub use fields::Places;
 pub use node_pool::{
@@ -87,6 +89,8 @@ pub struct Stack {
     pub restart_on_config_change: bool,
     /// One-time secrets by name, minted before the components that name them.
     pub tokens: BTreeMap<String, ProvisioningToken>,
+    /// Documents that must be ready before this one starts.
+    pub depends_on: BTreeSet<DocumentName>,
 }
 
 /// A part of the stack that becomes ready as one.

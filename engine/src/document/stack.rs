@@ -1,5 +1,6 @@
 //! JSON of a `Stack` document → [`Stack`], all problems at once.
 
+use super::dependency::read_depends_on;
 use super::fields::{Fields, Places, problem};
 use super::token::read_token;
 use super::{
@@ -141,7 +142,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
     let restart_on_config_change = spec.boolean("restartOnConfigChange", p).unwrap_or(true);
     let tokens = read_tokens(&mut spec, &namespace, p);
     check_token_names(&components, &tokens, places, p);
-    not_yet(&mut spec, "dependsOn", p);
+    let depends_on = read_depends_on(&mut spec, p);
     spec.end(p);
     Stack {
         name,
@@ -160,6 +161,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         on_failure,
         restart_on_config_change,
         tokens,
+        depends_on,
     }
 }
 
@@ -399,7 +401,7 @@ mod tests {
             "spec.components.a.verify is not supported yet",
             "spec.adopt cannot be \"maybe\"\n  write one of: never, ifUnowned, always",
             "onFailure: rollback is not supported yet",
-            "spec.dependsOn is not supported yet",
+            "spec.dependsOn.0 must be a map, not a number",
             "a token needs one issuer, not 0",
             "spec.tokens.t.secret.name is missing",
             "component a names token u, which does not exist\n  tokens of this stack: t",

@@ -1,0 +1,60 @@
+//! Which cluster: flags, then the variables that kubectl reads, and never a kubeconfig that nobody named.
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use myelin_engine::cluster::connect::{Access, ExecPlugins, connect};
+use myelin_engine::cluster::{Cluster, KubeCluster};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Flags that name a cluster.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ClusterArguments {
+    /// Kubeconfig file.
+    #[arg(long, env = "KUBECONFIG", value_name = "FILE", global = true)]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one if not given.
+    #[arg(long, value_name = "NAME", global = true)]
+    context: Option<String>,
+    /// Use the service account of the pod that this runs in.
+    #[arg(long, conflicts_with_all = ["kubeconfig", "context"], global = true)]
+    in_cluster: bool,
+}
+
+impl ClusterArguments {
+    /// Whether a cluster is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.in_cluster || self.kubeconfig.is_some()
+    }
+
+    /// Connects. Sends nothing.
+    ///
+    /// # Errors
+    /// When no cluster is named, or what is named cannot be used.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Arc<dyn Cluster>> {
+        let access = if self.in_cluster {
+            Access::InCluster
+        } else {
+            let Some(path) = &self.kubeconfig else {
+                bail!("no cluster is named: pass --kubeconfig FILE or --in-cluster, or set KUBECONFIG");
+            };
+            if !path.exists() {
+                bail!(
+                    "there is no kubeconfig {} (one file; lists are not merged)",
+                    path.display()
+                );
+            }
+            Access::Kubeconfig {
+                path: path.clone(),
+                context: self.context.clone(),
+                // The person who runs this named the file, so its credential plugin is theirs.
+                exec: ExecPlugins::Run,
+            }
+        };
+        let client = connect(&access)
+            .await
+            .map_err(|problem| anyhow::anyhow!("{problem}"))
+            .context("cannot connect to the cluster")?;
+        Ok(Arc::new(KubeCluster::new(client)))
+    }
+}

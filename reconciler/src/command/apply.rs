@@ -1,0 +1,74 @@
+//! `myelin apply DIR`: plans and executes, for a pipeline or a person. Prints every step; ends when everything is ready or
+//! nothing more can be done.
+
+use super::exit;
+use super::local::{LocalArguments, told};
+use crate::access::ClusterArguments;
+use crate::deployment::{BlastRadius, deployment, execute};
+use clap::Args;
+use myelin_engine::apply::{Progress, Run};
+use myelin_engine::observe::DryRun;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    local: LocalArguments,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+    /// Hash of a plan that removes much, to say that it is meant.
+    #[arg(long, value_name = "HASH")]
+    confirm: Option<String>,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let commit = arguments.local.wanted()?;
+    let cluster = arguments.cluster.connect().await?;
+    let planned = deployment(Some(&*cluster), &commit, &arguments.local.owner(), DryRun::Decisions)
+        .await
+        .map_err(told)?;
+    println!("{planned}");
+    if planned.diagnostics().has_errors() {
+        return Ok(exit::FAILED);
+    }
+    if let Some(refusal) = BlastRadius::default().refuse(&planned, arguments.confirm.as_deref()) {
+        anyhow::bail!("{refusal}\npass --confirm {}", planned.hash);
+    }
+    let cancel = CancellationToken::new();
+    let run = Run {
+        cancel: cancel.clone(),
+        progress: Arc::new(|step| println!("{}", line(&step))),
+        ..Run::default()
+    };
+    let interrupted = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            eprintln!("interrupted: waits end now, what was applied stays");
+            cancel.cancel();
+        }
+    });
+    let report = execute(&cluster, &planned, &run).await;
+    interrupted.abort();
+    for problem in report.diagnostics().iter() {
+        eprintln!("{problem}");
+    }
+    for (id, outcome) in &report.stacks {
+        println!("stack {id}: {}", if outcome.ready { "ready" } else { "not ready" });
+    }
+    for (id, outcome) in &report.removed {
+        println!("stack {id}: {}", if outcome.ready { "removed" } else { "not removed" });
+    }
+    Ok(if report.is_ready() { exit::OK } else { exit::FAILED })
+}
+
+/// One line for a step.
+pub(crate) fn line(step: &Progress) -> String {
+    match step {
+        Progress::Applied(key) => format!("  applied {}", key.human()),
+        Progress::Ready(key) => format!("  ready   {}", key.human()),
+        Progress::Waiting(key, why) => format!("  waiting {}: {why}", key.human()),
+        Progress::Failed(key, why) => format!("  failed  {}: {why}", key.human()),
+        Progress::Gone(key) => format!("  gone    {}", key.human()),
+        Progress::ComponentReady(name) => format!("component {name} is ready"),
+    }
+}

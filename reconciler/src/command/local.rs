@@ -1,0 +1,56 @@
+//! Documents in a folder on disk, for the commands that work without a repository.
+
+use crate::deployment::{self, WantedCommit};
+use crate::documents;
+use anyhow::Context as _;
+use clap::Args;
+use myelin_engine::diagnostic::Diagnostics;
+use myelin_engine::record::Owner;
+use myelin_engine::tree::{Tree, TreeLimits, TreePath};
+use std::path::PathBuf;
+
+/// Which documents, and for whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct LocalArguments {
+    /// Folder with the documents.
+    #[arg(default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// Folder that sources may reach into: the repository. DIR itself if not given.
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Name of the git source that owns the stacks.
+    #[arg(long, value_name = "NAME", default_value = "git")]
+    source: String,
+}
+
+impl LocalArguments {
+    /// The owner that records name.
+    pub(crate) fn owner(&self) -> Owner {
+        Owner::Git(self.source.clone())
+    }
+
+    /// Reads and renders everything.
+    ///
+    /// # Errors
+    /// All problems of all documents and manifests.
+    pub(crate) fn wanted(&self) -> anyhow::Result<WantedCommit> {
+        let root = self.root.as_ref().unwrap_or(&self.dir);
+        let real =
+            |path: &PathBuf| std::fs::canonicalize(path).with_context(|| format!("cannot open {}", path.display()));
+        let (root, dir) = (real(root)?, real(&self.dir)?);
+        let inside = dir
+            .strip_prefix(&root)
+            .ok()
+            .and_then(|path| path.to_str())
+            .with_context(|| format!("{} does not lie in {}", dir.display(), root.display()))?;
+        let folder = TreePath::root().join(inside).context("the folder leads nowhere")?;
+        let tree = Tree::open(&root, TreeLimits::default())?;
+        let documents = documents::read(&tree, &folder).map_err(told)?;
+        deployment::wanted(&tree, &documents).map_err(told)
+    }
+}
+
+/// All problems as one error.
+pub(crate) fn told(problems: Diagnostics) -> anyhow::Error {
+    anyhow::anyhow!("{problems}")
+}

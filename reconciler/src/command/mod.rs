@@ -1,0 +1,17 @@
+//! The subcommands, one file each, and what they share: how they end.
+
+pub(crate) mod apply;
+pub(crate) mod local;
+pub(crate) mod plan;
+pub(crate) mod render;
+pub(crate) mod validate;
+
+/// Exit codes, as documented in the reference.
+pub(crate) mod exit {
+    /// Done; for a plan: nothing to change.
+    pub(crate) const OK: u8 = 0;
+    /// It failed.
+    pub(crate) const FAILED: u8 = 1;
+    /// A plan found changes (as `terraform plan -detailed-exitcode` and `kubectl diff` tell apart).
+    pub(crate) const CHANGES: u8 = 2;
+}

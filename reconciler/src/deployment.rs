@@ -1,0 +1,390 @@
+//! A commit as a whole: its documents → what every stack should be → one plan for each → effects in the order of `dependsOn`.
+//!
+//! The engine knows single stacks; here is only what several of them mean together: all errors before any effect, stacks that
+//! no document names any more, the order, and the limit on what one commit may remove.
+
+use crate::documents::{Documents, Placed};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
+use myelin_engine::cluster::{Cluster, Selection, kinds};
+use myelin_engine::desired::{Desired, Variables, desired};
+use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
+use myelin_engine::document::DocumentName;
+use myelin_engine::mask::hex;
+use myelin_engine::object::Object;
+use myelin_engine::observe::{DryRun, Observation, observe};
+use myelin_engine::plan::{Action, Plan, plan};
+use myelin_engine::record::{Owner, Record, StackId, from_secret};
+use myelin_engine::render::{Options, render};
+use myelin_engine::tree::{Tree, TreePath};
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Stacks that are worked on at once.
+const AT_ONCE: usize = 16;
+
+/// Group of our own documents, which may lie among the manifests of a source.
+const OWN_GROUP: &str = "myelin.dev";
+
+/// What one stack should be.
+#[derive(Debug, Clone)]
+pub(crate) struct WantedStack {
+    pub(crate) id: StackId,
+    pub(crate) desired: Arc<Desired>,
+    pub(crate) after: BTreeSet<DocumentName>,
+}
+
+/// What a commit wants.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WantedCommit {
+    /// Each stack after those that it depends on.
+    pub(crate) stacks: Vec<WantedStack>,
+    /// Warnings of its documents.
+    pub(crate) warnings: Diagnostics,
+}
+
+/// Renders every stack of a commit. A pure function of the tree.
+///
+/// # Errors
+/// All problems of all stacks.
+pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let mut commit = WantedCommit::default();
+    for placed in &documents.stacks {
+        match wanted_stack(tree, placed) {
+            Ok(stack) => {
+                commit.warnings.extend(stack.desired.warnings.clone());
+                commit.stacks.push(stack);
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    problems.or(commit).map(|(commit, _)| commit)
+}
+
+fn wanted_stack(tree: &Tree, placed: &Placed) -> Result<WantedStack, Diagnostics> {
+    let source = &placed.stack.source;
+    let outside = || {
+        Diagnostics::from(
+            Diagnostic::error(format!("source {source} lies outside of the repository"))
+                .detail("a source is relative to the folder of its document")
+                .at(placed.place.clone()),
+        )
+    };
+    if source.starts_with('/') {
+        return Err(outside());
+    }
+    let folder = placed.folder.join(source).ok_or_else(outside)?;
+    let rendered: Vec<Object> = render(tree, folder.as_str(), &Options::default())
+        .map_err(|found| {
+            found
+                .into_iter()
+                .map(|problem| or_at(problem, &placed.place))
+                .collect::<Diagnostics>()
+        })?
+        .into_iter()
+        .filter(|object| object.key().group != OWN_GROUP)
+        .map(|mut object| {
+            object.origin.file = relative(&object.origin.file, &folder);
+            object
+        })
+        .collect();
+    let text = |file: &str| folder.join(file).and_then(|path| tree.text(path.as_str()));
+    let in_repository = |problem: Diagnostic| or_at(from_source(problem, &folder), &placed.place);
+    let mut desired = desired(&placed.stack, &Variables::default(), rendered, &text)
+        .map_err(|found| found.into_iter().map(in_repository).collect::<Diagnostics>())?;
+    desired.warnings = std::mem::take(&mut desired.warnings)
+        .into_iter()
+        .map(in_repository)
+        .collect();
+    Ok(WantedStack {
+        id: desired.stack.clone(),
+        desired: Arc::new(desired),
+        after: placed.stack.depends_on.clone(),
+    })
+}
+
+/// Components are named relative to the source, so origins are too.
+fn relative(file: &str, folder: &TreePath) -> String {
+    TreePath::root()
+        .join(file)
+        .map_or_else(|| file.to_owned(), |path| path.relative_to(folder))
+}
+
+/// The other way: a problem's place, relative to the source, as a path in the repository.
+fn from_source(mut problem: Diagnostic, folder: &TreePath) -> Diagnostic {
+    if let Some(place) = &mut problem.place
+        && let Some(path) = folder.join(&place.file)
+    {
+        path.as_str().clone_into(&mut place.file);
+    }
+    problem
+}
+
+/// A problem that has no place is the document's.
+fn or_at(problem: Diagnostic, place: &FilePlace) -> Diagnostic {
+    if problem.place.is_some() {
+        problem
+    } else {
+        problem.at(place.clone())
+    }
+}
+
+/// What would happen to everything that a source owns.
+#[derive(Debug)]
+pub(crate) struct Deployment {
+    pub(crate) owner: Owner,
+    /// One plan for each stack of the commit, in order.
+    pub(crate) plans: Vec<(WantedStack, Plan)>,
+    /// Stacks that the source owns and no document names.
+    pub(crate) gone: Vec<Record>,
+    /// Identity of the whole.
+    pub(crate) hash: String,
+}
+
+impl Deployment {
+    /// Whether nothing is to be done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.gone.is_empty() && self.plans.iter().all(|(_, plan)| plan.is_empty())
+    }
+
+    /// Errors and warnings of all plans.
+    pub(crate) fn diagnostics(&self) -> Diagnostics {
+        Diagnostics(
+            self.plans
+                .iter()
+                .flat_map(|(_, plan)| plan.diagnostics.iter().cloned())
+                .collect(),
+        )
+    }
+
+    /// Objects that would be removed, and objects that there are.
+    pub(crate) fn removals(&self) -> (usize, usize) {
+        let gone: usize = self.gone.iter().map(|record| record.entries.len()).sum();
+        let of = |plan: &Plan, actions: &[Action]| plan.changes.iter().filter(|c| actions.contains(&c.action)).count();
+        let removed: usize = self.plans.iter().map(|(_, plan)| of(plan, &[Action::Prune])).sum();
+        let there: usize = self
+            .plans
+            .iter()
+            .map(|(_, plan)| plan.changes.len() - of(plan, &[Action::Create, Action::Unknown]))
+            .sum();
+        (gone + removed, gone + there)
+    }
+}
+
+impl std::fmt::Display for Deployment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (_, plan) in &self.plans {
+            writeln!(f, "{plan}\n")?;
+        }
+        for record in &self.gone {
+            writeln!(f, "stack {}: remove all, no document names it", record.stack)?;
+            for key in record.entries.keys() {
+                writeln!(f, "  remove {}", key.human())?;
+            }
+            writeln!(f)?;
+        }
+        write!(f, "plan of {}: {}", self.owner, self.hash)
+    }
+}
+
+/// Plans every stack of a commit. Without a cluster everything is made.
+///
+/// # Errors
+/// When the cluster cannot be read. What is wrong with single objects is in the plans.
+pub(crate) async fn deployment(
+    cluster: Option<&dyn Cluster>,
+    commit: &WantedCommit,
+    owner: &Owner,
+    dry_run: DryRun,
+) -> Result<Deployment, Diagnostics> {
+    let mut problems = Diagnostics::new();
+    let looked = futures::stream::iter(commit.stacks.iter().map(|stack| async move {
+        match cluster {
+            Some(cluster) => observe(cluster, &stack.desired, dry_run).await,
+            None => Ok(Observation::none()),
+        }
+    }))
+    .buffered(AT_ONCE)
+    .collect::<Vec<_>>()
+    .await;
+    let mut plans = Vec::with_capacity(looked.len());
+    for (stack, seen) in commit.stacks.iter().zip(looked) {
+        match seen {
+            Ok(seen) => {
+                let made = plan(Arc::clone(&stack.desired), Arc::new(seen), owner.clone());
+                plans.push((stack.clone(), made));
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    let mut gone = Vec::new();
+    if let Some(cluster) = cluster {
+        let named: BTreeSet<&StackId> = commit.stacks.iter().map(|stack| &stack.id).collect();
+        match owned(cluster, owner).await {
+            Ok(records) => gone.extend(records.into_iter().filter(|record| !named.contains(&record.stack))),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"myelin commit v1");
+    for (_, plan) in &plans {
+        hash.update(&plan.hash);
+    }
+    for record in &gone {
+        hash.update(format!("gone {} {}", record.stack, record.serial));
+    }
+    let deployment = Deployment {
+        owner: owner.clone(),
+        plans,
+        gone,
+        hash: hex(&hash.finalize()[..16]),
+    };
+    problems.or(deployment).map(|(deployment, _)| deployment)
+}
+
+/// Records of the stacks that an owner has in the cluster: one list.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub(crate) async fn owned(cluster: &dyn Cluster, owner: &Owner) -> Result<Vec<Record>, Diagnostic> {
+    let selection = Selection {
+        labels: "app.kubernetes.io/managed-by=myelin,applyset.kubernetes.io/id".to_owned(),
+        fields: "type=myelin.dev/stack".to_owned(),
+        ..Selection::default()
+    };
+    let list = cluster
+        .list(&kinds::known("v1", "Secret"), &selection)
+        .await
+        .map_err(|error| {
+            Diagnostic::error("the stacks that this source owns could not be listed")
+                .detail(format!("{error}\nallow list of Secrets in all namespaces"))
+        })?;
+    let records = list.items.iter().filter_map(|secret| {
+        let text = |pointer: &str| secret.pointer(pointer).and_then(serde_json::Value::as_str);
+        let id = StackId {
+            namespace: text("/metadata/namespace")?.to_owned(),
+            name: text("/metadata/name")?.strip_prefix("myelin-stack-")?.to_owned(),
+        };
+        from_secret(&id, secret).ok().filter(|record| record.owner == *owner)
+    });
+    Ok(records.collect())
+}
+
+/// How much a commit may remove before somebody has to say yes to exactly that plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlastRadius {
+    /// Per cent of the objects that there are.
+    pub(crate) percent: u8,
+    /// Removing at most this many is never asked about, unless it is everything.
+    pub(crate) few: usize,
+}
+
+impl Default for BlastRadius {
+    fn default() -> Self {
+        Self { percent: 30, few: 3 }
+    }
+}
+
+impl BlastRadius {
+    /// The refusal, if so much is to be removed. `confirmed` is the hash that somebody said yes to.
+    pub(crate) fn refuse(self, deployment: &Deployment, confirmed: Option<&str>) -> Option<Diagnostic> {
+        let (removed, there) = deployment.removals();
+        let everything = removed > 0 && removed >= there;
+        let much = removed > self.few && removed * 100 > there * usize::from(self.percent);
+        if !(everything || much) || confirmed == Some(deployment.hash.as_str()) {
+            return None;
+        }
+        Some(
+            Diagnostic::error(format!("the commit would remove {removed} of {there} objects")).detail(format!(
+                "That is more than {} per cent, so nothing was changed. If it is meant, confirm exactly this plan: {}",
+                self.percent, deployment.hash
+            )),
+        )
+    }
+}
+
+/// What became of each stack.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Stacks of the commit, by id.
+    pub(crate) stacks: BTreeMap<StackId, Outcome>,
+    /// Stacks that were not tried, and why.
+    pub(crate) skipped: BTreeMap<StackId, String>,
+    /// Stacks that were removed, or not.
+    pub(crate) removed: BTreeMap<StackId, Outcome>,
+}
+
+impl Report {
+    /// Whether everything is as the commit says.
+    pub(crate) fn is_ready(&self) -> bool {
+        let all = self.stacks.values().chain(self.removed.values());
+        self.skipped.is_empty() && all.into_iter().all(|outcome| outcome.ready)
+    }
+
+    /// Errors and warnings of all stacks.
+    pub(crate) fn diagnostics(&self) -> Diagnostics {
+        let mut all = Diagnostics::new();
+        for outcome in self.stacks.values().chain(self.removed.values()) {
+            all.extend(outcome.diagnostics.clone());
+        }
+        for (id, why) in &self.skipped {
+            all.push(Diagnostic::error(format!("stack {id} was not applied")).detail(why.clone()));
+        }
+        all
+    }
+}
+
+/// Executes a deployment. A failed stack holds back those that depend on it and nothing else; stacks that are gone are removed
+/// when everything new is ready.
+pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment, run: &Run) -> Report {
+    let mut report = Report::default();
+    let mut waiting: Vec<&(WantedStack, Plan)> = deployment.plans.iter().collect();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut failed: BTreeSet<&str> = BTreeSet::new();
+    let mut working = FuturesUnordered::new();
+    loop {
+        waiting.retain(|item| {
+            let (stack, plan) = *item;
+            if let Some(cause) = stack.after.iter().find(|on| failed.contains(on.name.as_str())) {
+                failed.insert(&stack.id.name);
+                report.skipped.insert(stack.id.clone(), format!("{cause} is not ready"));
+                return false;
+            }
+            let free = stack.after.iter().all(|on| done.contains(on.name.as_str()));
+            if !free || working.len() >= AT_ONCE || run.cancel.is_cancelled() {
+                return true;
+            }
+            working.push(async move { (stack, apply(Arc::clone(cluster), plan, run).await) });
+            false
+        });
+        let Some((stack, outcome)) = working.next().await else {
+            break;
+        };
+        if outcome.ready {
+            done.insert(&stack.id.name);
+        } else {
+            failed.insert(&stack.id.name);
+        }
+        report.stacks.insert(stack.id.clone(), outcome);
+    }
+    for (stack, _) in waiting {
+        report.skipped.insert(
+            stack.id.clone(),
+            "a newer commit or an interruption came first".to_owned(),
+        );
+    }
+    if report.is_ready() && !run.cancel.is_cancelled() {
+        for record in &deployment.gone {
+            let terms = Destroy {
+                delete_protected: BTreeSet::new(),
+                timeout: myelin_engine::document::DEFAULT_TIMEOUT,
+            };
+            let outcome = destroy(Arc::clone(cluster), &record.stack, &deployment.owner, &terms, run).await;
+            report.removed.insert(record.stack.clone(), outcome);
+        }
+    }
+    report
+}

@@ -1,0 +1,335 @@
+//! A folder of a repository → the documents in it, in the order in which they may start. All problems at once.
+//!
+//! A document is any YAML document whose `apiVersion` begins with `myelin.dev/`; everything else under the folder is what stacks
+//! are rendered from and is not read here. Folders whose name begins with a dot are not entered.
+
+use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
+use myelin_engine::document::{
+    API_VERSION, DocumentKind, DocumentName, Stack, node_pool_from_value, stack_from_value, token_from_value,
+};
+use myelin_engine::tree::{Found, Tree, TreePath};
+use myelin_engine::yaml::{Limits, Node, Profile, parse, to_json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Folders below each other.
+const DEEPEST: usize = 32;
+/// Files that are looked at.
+const MOST_FILES: usize = 20_000;
+
+/// A stack and the file that it was written in.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) stack: Stack,
+    /// Where the document begins.
+    pub(crate) place: FilePlace,
+    /// Folder of the file, which `source` is relative to.
+    pub(crate) folder: TreePath,
+}
+
+impl Placed {
+    fn name(&self) -> DocumentName {
+        DocumentName {
+            kind: DocumentKind::Stack,
+            name: self.stack.name.clone(),
+        }
+    }
+}
+
+/// The documents of a commit.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    /// Stacks, each after those that it depends on.
+    pub(crate) stacks: Vec<Placed>,
+}
+
+/// Reads all documents under a folder.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub(crate) fn read(tree: &Tree, folder: &TreePath) -> Result<Documents, Diagnostics> {
+    let mut reading = Reading {
+        tree,
+        files: 0,
+        stacks: Vec::new(),
+        problems: Diagnostics::new(),
+    };
+    reading.folder(folder, 0);
+    let Reading {
+        stacks, mut problems, ..
+    } = reading;
+    check_unique(&stacks, &mut problems);
+    let stacks = in_order(stacks, &mut problems);
+    problems.or(Documents { stacks }).map(|(documents, _)| documents)
+}
+
+struct Reading<'a> {
+    tree: &'a Tree,
+    files: usize,
+    stacks: Vec<Placed>,
+    problems: Diagnostics,
+}
+
+impl Reading<'_> {
+    fn folder(&mut self, folder: &TreePath, depth: usize) {
+        let shown = self.tree.show(folder);
+        let names = match self.tree.list(folder) {
+            Ok(names) => names,
+            Err(error) => return self.problems.push(Diagnostic::error(error.to_string())),
+        };
+        if depth > DEEPEST {
+            let why = format!("folders are nested more than {DEEPEST} deep");
+            return self.problems.push(Diagnostic::error(why).at(FilePlace::file(shown)));
+        }
+        for name in names.iter().filter(|name| !name.starts_with('.')) {
+            let Some(path) = folder.join(name) else { continue };
+            match self.tree.find(&path) {
+                // A link to a folder leads to what is found elsewhere, or in a circle.
+                Ok(Found::Folder(real)) if real == path => self.folder(&path, depth + 1),
+                Ok(Found::File(real)) if real == path && (name.ends_with(".yaml") || name.ends_with(".yml")) => {
+                    self.files += 1;
+                    if self.files == MOST_FILES + 1 {
+                        let why = format!("there are more than {MOST_FILES} YAML files");
+                        self.problems
+                            .push(Diagnostic::error(why).detail("give the source a folder of its own with `path`"));
+                    }
+                    if self.files <= MOST_FILES {
+                        self.file(&path, folder);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn file(&mut self, path: &TreePath, folder: &TreePath) {
+        let shown = self.tree.show(path);
+        let bytes = match self.tree.read(path) {
+            Ok(bytes) => bytes,
+            Err(error) => return self.problems.push(Diagnostic::error(error.to_string())),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        // Most files of a repository are manifests and values: only what can hold a document is parsed.
+        if !text.contains("myelin.dev/") {
+            return;
+        }
+        let nodes = match parse(&text, self.tree.file_id(path), Profile::Manifest, Limits::default()) {
+            Ok(nodes) => nodes,
+            // A template or another tool's file may mention us and be no YAML. What begins like a document has to be one.
+            Err(error) if text.lines().any(|line| line.starts_with("apiVersion: myelin.dev/")) => {
+                return self.problems.push(error.in_file(&shown));
+            }
+            Err(_) => return,
+        };
+        for node in &nodes {
+            let version = node.get("apiVersion").and_then(Node::as_str).unwrap_or_default();
+            if version.starts_with("myelin.dev/") {
+                self.document(node, &shown, folder);
+            }
+        }
+    }
+
+    fn document(&mut self, node: &Node, file: &str, folder: &TreePath) {
+        let value = match to_json(node) {
+            Ok(value) => value,
+            Err(error) => return self.problems.push(error.in_file(file)),
+        };
+        let places = |path: &[String]| Some(place_of(node, path, file));
+        let kind = node.get("kind").and_then(Node::as_str).unwrap_or_default();
+        match DocumentKind::from_word(kind) {
+            Some(DocumentKind::Stack) => match stack_from_value(value, &places) {
+                Ok(stack) => self.stacks.push(Placed {
+                    stack,
+                    place: place_of(node, &[], file),
+                    folder: folder.clone(),
+                }),
+                Err(problems) => self.problems.extend(problems),
+            },
+            Some(DocumentKind::ProvisioningToken) => match token_from_value(value, &places) {
+                Ok(_) => self.not_yet(node, file, "put it under `tokens` of the stack that needs it"),
+                Err(problems) => self.problems.extend(problems),
+            },
+            Some(DocumentKind::NodePool) => match node_pool_from_value(value, &places) {
+                Ok(_) => self.not_yet(node, file, "keep the pool in Terraform"),
+                Err(problems) => self.problems.extend(problems),
+            },
+            None => self.problems.push(
+                Diagnostic::error(format!("\"{kind}\" is not a kind of {API_VERSION}"))
+                    .detail("use Stack, ProvisioningToken or NodePool")
+                    .at(place_of(node, &["kind".to_owned()], file)),
+            ),
+        }
+    }
+
+    fn not_yet(&mut self, node: &Node, file: &str, fix: &str) {
+        let kind = node.get("kind").and_then(Node::as_str).unwrap_or_default();
+        self.problems.push(
+            Diagnostic::error(format!("a {kind} as a document of its own is not applied from git yet"))
+                .detail(fix)
+                .at(place_of(node, &["kind".to_owned()], file)),
+        );
+    }
+}
+
+/// The place of the field at a path, or of the innermost one that is there.
+fn place_of(node: &Node, path: &[String], file: &str) -> FilePlace {
+    let mut at = node.at;
+    let mut node = Some(node);
+    for name in path {
+        let next = node.and_then(|n| match name.parse::<usize>() {
+            Ok(index) if n.is_seq() => n.items().get(index),
+            _ => n.get(name),
+        });
+        let Some(found) = next else { break };
+        at = found.at;
+        node = Some(found);
+    }
+    FilePlace {
+        file: file.to_owned(),
+        line: (at.line > 0).then_some(at.line),
+        column: (at.column > 0).then_some(at.column),
+    }
+}
+
+fn check_unique(stacks: &[Placed], problems: &mut Diagnostics) {
+    let mut seen: BTreeMap<(&str, &str), &FilePlace> = BTreeMap::new();
+    for placed in stacks {
+        let key = (placed.stack.namespace.as_str(), placed.stack.name.as_str());
+        if let Some(first) = seen.insert(key, &placed.place) {
+            problems.push(
+                Diagnostic::error(format!("stack {}/{} is described twice", key.0, key.1))
+                    .detail(format!("the other is at {first}"))
+                    .at(placed.place.clone()),
+            );
+        }
+    }
+}
+
+/// Each stack after those that it depends on; otherwise as they were found.
+fn in_order(stacks: Vec<Placed>, problems: &mut Diagnostics) -> Vec<Placed> {
+    let names: BTreeSet<DocumentName> = stacks.iter().map(Placed::name).collect();
+    for placed in &stacks {
+        for missing in placed.stack.depends_on.iter().filter(|name| !names.contains(name)) {
+            problems.push(
+                Diagnostic::error(format!("{} depends on {missing}, which is not there", placed.name()))
+                    .detail("documents that it may depend on lie under the same folder of the same source")
+                    .at(placed.place.clone()),
+            );
+        }
+    }
+    let mut waiting = stacks;
+    let mut ordered: Vec<Placed> = Vec::with_capacity(waiting.len());
+    loop {
+        let blocked: BTreeSet<DocumentName> = waiting.iter().map(Placed::name).collect();
+        let (free, rest): (Vec<Placed>, Vec<Placed>) = waiting
+            .into_iter()
+            .partition(|placed| placed.stack.depends_on.is_disjoint(&blocked));
+        waiting = rest;
+        if free.is_empty() {
+            break;
+        }
+        ordered.extend(free);
+    }
+    if let Some(first) = waiting.first() {
+        problems.push(
+            Diagnostic::error(format!("documents wait for each other: {}", circle(&waiting)))
+                .detail("remove one of these from dependsOn")
+                .at(first.place.clone()),
+        );
+    }
+    ordered
+}
+
+/// A way round among stacks that all wait for another of them.
+fn circle(waiting: &[Placed]) -> String {
+    let mut path: Vec<DocumentName> = Vec::new();
+    let mut next = waiting.first().map(Placed::name);
+    while let Some(name) = next {
+        if let Some(start) = path.iter().position(|seen| *seen == name) {
+            path.drain(..start);
+            path.push(name);
+            break;
+        }
+        next = waiting
+            .iter()
+            .find(|placed| placed.name() == name)
+            .and_then(|placed| {
+                let blocked = |on: &&DocumentName| waiting.iter().any(|other| other.name() == **on);
+                placed.stack.depends_on.iter().find(blocked)
+            })
+            .cloned();
+        path.push(name);
+    }
+    path.iter().map(ToString::to_string).collect::<Vec<_>>().join(" -> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use myelin_engine::tree::{Entry, TreeLimits};
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        let entries = files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), Entry::File(text.as_bytes().into())));
+        Tree::from_entries(entries, TreeLimits::default()).expect("a tree")
+    }
+
+    fn stack(name: &str, after: &[&str]) -> String {
+        let on: Vec<String> = after.iter().map(|a| format!("{{kind: Stack, name: {a}}}")).collect();
+        format!(
+            "apiVersion: myelin.dev/v1alpha1\nkind: Stack\nmetadata: {{name: {name}}}\nspec:\n  namespace: {name}\n  source: ./k8s\n  dependsOn: [{}]\n",
+            on.join(", ")
+        )
+    }
+
+    fn problems(files: &[(&str, &str)]) -> Vec<String> {
+        let problems = read(&tree(files), &TreePath::root()).expect_err("problems");
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn stacks_come_after_what_they_depend_on_and_manifests_are_not_documents() {
+        let (a, b, c) = (stack("a", &["c"]), stack("b", &[]), stack("c", &["b"]));
+        let files = [
+            ("a.yaml", a.as_str()),
+            ("deep/b.yml", &format!("{c}---\n{b}")),
+            ("k8s/cm.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n"),
+            ("chart/t.yaml", "{{ include \"x\" }} # myelin.dev/prune\n"),
+            (".github/w.yaml", "apiVersion: myelin.dev/v1alpha1\nkind: Nonsense\n"),
+        ];
+        let found = read(&tree(&files), &TreePath::root()).expect("documents");
+        let names: Vec<&str> = found.stacks.iter().map(|p| p.stack.name.as_str()).collect();
+        assert_eq!(names, ["b", "c", "a"]);
+        assert_eq!(found.stacks[1].folder.as_str(), "deep");
+    }
+
+    #[test]
+    fn all_problems_of_all_files_come_at_once_with_file_and_line() {
+        let twice = format!("{}---\n{}", stack("a", &["nobody"]), stack("a", &[]));
+        let told = problems(&[
+            ("1.yaml", &twice),
+            ("2.yaml", "apiVersion: myelin.dev/v1alpha1\nkind: Stak\n"),
+            ("3.yaml", "apiVersion: myelin.dev/v1alpha1\nkind: Stack\nmetadata: {name: x}\nspec:\n  namespace: x\n  sorce: .\n"),
+            ("4.yaml", "apiVersion: myelin.dev/v1alpha1\nkind: [\n"),
+        ])
+        .join("\n");
+        for expected in [
+            "nobody",
+            "described twice",
+            "\"Stak\" is not a kind",
+            "2.yaml:2",
+            "sorce",
+            "3.yaml:6",
+            "4.yaml",
+        ] {
+            assert!(told.contains(expected), "{expected} is missing in:\n{told}");
+        }
+    }
+
+    #[test]
+    fn a_circle_is_an_error_that_names_the_path() {
+        let (a, b, c) = (stack("a", &["b"]), stack("b", &["c"]), stack("c", &["b"]));
+        let told = problems(&[("a.yaml", &a), ("b.yaml", &b), ("c.yaml", &c)]).join("\n");
+        assert!(told.contains("Stack b -> Stack c -> Stack b"), "{told}");
+    }
+}
