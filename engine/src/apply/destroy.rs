@@ -90,8 +90,9 @@ impl Demolition<'_> {
         self.outcome.recorded = true;
         if stored.record.owner != *owner {
             let why = format!(
-                "stack {} is owned by {}, not by {owner}",
-                self.stack, stored.record.owner
+                "{} is owned by {}, not by {owner}",
+                self.stack.title(),
+                stored.record.owner
             );
             return Err(Diagnostic::error(why)
                 .detail("destroy it through its owner, or hand it over first")
@@ -153,7 +154,7 @@ impl Demolition<'_> {
         let mut all = true;
         for (name, entry) in ledger.record.tokens.clone() {
             let key = token_key(&self.stack.namespace, &name);
-            match release(self.cluster, &name, &entry, &self.run.cancel).await {
+            match release(self.cluster, self.stack, &name, &entry, &self.run.cancel).await {
                 Ok(()) => {
                     ledger.forget_token(&name);
                     self.outcome.objects.insert(key, Fate::Gone);

@@ -9,16 +9,18 @@ use crate::cluster::{
 };
 use crate::desired::WantedToken;
 use crate::document::{Exec, Issuer, ObjectName, PodChoice};
-use crate::mask::MaskKey;
+use crate::mask::{MaskKey, hex};
 use crate::observe::{look, secret_target, uid, value_in};
 use crate::plan::{terms, tied};
+use crate::record::StackId;
 use crate::token::{
-    Entry, Revoke, SecretValue, Step, Stored, Why, decide, first_error_line, keepers_mark, mint_annotation,
+    ADOPTED, Entry, Revoke, SecretValue, Step, Stored, Why, decide, first_error_line, keepers_mark, mint_annotation,
     random_bytes, random_characters, shape, signing_key,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +33,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What a revoke command may take.
 const REVOKE: Duration = Duration::from_secs(30);
 /// Seconds that a mint is taken to be alive beyond its command's own end.
-const MARGIN: i64 = 8;
+const MARGIN: i64 = 10;
+/// Of the margin, what may pass before the command starts.
+const LOOKING: i64 = 3;
 /// The end of storing a value. Within the margin, so that nobody mints anew while it may still be stored.
 const STORE: Duration = Duration::from_secs(6);
 
@@ -39,6 +43,7 @@ const STORE: Duration = Duration::from_secs(6);
 #[derive(Clone)]
 pub(super) struct Mint {
     pub(super) cluster: Arc<dyn Cluster>,
+    pub(super) stack: StackId,
     pub(super) wanted: WantedToken,
     pub(super) entry: Option<Entry>,
     pub(super) key: MaskKey,
@@ -87,14 +92,18 @@ impl Mint {
                 Step::Keep { bind, .. } => {
                     let mut known = match self.entry.as_ref().map(|e| &e.state) {
                         Some(crate::token::State::Stored(known)) => known.clone(),
-                        _ => stored("adopted", value),
+                        _ => stored(ADOPTED, value),
                     };
                     known.tied_to.extend(bind);
-                    return Judged::There(known);
+                    known.expires_at = known.expiry(self.wanted.token.expires_after);
+                    return match self.relabel(&known).await {
+                        Ok(()) => Judged::There(known),
+                        Err(why) => Judged::Failed(why),
+                    };
                 }
                 Step::Finish(mint) => return Judged::There(stored(&mint, value)),
-                Step::Adopt => return Judged::There(stored(seen.mint.as_deref().unwrap_or("adopted"), value)),
-                Step::Refuse => return Judged::Failed("its key holds a value that the stack did not mint".into()),
+                Step::Adopt => return Judged::There(stored(seen.mint.as_deref().unwrap_or(ADOPTED), value)),
+                Step::Refuse => return Judged::Failed("its key holds a value that Myelin did not mint".into()),
                 Step::Mint(why) => return Judged::Mint(why),
                 Step::Wait(_) if Instant::now() >= self.deadline => {
                     return Judged::Failed("another run is minting it and does not come to an end".into());
@@ -111,20 +120,56 @@ impl Mint {
 
     /// Seconds since 1970 up to which a mint that starts now is taken to be alive.
     pub(super) fn alive_until(&self) -> i64 {
+        now() + self.alive_for()
+    }
+
+    /// A mint that outlives its marker could meet another's: it does not begin.
+    fn in_time(&self, until: i64) -> Result<(), String> {
+        if now() > until - self.alive_for() + LOOKING {
+            return Err("the cluster answered too slowly; nothing was minted, and the next apply tries again".into());
+        }
+        Ok(())
+    }
+
+    /// The longest that a mint may take, in seconds.
+    fn alive_for(&self) -> i64 {
         let command = match &self.wanted.token.issuer {
             Issuer::Exec(exec) => i64::try_from(exec.timeout.as_secs()).unwrap_or(600),
             Issuer::RandomBytes { .. } | Issuer::RandomCharacters { .. } | Issuer::SigningKey => 0,
         };
-        now() + command + MARGIN
+        command + MARGIN
     }
 
-    /// Mints a value under an id and stores it. `why` says whether an old value is given up.
-    pub(super) async fn run(self, mint: String, why: Why) -> Result<(Stored, Option<Revoke>), Failure> {
+    /// Sets labels that are asked for and not there, on a Secret that this token made.
+    async fn relabel(&self, known: &Stored) -> Result<(), String> {
+        let wanted = &self.wanted.token.secret;
+        if wanted.labels.is_empty() || known.mint == ADOPTED {
+            return Ok(());
+        }
+        let target = secret_target(wanted);
+        let live = retrying(&self.cancel, || self.cluster.get(&target)).await;
+        let Some(live) = live.map_err(|e| format!("its Secret could not be read: {e}"))? else {
+            return Ok(());
+        };
+        let labels = live.pointer("/metadata/labels");
+        let there = |(name, value): (&String, &String)| {
+            labels.and_then(|l| l.get(name)).and_then(Value::as_str) == Some(value.as_str())
+        };
+        match value_in(&live, &wanted.key) {
+            Some(value) if !wanted.labels.iter().all(there) => self.store(&target, None, &known.mint, &value).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Mints a value under an id and stores it. `why` says whether an old value is given up; `until` is the end of the time for
+    /// which everybody else takes this mint to be alive.
+    pub(super) async fn run(self, mint: String, why: Why, until: i64) -> Result<(Stored, Option<Revoke>), Failure> {
         let sure = |why: String| Failure { why, uncertain: false };
         let target = secret_target(&self.wanted.token.secret);
         let old = retrying(&self.cancel, || self.cluster.get(&target)).await;
         let old = old.map_err(|e| sure(format!("its Secret could not be read: {e}")))?;
-        let (value, pod) = self.issue().await?;
+        self.in_time(until).map_err(sure)?;
+        let (value, pod) = self.issue(until).await?;
         let mark = value.mark(&self.key);
         let stored = tokio::time::timeout(STORE, self.store(&target, old.as_ref(), &mint, &value)).await;
         let stored = stored.unwrap_or_else(|_| Err("the value could not be stored in time".into()));
@@ -160,7 +205,7 @@ impl Mint {
     }
 
     /// A value from the issuer, and the command's place for one from a pod.
-    async fn issue(&self) -> Result<(SecretValue, Option<PodCommand>), Failure> {
+    async fn issue(&self, until: i64) -> Result<(SecretValue, Option<PodCommand>), Failure> {
         let mut randomness = |buffer: &mut [u8]| rand::fill(buffer);
         let exec = match &self.wanted.token.issuer {
             Issuer::RandomBytes { bytes, encoding } => {
@@ -183,11 +228,12 @@ impl Mint {
         };
         let place = format!("pod {}/{pod}", exec.namespace);
         let program = exec.command.first().map(String::as_str).unwrap_or_default();
+        self.in_time(until).map_err(sure)?;
         let output = match self.cluster.exec(&command, None).await {
             Ok(output) => output,
             Err(e) if e.is_denied() => {
                 return Err(sure(format!(
-                    "running {program} in {place} was forbidden: allow create on pods/exec (get on pods, too) in namespace {}",
+                    "running {program} in {place} was forbidden: allow create and get on pods/exec (and get on pods) in namespace {}",
                     exec.namespace
                 )));
             }
@@ -323,7 +369,7 @@ impl Mint {
         let made = self.replace_immutable(target, old).await;
         let sent = match made {
             Ok(()) => {
-                let manager = manager(&token.name);
+                let manager = manager(&self.stack, &token.name);
                 retrying(&self.cancel, || {
                     self.cluster.apply_as(&manager, target, &body, true, Mode::Real)
                 })
@@ -420,7 +466,7 @@ impl Mint {
             "apiVersion": "apps/v1", "kind": object.kind, "metadata": {"name": object.name, "namespace": namespace},
             "spec": {"template": {"metadata": {"annotations": {annotation: mint}}}},
         });
-        let manager = manager(&token.name);
+        let manager = manager(&self.stack, &token.name);
         retrying(&self.cancel, || {
             self.cluster.apply_as(&manager, &target, &body, true, Mode::Real)
         })
@@ -459,6 +505,7 @@ impl Mint {
 /// Gives a token up: its value is revoked where the issuer can, its key goes, and the Secret with it when nothing is left in it.
 pub(super) async fn release(
     cluster: &dyn Cluster,
+    stack: &StackId,
     name: &str,
     entry: &Entry,
     cancel: &CancellationToken,
@@ -505,7 +552,7 @@ pub(super) async fn release(
     }
     // An apply of nothing gives up what this manager alone owns: the key, its annotation, its labels.
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": namespace}});
-    let manager = manager(name);
+    let manager = manager(stack, name);
     retrying(cancel, || cluster.apply_as(&manager, &target, &body, true, Mode::Real))
         .await
         .map(|_| ())
@@ -527,9 +574,11 @@ async fn give_up(cluster: &dyn Cluster, revoke: &Revoke, value: &SecretValue) {
     }
 }
 
-/// The field manager of a token's key. One of its own, so that a Secret's other keys stay other managers'.
-fn manager(name: &str) -> String {
-    format!("myelin-token-{name}")
+/// The field manager of a token's key. One of its own, so that a Secret's other keys stay other managers', also those of a
+/// token of the same name in another stack.
+fn manager(stack: &StackId, name: &str) -> String {
+    let whose = sha2::Sha256::digest(stack.to_string().as_bytes());
+    format!("myelin-token-{name}-{}", hex(&whose[..4]))
 }
 
 fn is_ready(pod: &Value) -> bool {

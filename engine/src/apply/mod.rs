@@ -15,10 +15,12 @@ mod remove;
 mod run;
 mod step;
 mod takeover;
+mod token;
 
 pub use destroy::{Destroy, destroy};
 pub use gates::{Gates, Passage, Stuck, Tell, Until};
 pub use outcome::{Fate, Outcome, Progress};
+pub use token::apply_token;
 
 use crate::cluster::{Cluster, Mode, Target, kinds, retrying};
 use crate::diagnostic::Diagnostic;
@@ -89,6 +91,7 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     executor.outcome.diagnostics.extend(plan.diagnostics.clone());
     executor.write().await;
     if !executor.ledger.is_written() || executor.is_stopped() {
+        executor.outcome.superseded = executor.is_superseded();
         return executor.outcome;
     }
     executor.execute().await;
@@ -102,8 +105,10 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     if !executor.is_superseded() {
         executor.write().await;
     }
+    let superseded = executor.is_superseded();
     let mut outcome = executor.outcome;
     outcome.recorded = true;
+    outcome.superseded = superseded;
     if outcome.diagnostics.has_errors() {
         outcome.ready = false;
     }
@@ -147,6 +152,7 @@ fn nothing_to_do(plan: &Plan) -> Outcome {
         recorded: true,
         diagnostics: plan.diagnostics.clone(),
         cancelled: false,
+        superseded: false,
     }
 }
 

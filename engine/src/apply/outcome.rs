@@ -57,6 +57,8 @@ pub struct Outcome {
     pub diagnostics: Diagnostics,
     /// Whether it was cancelled.
     pub cancelled: bool,
+    /// Whether another run wrote the record meanwhile and is in charge now.
+    pub superseded: bool,
 }
 
 impl Outcome {

@@ -14,7 +14,7 @@ mod tokens;
 
 pub use masked::{masked, redact, redact_all};
 pub(crate) use shape::scale_target;
-pub use tokens::{WantedToken, token_key};
+pub use tokens::{WantedToken, lone_token, token_key};
 pub(crate) use tokens::{is_token, token_text};
 
 use crate::diagnostic::{Diagnostics, FilePlace};

@@ -1,11 +1,15 @@
 //! The stack's tokens: their keys, who issues them, and their canonical text. No value is known here.
 
-use super::DesiredObject;
-use crate::document::{Issuer, PodChoice, ProvisioningToken, Stack};
-use crate::graph::TokenMember;
+use super::{Desired, DesiredObject, Policy};
+use crate::diagnostic::Diagnostics;
+use crate::document::{Adopt, Conflicts, Issuer, PodChoice, ProvisioningToken, Stack};
 use crate::graph::references::{pod_labels, selects};
+use crate::graph::{self, TokenMember};
 use crate::object::ObjectKey;
+use crate::record::StackId;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Group of the documents' own kinds.
 const GROUP: &str = "myelin.dev";
@@ -31,6 +35,42 @@ pub(crate) fn is_token(key: &ObjectKey) -> bool {
 #[must_use]
 pub fn token_key(namespace: &str, name: &str) -> ObjectKey {
     ObjectKey::new(GROUP, "ProvisioningToken", namespace, name)
+}
+
+/// A token that is a document of its own, as what a set of this one token and no objects should be: it is observed, planned,
+/// applied, recorded and destroyed by the same code as a stack's, under a record of its own ([`StackId::of_token`]).
+/// `timeout` is the end of every wait.
+#[must_use]
+pub fn lone_token(token: &ProvisioningToken, timeout: Duration) -> Desired {
+    let wanted = WantedToken {
+        key: token_key(&token.namespace, &token.name),
+        token: token.clone(),
+        component: None,
+    };
+    let member = TokenMember {
+        key: &wanted.key,
+        secret: ObjectKey::new("", "Secret", &*token.secret.namespace, &*token.secret.name),
+        components: BTreeSet::new(),
+        issuers: Vec::new(),
+    };
+    let graph = graph::build(&[], &[member], &BTreeMap::new()).expect("one node has no cycle");
+    Desired {
+        stack: StackId::of_token(&token.namespace, &token.name),
+        objects: Vec::new(),
+        tokens: vec![wanted],
+        components: BTreeMap::new(),
+        requires: Vec::new(),
+        graph,
+        policy: Policy {
+            prune: true,
+            delete_protected: BTreeSet::new(),
+            replace: BTreeSet::new(),
+            adopt: Adopt::Never,
+            conflicts: Conflicts::Fail,
+            timeout,
+        },
+        warnings: Diagnostics::new(),
+    }
 }
 
 pub(super) fn wanted(stack: &Stack) -> Vec<WantedToken> {
@@ -121,6 +161,7 @@ pub(crate) fn token_text(token: &ProvisioningToken) -> String {
         "expiresAfter": token.expires_after,
         "rotateWith": names(&token.rotate_with),
         "restart": names(&token.restart),
+        "revoke": token.revoke,
     })
     .to_string()
 }

@@ -23,6 +23,8 @@ const MAX_LENGTH: std::ops::RangeInclusive<i64> = 1..=1_000_000;
 pub struct ProvisioningToken {
     /// Name, unique in its stack, or in its namespace when it is a document of its own.
     pub name: String,
+    /// Its namespace: the stack's, or that of its own document. A record of its own lies there.
+    pub namespace: String,
     /// Who makes the value.
     pub issuer: Issuer,
     /// Which part of the issuer's output is the value.
@@ -218,6 +220,7 @@ pub(super) fn read_token(
     spec.end(p);
     ProvisioningToken {
         name,
+        namespace: namespace.to_owned(),
         issuer,
         extract: extract.unwrap_or(Extract::All),
         max_length: max_length

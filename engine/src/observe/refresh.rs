@@ -1,7 +1,7 @@
 //! A stack as its record and the cluster have it, without its documents: what a Terraform read and an import need.
 
 use super::owned::{attest, projection};
-use super::tokens::{Due, due};
+use super::tokens::{TokenFacts, facts};
 use super::{find, resources, told, uid};
 use crate::cluster::Cluster;
 use crate::desired::{masked, token_key};
@@ -27,6 +27,8 @@ pub struct Refresh {
     pub ready: bool,
     /// Status of each component at the end of the last apply.
     pub components: BTreeMap<String, String>,
+    /// What is known of each token.
+    pub tokens: BTreeMap<String, TokenFacts>,
 }
 
 /// Reads a stack from its record: one list per kind. None when there is no record.
@@ -63,6 +65,7 @@ pub async fn refresh(
     let shown = MaskKey::of_identity(&stack.namespace, &stack.name);
     let mut objects = BTreeMap::new();
     let mut drifted = Vec::new();
+    let mut tokens = BTreeMap::new();
     for entry in record.entries.values() {
         let Some(live) = live.get(&entry.key) else {
             drifted.push(entry.key.clone());
@@ -85,20 +88,21 @@ pub async fn refresh(
     for (name, entry) in &record.tokens {
         let key = token_key(&stack.namespace, name);
         let text = prior.get(&key).unwrap_or(&entry.text).clone();
-        match due(cluster, entry, &cancel).await.map_err(failed)? {
-            Due::No => {
+        let known = facts(cluster, &record.key, entry, &cancel).await.map_err(failed)?;
+        match &known.due {
+            None => {
                 objects.insert(key, text);
             }
-            Due::Gone => drifted.push(key),
-            Due::Rotation(why) => {
+            Some(why) => {
                 let mut shown: Value = serde_json::from_str(&text).unwrap_or_default();
                 if let Some(map) = shown.as_object_mut() {
-                    map.insert("drift".into(), why.into());
+                    map.insert("drift".into(), why.as_str().into());
                 }
                 drifted.push(key.clone());
                 objects.insert(key, shown.to_string());
             }
         }
+        tokens.insert(name.clone(), known);
     }
     Ok(Some(Refresh {
         owner: record.owner,
@@ -106,6 +110,7 @@ pub async fn refresh(
         drifted,
         ready: record.ready,
         components: record.components,
+        tokens,
     }))
 }
 

@@ -83,8 +83,114 @@ async fn uid_of(
     Ok(live.and_then(|o| o.pointer("/metadata/uid")?.as_str().map(str::to_owned)))
 }
 
+/// What is known of one recorded token. It holds no value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenFacts {
+    /// Namespace, name and key of its Secret.
+    pub secret: (String, String, String),
+    /// UID of the Secret; None when it is gone.
+    pub secret_uid: Option<String>,
+    /// Keyed hash of the value that was minted or adopted; None while none is stored.
+    pub value_hash: Option<String>,
+    /// When it was minted or adopted, in seconds since 1970.
+    pub minted_at: Option<i64>,
+    /// When it is too old, in seconds since 1970.
+    pub expires_at: Option<i64>,
+    /// How often a value was minted; 0 for one that was adopted.
+    pub mints: u64,
+    /// Why the next apply has something to do, as far as the record and the cluster tell without the document.
+    pub due: Option<String>,
+    /// Whether somebody replaced the value; it is kept.
+    pub foreign: bool,
+    /// Ids of interrupted mints whose values the issuer may hold unused.
+    pub orphans: Vec<String>,
+    /// What was asked for, as canonical JSON.
+    pub text: String,
+}
+
+pub(super) async fn facts(
+    cluster: &dyn Cluster,
+    key: &MaskKey,
+    entry: &Entry,
+    cancel: &CancellationToken,
+) -> Result<TokenFacts, ClusterError> {
+    let (namespace, name, secret_key) = &entry.secret;
+    let target = Target {
+        resource: kinds::known("v1", "Secret"),
+        namespace: namespace.clone(),
+        name: name.clone(),
+    };
+    let secret = retrying(cancel, || cluster.get(&target)).await?;
+    let live = secret.as_ref().and_then(|s| value_in(s, secret_key));
+    let due = due(cluster, entry, live.is_some(), cancel).await?;
+    let (stored, shown) = match &entry.state {
+        State::Stored(stored) => (Some(stored), Some(stored)),
+        State::Pending { before, .. } => (None, before.as_ref()),
+    };
+    let mut orphans = entry.orphans.clone();
+    if let State::Pending { mint, .. } = &entry.state {
+        orphans.push(mint.clone());
+    }
+    Ok(TokenFacts {
+        secret: entry.secret.clone(),
+        secret_uid: secret.as_ref().and_then(super::uid).map(str::to_owned),
+        value_hash: shown.map(|s| s.value.clone()),
+        minted_at: shown.map(|s| s.minted_at),
+        expires_at: shown.and_then(|s| s.expires_at),
+        mints: entry.mints,
+        due: match due {
+            Due::No => None,
+            Due::Gone if stored.is_none() => Some("an interrupted mint is looked into".into()),
+            Due::Gone => Some(format!("a new one is minted: {}", Why::Gone)),
+            Due::Rotation(why) => Some(format!("a new one is minted: {why}")),
+        },
+        foreign: stored.zip(live).is_some_and(|(s, live)| live.mark(key) != s.value),
+        orphans,
+        text: entry.text.clone(),
+    })
+}
+
+/// Whether a key of a Secret holds a value, and the Secret's UID: what an import of a value that no record names needs.
+///
+/// # Errors
+/// When the cluster cannot be reached or refuses.
+pub async fn value_is_there(
+    cluster: &dyn Cluster,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<Option<String>, ClusterError> {
+    let target = Target {
+        resource: kinds::known("v1", "Secret"),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let secret = retrying(&CancellationToken::new(), || cluster.get(&target)).await?;
+    let secret = secret.filter(|s| value_in(s, key).is_some());
+    Ok(secret.as_ref().and_then(super::uid).map(str::to_owned))
+}
+
+/// Reads a key of a Secret, for another program's memory. `Ok(None)`: there is no such Secret or key.
+///
+/// # Errors
+/// When the cluster cannot be reached or refuses.
+pub async fn read_value(
+    cluster: &dyn Cluster,
+    namespace: &str,
+    name: &str,
+    key: &str,
+) -> Result<Option<SecretValue>, ClusterError> {
+    let target = Target {
+        resource: kinds::known("v1", "Secret"),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let secret = retrying(&CancellationToken::new(), || cluster.get(&target)).await?;
+    Ok(secret.as_ref().and_then(|s| value_in(s, key)))
+}
+
 /// Whether a recorded token needs a new value, as far as the record and the cluster tell without its document.
-pub(super) enum Due {
+enum Due {
     /// No.
     No,
     /// Its Secret or key is gone.
@@ -93,18 +199,17 @@ pub(super) enum Due {
     Rotation(String),
 }
 
-pub(super) async fn due(cluster: &dyn Cluster, entry: &Entry, cancel: &CancellationToken) -> Result<Due, ClusterError> {
-    let (namespace, name, key) = &entry.secret;
-    let target = Target {
-        resource: kinds::known("v1", "Secret"),
-        namespace: namespace.clone(),
-        name: name.clone(),
-    };
-    let secret = retrying(cancel, || cluster.get(&target)).await?;
+async fn due(
+    cluster: &dyn Cluster,
+    entry: &Entry,
+    is_there: bool,
+    cancel: &CancellationToken,
+) -> Result<Due, ClusterError> {
+    let namespace = &entry.secret.0;
     let State::Stored(stored) = &entry.state else {
         return Ok(Due::Gone);
     };
-    if secret.and_then(|s| value_in(&s, key)).is_none() {
+    if !is_there {
         return Ok(Due::Gone);
     }
     let now = jiff::Timestamp::now().as_second();

@@ -126,8 +126,11 @@ pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) 
     let mut problems = Diagnostics::new();
     if let Some(current) = observation.owner().filter(|o| **o != owner) {
         problems.push(
-            Diagnostic::error(format!("stack {} is owned by {current}, not by {owner}", desired.stack))
-                .detail("two owners would undo each other's work; hand the stack over first, or leave it to its owner"),
+            Diagnostic::error(format!(
+                "{} is owned by {current}, not by {owner}",
+                desired.stack.title()
+            ))
+            .detail("two owners would undo each other's work; hand the stack over first, or leave it to its owner"),
         );
     }
     let mut changes: Vec<Change> = desired

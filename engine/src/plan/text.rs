@@ -19,8 +19,8 @@ impl fmt::Display for Plan {
             .collect();
         writeln!(
             f,
-            "stack {}: {}",
-            self.desired.stack,
+            "{}: {}",
+            self.desired.stack.title(),
             if words.is_empty() {
                 "nothing".into()
             } else {

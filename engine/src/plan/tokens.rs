@@ -1,11 +1,11 @@
 //! What happens to the tokens: kept, minted, taken over, given up. Nothing is minted here.
 
 use super::{Action, Change};
-use crate::desired::{Desired, WantedToken, token_key};
+use crate::desired::{Desired, WantedToken, token_key, token_text};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::object::ObjectKey;
 use crate::observe::{Observation, mask_key};
-use crate::token::{Step, Terms, Why, decide};
+use crate::token::{Entry, State, Step, Terms, Why, decide};
 
 /// The terms of a token that decide about rotation.
 pub(crate) fn terms<'a>(wanted: &'a WantedToken, tied: &'a [String]) -> Terms<'a> {
@@ -56,6 +56,14 @@ fn made(key: ObjectKey, component: Option<String>, action: Action, reason: Strin
     }
 }
 
+/// Whether the record says other than what is asked for now, though the value can stay.
+fn is_behind(entry: &Entry, wanted: &WantedToken) -> bool {
+    let State::Stored(stored) = &entry.state else {
+        return false;
+    };
+    stored.expires_at != stored.expiry(wanted.token.expires_after) || entry.text != token_text(&wanted.token)
+}
+
 fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems: &mut Diagnostics) -> Change {
     let made = |action, reason: String| made(wanted.key.clone(), wanted.component.clone(), action, reason);
     let Some(found) = seen.tokens.get(&wanted.key) else {
@@ -78,7 +86,13 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
                 let fix = "it is left as it is; change keepers to have a new one minted";
                 problems.push(Diagnostic::warning(summary).detail(fix).object(wanted.key.clone()));
             }
-            made(Action::Unchanged, String::new())
+            match entry.filter(|e| is_behind(e, wanted)) {
+                Some(_) => made(
+                    Action::Update,
+                    "its terms changed; its value stays and nothing is minted".into(),
+                ),
+                None => made(Action::Unchanged, String::new()),
+            }
         }
         Step::Finish(_) => made(
             Action::Update,
@@ -96,7 +110,7 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
             let fix =
                 "set adopt: always on the token to keep that value, import it, or remove the key to have one minted";
             let summary = format!(
-                "token {}: {place} holds a value that the stack did not mint",
+                "token {}: {place} holds a value that Myelin did not mint",
                 wanted.token.name
             );
             problems.push(Diagnostic::error(summary).detail(fix).object(wanted.key.clone()));

@@ -33,11 +33,41 @@ pub struct StackId {
 /// Label of every member of an ApplySet: the set's id.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
+/// What the name of a token's own record begins with. No stack's name holds a dot.
+const TOKEN: &str = "token.";
+
 impl StackId {
+    /// The record of a token that is a document of its own: a set that holds this token and no objects.
+    #[must_use]
+    pub fn of_token(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: format!("{TOKEN}{name}"),
+        }
+    }
+
+    /// The token, if this is the record of a token of its own.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.name.strip_prefix(TOKEN)
+    }
+
+    /// What it is and how it is called, for a person: `stack synapse/synapse`, `token synapse/axon`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self.token() {
+            Some(name) => format!("token {}/{name}", self.namespace),
+            None => format!("stack {self}"),
+        }
+    }
+
     /// Name of the record's Secret.
     #[must_use]
     pub fn record_name(&self) -> String {
-        format!("myelin-stack-{}", self.name)
+        match self.token() {
+            Some(name) => format!("myelin-token-{name}"),
+            None => format!("myelin-stack-{}", self.name),
+        }
     }
 
     /// Id of the ApplySet whose parent is the record (KEP-3659): a hash of the parent's name, namespace, kind and group.
@@ -65,10 +95,14 @@ impl std::str::FromStr for StackId {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => Ok(Self {
-                namespace: namespace.into(),
-                name: name.into(),
-            }),
+            Some((namespace, name))
+                if !namespace.is_empty() && !name.is_empty() && !name.contains('/') && !name.starts_with(TOKEN) =>
+            {
+                Ok(Self {
+                    namespace: namespace.into(),
+                    name: name.into(),
+                })
+            }
             _ => Err(format!(
                 "\"{text}\" does not name a stack: write namespace/name, for example synapse/synapse"
             )),
@@ -277,6 +311,21 @@ pub fn desired_hash(key: &MaskKey, value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_of_its_own_shares_no_record_with_any_stack() {
+        let token = StackId::of_token("synapse", "axon");
+        assert_eq!(token.token(), Some("axon"));
+        assert_eq!(token.title(), "token synapse/axon");
+        assert_eq!(token.record_name(), "myelin-token-axon");
+        assert!(
+            token.to_string().parse::<StackId>().is_err(),
+            "nobody can name it as a stack"
+        );
+        let stack: StackId = "synapse/axon".parse().unwrap();
+        assert_eq!((stack.token(), &*stack.title()), (None, "stack synapse/axon"));
+        assert_ne!(stack.apply_set(), token.apply_set());
+    }
 
     #[test]
     fn the_apply_set_id_is_that_of_the_proposal() {

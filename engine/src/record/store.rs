@@ -48,7 +48,7 @@ impl RecordError {
     /// For the person.
     #[must_use]
     pub fn diagnostic(&self, stack: &StackId, doing: &str) -> Diagnostic {
-        let summary = format!("{doing} the record of stack {stack} failed");
+        let summary = format!("{doing} the record of {} failed", stack.title());
         let fix = match self {
             Self::Superseded => "two applies ran at once; run it again".into(),
             Self::Unreadable(_) => format!(
@@ -60,7 +60,11 @@ impl RecordError {
             Self::TooLarge(_) => String::new(),
             Self::Owned(owner) => format!("hand it over first, or destroy it through {owner}"),
             Self::Cluster(e) if e.is_denied() => format!(
-                "allow get, create, update and delete of Secrets in namespace {}: every stack keeps its record there",
+                "allow get, create, update and delete of Secrets in namespace {}: the record is kept there",
+                stack.namespace
+            ),
+            Self::Cluster(e) if e.is_not_found() => format!(
+                "namespace {} has to be there first: make it before, or name another",
                 stack.namespace
             ),
             Self::Cluster(_) => String::new(),

@@ -105,6 +105,17 @@ pub struct Stored {
     pub tied_to: BTreeMap<String, String>,
 }
 
+/// The mint of a value that was there before, and that nobody of us made.
+pub const ADOPTED: &str = "adopted";
+
+impl Stored {
+    /// When the value is too old, if it may live for that many seconds.
+    #[must_use]
+    pub fn expiry(&self, after: Option<i64>) -> Option<i64> {
+        after.map(|after| self.minted_at.saturating_add(after))
+    }
+}
+
 /// What the document wants, as far as the decision needs it.
 #[derive(Debug, Clone)]
 pub struct Terms<'a> {
@@ -218,8 +229,7 @@ fn stored_step(stored: &Stored, terms: &Terms<'_>, seen: &Seen, now: i64, key: &
     if stored.keepers != keepers_mark(terms.keepers, key) {
         return Step::Mint(Why::Keepers);
     }
-    let expires = terms.expires_after.map(|after| stored.minted_at.saturating_add(after));
-    if let Some(at) = expires.filter(|at| *at <= now) {
+    if let Some(at) = stored.expiry(terms.expires_after).filter(|at| *at <= now) {
         return Step::Mint(Why::Expired(at));
     }
     let mut bind = BTreeMap::new();

@@ -10,7 +10,9 @@ mod shape;
 mod tool_error;
 mod value;
 
-pub use decide::{Entry, Revoke, Seen, State, Step, Stored, Terms, Why, decide, keepers_mark, mint_annotation};
+pub use decide::{
+    ADOPTED, Entry, Revoke, Seen, State, Step, Stored, Terms, Why, decide, keepers_mark, mint_annotation,
+};
 pub use extract::{DEFAULT_MAX_LENGTH, Extract};
 pub use issue::{Encoding, Randomness, random_bytes, random_characters, signing_key};
 pub use shape::shape;

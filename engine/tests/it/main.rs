@@ -8,6 +8,7 @@
 
 mod faults;
 mod kustomize_cases;
+mod lone_tokens;
 mod promises;
 mod render_hostile;
 mod stacks;

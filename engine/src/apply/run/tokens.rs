@@ -6,6 +6,7 @@ use crate::apply::order::Condition;
 use crate::apply::outcome::{Fate, Progress};
 use crate::desired::WantedToken;
 use crate::diagnostic::Diagnostic;
+use crate::document::{Issuer, PodChoice, ProvisioningToken};
 use crate::mask::hex;
 use crate::object::ObjectKey;
 use crate::observe::told;
@@ -16,10 +17,23 @@ use std::sync::Arc;
 /// Orphans that a record names at most.
 const ORPHANS: usize = 10;
 
+/// How a value that an earlier run minted is given up, where the document says in which pod.
+fn revoke_by_name(token: &ProvisioningToken) -> Option<Revoke> {
+    let Issuer::Exec(exec) = &token.issuer else { return None };
+    let PodChoice::Named(pod) = &exec.pod else { return None };
+    Some(Revoke {
+        namespace: exec.namespace.clone(),
+        pod: pod.clone(),
+        container: exec.container.clone(),
+        command: token.revoke.clone()?,
+    })
+}
+
 impl Executor<'_> {
     fn mint(&self, wanted: &WantedToken) -> Mint {
         Mint {
             cluster: Arc::clone(&self.cluster),
+            stack: self.plan.desired.stack.clone(),
             wanted: wanted.clone(),
             entry: self.ledger.record.tokens.get(&wanted.token.name).cloned(),
             key: self.ledger.key().clone(),
@@ -54,8 +68,13 @@ impl Executor<'_> {
         let why = match judged {
             Judged::There(stored) => {
                 self.ledger.token(&wanted.token, |entry| {
-                    // Finished by another run's mint, or adopted: what was counted stays counted.
+                    // Adopted, or as it was: what was counted stays counted. Finished: the one whose mint it is died before it
+                    // could count.
+                    if matches!(&entry.state, State::Pending { mint, .. } if *mint == stored.mint) {
+                        entry.mints += 1;
+                    }
                     entry.state = State::Stored(stored);
+                    entry.revoke = entry.revoke.take().or_else(|| revoke_by_name(&wanted.token));
                 });
                 self.write().await;
                 return self.token_is_there(key);
@@ -92,7 +111,7 @@ impl Executor<'_> {
         let id_of = key.clone();
         let handle = self
             .tasks
-            .spawn(async move { Done::Minted(id_of, Box::new(mint.run(id, why).await)) });
+            .spawn(async move { Done::Minted(id_of, Box::new(mint.run(id, why, until).await)) });
         self.running.insert(handle.id(), key.clone());
         Vec::new()
     }
@@ -188,7 +207,14 @@ impl Executor<'_> {
             let key = crate::desired::token_key(&self.plan.desired.stack.namespace, &name);
             let prune = self.plan.change(&key).is_some_and(|c| c.action == Action::Prune);
             let released = if prune {
-                release(&*self.cluster, &name, &entry, &self.run.cancel).await
+                release(
+                    &*self.cluster,
+                    &self.plan.desired.stack,
+                    &name,
+                    &entry,
+                    &self.run.cancel,
+                )
+                .await
             } else {
                 Ok(())
             };

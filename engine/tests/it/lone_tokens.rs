@@ -1,0 +1,351 @@
+//! Tokens that are documents of their own: the life of one, death at every request, two runs at once, and failures in words.
+
+use crate::faults::{Death, until_death};
+use crate::world::{NAMESPACE, World, deployment, quick, stack};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use myelin_engine::apply::{Destroy, Outcome, Run, apply, apply_token, destroy};
+use myelin_engine::cluster::Cluster;
+use myelin_engine::desired::{Desired, lone_token};
+use myelin_engine::document::{API_VERSION, token_from_value};
+use myelin_engine::observe::{Refresh, refresh};
+use myelin_engine::plan::Action;
+use myelin_engine::record::{Owner, StackId};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn id() -> StackId {
+    StackId::of_token(NAMESPACE, "axon")
+}
+
+fn token(spec: Value) -> Arc<Desired> {
+    let document = json!({"apiVersion": API_VERSION, "kind": "ProvisioningToken",
+        "metadata": {"name": "axon", "namespace": NAMESPACE}, "spec": spec});
+    let token = token_from_value(document, &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    Arc::new(lone_token(&token, Duration::from_secs(30)))
+}
+
+fn random(more: Value) -> Arc<Desired> {
+    let mut spec = json!({"issuer": {"random": {"bytes": 24}}, "secret": {"name": "axon", "key": "value"}});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    token(spec)
+}
+
+fn exec(more: Value) -> Arc<Desired> {
+    let mut issuer =
+        json!({"pod": "aha-0", "command": ["python", "-m", "synapse.tools.aha.provision.service", "00.axon"]});
+    issuer
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    token(json!({"issuer": {"exec": issuer}, "extract": "url", "secret": {"name": "axon", "key": "value"}}))
+}
+
+async fn run(cluster: &Arc<dyn Cluster>, wanted: &Arc<Desired>, run: &Run) -> Outcome {
+    apply_token(Arc::clone(cluster), wanted, &Owner::Terraform, run)
+        .await
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+async fn applied(world: &World, wanted: &Arc<Desired>) {
+    let outcome = run(&world.cluster, wanted, &quick()).await;
+    assert!(outcome.ready, "{}", outcome.diagnostics);
+}
+
+async fn known(world: &World) -> Option<Refresh> {
+    refresh(&*world.cluster, &id(), &BTreeMap::new())
+        .await
+        .unwrap_or_else(|e| panic!("{e}"))
+}
+
+async fn value(world: &World) -> Option<String> {
+    let secret = world.get("v1", "Secret", "axon").await?;
+    let text = secret["data"]["value"].as_str()?;
+    String::from_utf8(BASE64_STANDARD.decode(text).unwrap()).ok()
+}
+
+async fn post(world: &World, what: &str, body: Value) {
+    let path = if what == "namespaces" {
+        "/api/v1/namespaces".to_owned()
+    } else {
+        format!("/api/v1/namespaces/{NAMESPACE}/{what}")
+    };
+    let kubectl = world.cluster_as("kubectl").await;
+    kubectl.request("POST", &path, "application/json", &body).await;
+}
+
+/// A world with the namespace, which a token does not make.
+async fn world() -> World {
+    let world = World::start().await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    post(&world, "namespaces", namespace).await;
+    world
+}
+
+/// A world in which `aha-0` runs.
+async fn world_with_aha() -> World {
+    let world = World::start().await;
+    let mut aha = deployment("aha", "vertexproject/synapse-aha:v2.256.0");
+    aha["kind"] = "StatefulSet".into();
+    aha["spec"]["serviceName"] = "aha".into();
+    world.applied(&stack(json!({}), vec![("aha", aha)])).await;
+    world
+}
+
+async fn demolish(world: &World) -> Outcome {
+    let terms = Destroy {
+        delete_protected: BTreeSet::new(),
+        timeout: Duration::from_secs(20),
+    };
+    let cluster = Arc::clone(&world.cluster);
+    destroy(cluster, &id(), &Owner::Terraform, &terms, &quick()).await
+}
+
+#[tokio::test]
+async fn a_token_of_its_own_lives_from_create_to_destroy() {
+    let world = world().await;
+    let wanted = random(json!({"expiresAfter": 3600}));
+    let plan = world.plan(&wanted).await;
+    assert!(plan.to_string().starts_with("token shop/axon: 1 create"), "{plan}");
+    applied(&world, &wanted).await;
+    let first = value(&world).await.expect("a value");
+    for _ in 0..3 {
+        assert!(world.plan(&wanted).await.is_empty());
+        applied(&world, &wanted).await;
+    }
+    assert_eq!(value(&world).await.as_ref(), Some(&first));
+    let facts = known(&world).await.unwrap().tokens["axon"].clone();
+    assert_eq!((facts.mints, &facts.due, facts.foreign), (1, &None, false));
+    assert_eq!(facts.expires_at, facts.minted_at.map(|at| at + 3600));
+    let secret = world.get("v1", "Secret", "axon").await.unwrap();
+    assert_eq!(facts.secret_uid.as_deref(), secret["metadata"]["uid"].as_str());
+
+    // Other terms, and the value stays: the record and the labels follow.
+    let wanted =
+        random(json!({"expiresAfter": 7200, "secret": {"name": "axon", "key": "value", "labels": {"team": "blue"}}}));
+    let plan = world.plan(&wanted).await;
+    assert!(
+        plan.to_string().contains("its value stays and nothing is minted"),
+        "{plan}"
+    );
+    applied(&world, &wanted).await;
+    assert!(world.plan(&wanted).await.is_empty());
+    assert_eq!(value(&world).await.as_ref(), Some(&first));
+    let facts = known(&world).await.unwrap().tokens["axon"].clone();
+    assert_eq!(
+        (facts.mints, facts.expires_at),
+        (1, facts.minted_at.map(|at| at + 7200))
+    );
+    let secret = world.get("v1", "Secret", "axon").await.unwrap();
+    assert_eq!(secret["metadata"]["labels"]["team"], "blue");
+
+    // A deleted key is noticed without the document, and minted anew.
+    world
+        .meddle(
+            "v1",
+            "Secret",
+            "axon",
+            json!({"data": {"value": null, "other": "eA=="}}),
+        )
+        .await;
+    let due = known(&world).await.unwrap().tokens["axon"].due.clone();
+    assert!(due.is_some_and(|why| why.contains("its Secret or key is gone")));
+    applied(&world, &wanted).await;
+    assert_ne!(value(&world).await.as_ref(), Some(&first));
+    assert_eq!(known(&world).await.unwrap().tokens["axon"].mints, 2);
+
+    let outcome = demolish(&world).await;
+    assert!(outcome.ready, "{}", outcome.diagnostics);
+    let left = world.get("v1", "Secret", "axon").await.unwrap();
+    assert_eq!(left["data"], json!({"other": "eA=="}), "what is somebody else's stays");
+    assert!(known(&world).await.is_none(), "the record is gone");
+    assert!(world.get("v1", "Secret", &id().record_name()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_there_is_told_as_what_is_missing() {
+    let world = World::start().await;
+    let outcome = run(&world.cluster, &random(json!({})), &quick()).await;
+    let told = outcome.diagnostics.to_string();
+    assert!(
+        !outcome.ready && told.contains("namespace shop has to be there first"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn an_adopted_value_is_never_minted_over_and_stays_after_a_destroy() {
+    let world = world().await;
+    post(
+        &world,
+        "secrets",
+        json!({"metadata": {"name": "axon"}, "stringData": {"value": "mine"}}),
+    )
+    .await;
+    let wanted = random(json!({"adopt": "always"}));
+    assert_eq!(world.plan(&wanted).await.changes[0].action, Action::Adopt);
+    applied(&world, &wanted).await;
+    let facts = known(&world).await.unwrap().tokens["axon"].clone();
+    assert_eq!((facts.mints, facts.due), (0, None));
+    assert_eq!(value(&world).await.as_deref(), Some("mine"));
+    assert!(demolish(&world).await.ready);
+    assert_eq!(
+        value(&world).await.as_deref(),
+        Some("mine"),
+        "it was not ours to delete"
+    );
+}
+
+#[tokio::test]
+async fn killed_at_any_request_a_lone_token_is_minted_once_or_the_interruption_is_told() {
+    for death in [Death::Before, Death::After] {
+        let mut ended = false;
+        for requests in 0..40 {
+            let world = world().await;
+            let wanted = random(json!({}));
+            ended = until_death(&world, requests, death, async |cluster| {
+                run(&cluster, &wanted, &quick()).await;
+            })
+            .await;
+            let before = value(&world).await;
+            let plan = world.plan(&wanted).await;
+            let told = plan.to_string();
+            let outcome = apply(Arc::clone(&world.cluster), &plan, &quick()).await;
+            assert!(outcome.ready, "{death:?} at {requests}: {}", outcome.diagnostics);
+            let after = value(&world).await;
+            assert!(after.is_some(), "{death:?} at {requests}");
+            let facts = known(&world).await.unwrap().tokens["axon"].clone();
+            assert_eq!((facts.mints, &facts.due), (1, &None), "{death:?} at {requests}");
+            if before.is_some() {
+                assert_eq!(after, before, "minted again, {death:?} at {requests}");
+                assert!(facts.orphans.is_empty());
+            } else if !facts.orphans.is_empty() {
+                // The marker was there and the value was not: that is told, then or as the reason of the wait.
+                assert!(
+                    told.contains("is minting it") || told.contains("was interrupted"),
+                    "{told}"
+                );
+            }
+            assert!(world.plan(&wanted).await.is_empty(), "{death:?} at {requests}");
+            if ended {
+                break;
+            }
+        }
+        assert!(ended, "forty requests are enough for one token");
+    }
+}
+
+#[tokio::test]
+async fn a_destroy_killed_at_any_request_ends_when_it_is_run_again() {
+    for requests in 0..40 {
+        let world = world().await;
+        applied(&world, &random(json!({}))).await;
+        let terms = Destroy {
+            delete_protected: BTreeSet::new(),
+            timeout: Duration::from_secs(20),
+        };
+        let ended = until_death(&world, requests, Death::After, async |cluster| {
+            destroy(cluster, &id(), &Owner::Terraform, &terms, &quick()).await;
+        })
+        .await;
+        let outcome = demolish(&world).await;
+        assert!(outcome.ready, "at {requests}: {}", outcome.diagnostics);
+        assert!(
+            value(&world).await.is_none() && known(&world).await.is_none(),
+            "at {requests}"
+        );
+        if ended {
+            return;
+        }
+    }
+    panic!("forty requests are enough");
+}
+
+/// How often a tool was run in a pod.
+fn execs(world: &World) -> usize {
+    let log = world.sandbox.faults().log(0);
+    log.iter().filter(|request| request.path.ends_with("/exec")).count()
+}
+
+#[tokio::test]
+async fn two_runs_at_once_mint_once_and_both_succeed() {
+    let world = world_with_aha().await;
+    for round in 0..4 {
+        let wanted = exec(json!({}));
+        let (fast, slow) = (quick(), quick());
+        let (one, two) = tokio::join!(run(&world.cluster, &wanted, &fast), run(&world.cluster, &wanted, &slow));
+        for outcome in [one, two] {
+            assert!(outcome.ready, "round {round}: {}", outcome.diagnostics);
+        }
+        assert_eq!(execs(&world), round + 1, "the tool ran once");
+        assert_eq!(known(&world).await.unwrap().tokens["axon"].mints, 1);
+        assert!(world.plan(&wanted).await.is_empty());
+        assert!(demolish(&world).await.ready);
+    }
+}
+
+#[tokio::test]
+async fn two_runs_of_a_stack_at_once_mint_once() {
+    let world = world_with_aha().await;
+    let mut aha = deployment("aha", "vertexproject/synapse-aha:v2.256.0");
+    aha["kind"] = "StatefulSet".into();
+    aha["spec"]["serviceName"] = "aha".into();
+    let token = json!({"issuer": {"exec": {"pod": "aha-0", "command": ["python", "-m", "synapse.tools.aha.provision.service", "00.axon"]}},
+        "extract": "url", "secret": {"name": "axon", "key": "value"}});
+    let wanted = stack(json!({"tokens": {"axon": token}}), vec![("aha", aha)]);
+    let (one, two) = tokio::join!(world.apply(&wanted), world.apply(&wanted));
+    assert!(one.ready || two.ready, "{}\n{}", one.diagnostics, two.diagnostics);
+    for lost in [&one, &two].into_iter().filter(|o| !o.ready) {
+        let told = lost.diagnostics.to_string();
+        assert!(
+            lost.superseded && told.contains("two applies ran at once; run it again"),
+            "{told}"
+        );
+    }
+    world.applied(&wanted).await;
+    assert_eq!(execs(&world), 1, "the tool ran once");
+    assert!(world.plan(&wanted).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_failure_is_early_and_in_the_persons_words() {
+    let world = world_with_aha().await;
+    let canned = json!([
+        {"command": ["refuses"], "stdout": "working on it\nERROR: no such name: 00.axon, url=ssl://aha:27272/0123456789abcdef0123456789abcdef\n", "exitCode": 1},
+        {"command": ["chatters"], "stdout": "all is well\n"},
+    ]);
+    post(
+        &world,
+        "configmaps",
+        json!({"metadata": {"name": "sandbox-exec"}, "data": {"table": canned.to_string()}}),
+    )
+    .await;
+    for (more, words) in [
+        (json!({"pod": "aha-7"}), &["pod shop/aha-7 does not exist"][..]),
+        (
+            json!({"container": "sidecar"}),
+            &["pod shop/aha-0: sidecar has not started"],
+        ),
+        (
+            json!({"command": ["refuses"]}),
+            &["refuses in pod shop/aha-0 failed (exit code 1)", "no such name"],
+        ),
+        (
+            json!({"command": ["chatters"]}),
+            &["chatters in pod shop/aha-0", "matches nothing"],
+        ),
+    ] {
+        let outcome = run(&world.cluster, &exec(more), &quick()).await;
+        let told = outcome.diagnostics.to_string();
+        for word in words {
+            assert!(!outcome.ready && told.contains(word), "{word}: {told}");
+        }
+        assert!(
+            !told.contains("0123456789abcdef0123456789abcdef"),
+            "a value in an error: {told}"
+        );
+        assert!(value(&world).await.is_none());
+    }
+}
