@@ -34,3 +34,5 @@ pub mod plan;
 pub mod gate;
 
 pub mod apply;
+
+pub mod fleet;

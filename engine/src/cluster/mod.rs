@@ -178,6 +178,21 @@ pub trait Cluster: Send + Sync + 'static {
         mode: Mode,
     ) -> Answer<'a, ()>;
 
+    /// Asks for a pod's eviction (a delete that the disruption budgets must allow); 429 when one does not.
+    fn evict<'a>(&'a self, pod: &'a Target, uid: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            // A subresource is posted to as a collection below its object. Names of pods need no escape in a path.
+            let mut eviction = pod.clone();
+            eviction.resource.plural = format!("pods/{}/eviction", pod.name);
+            let body = serde_json::json!({
+                "apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": {"name": pod.name, "namespace": pod.namespace},
+                "deleteOptions": {"preconditions": {"uid": uid}},
+            });
+            self.create(&eviction, &body, Mode::Real).await.map(|_| ())
+        })
+    }
+
     /// Events after a version, with bookmarks. The stream ends when the server ends it; an expired version is
     /// [`ClusterError::is_expired`].
     fn watch<'a>(

@@ -14,8 +14,8 @@ use std::time::Duration;
 pub const USER_DATA_LIMIT: usize = 16 * 1024;
 /// Tags of one resource (EC2 user guide, "tag restrictions").
 const TAG_LIMIT: usize = 50;
-/// Tags that the pool sets itself: name, pool, slot, attempt, spec hash, its version, and the state.
-const OWN_TAGS: usize = 8;
+/// Tags that the pool sets itself: name, cluster, pool, slot, attempt, spec hash, its version, drain and state, and one to spare.
+const OWN_TAGS: usize = 10;
 /// Prefix of the pool's own tags.
 pub const TAG_PREFIX: &str = "myelin.dev:";
 /// Nodes of one pool.

@@ -1,0 +1,276 @@
+//! The way back: every instance with the pool's tags is drained and ended, leaks included, then the launch templates go.
+//!
+//! Waits until EC2 shows all of it ended. A launch whose answer nobody saw may show itself late; it is waited for.
+
+use super::apply::{seconds, terminate};
+use super::identity::{PoolId, TAG_DRAIN, TAG_STATE};
+use super::intent::{self, Intent};
+use super::look::View;
+use super::node::{cluster_node, since};
+use super::observe::{cloud_problem, whole};
+use super::outcome::{FleetOutcome, FleetRun, NodeFacts};
+use super::pace::Paced;
+use super::step::Drained;
+use super::{ClusterNode, DrainPolicy, Ports, drain};
+use crate::cloud::{Cloud, Instance, Kind, LaunchTemplate, Tags};
+use crate::cluster::{Selection, kinds, retrying};
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between looks.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// How long after an open intent its instances may still show themselves.
+const LATE: Duration = Duration::from_secs(120);
+
+/// What ending may take once all is drained.
+const ENDING: Duration = Duration::from_secs(900);
+
+struct Destroyer<'a> {
+    ports: &'a Ports,
+    id: &'a PoolId,
+    policy: &'a DrainPolicy,
+    run: &'a FleetRun,
+    cloud: Paced,
+    view: View,
+    outcome: FleetOutcome,
+}
+
+pub(super) async fn destroy(
+    ports: &Ports,
+    id: &PoolId,
+    policy: &DrainPolicy,
+    known: &BTreeSet<String>,
+    run: &FleetRun,
+) -> FleetOutcome {
+    let mut destroyer = Destroyer {
+        ports,
+        id,
+        policy,
+        run,
+        cloud: Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone()),
+        view: View::default(),
+        outcome: FleetOutcome::default(),
+    };
+    let before = ports.cloud.calls();
+    match destroyer.work(known).await {
+        Ok(()) => destroyer.outcome.ready = true,
+        Err(why) => {
+            destroyer.outcome.fail(why);
+            destroyer.call_off().await;
+        }
+    }
+    let now = ports.clock.now();
+    let left: Vec<NodeFacts> = destroyer
+        .view
+        .instances(now)
+        .into_iter()
+        .map(|(i, _)| facts(i))
+        .collect();
+    let mut outcome = destroyer.outcome;
+    outcome.nodes = left;
+    outcome.calls = ports.cloud.calls().since(&before);
+    outcome
+}
+
+fn facts(i: &Instance) -> NodeFacts {
+    NodeFacts {
+        instance_type: i.instance_type.clone(),
+        zone: i.zone.clone(),
+        state: i.state.word().to_owned(),
+        private_ip: i.private_ip.clone(),
+        public_ip: i.public_ip.clone(),
+        private_dns: i.private_dns.clone(),
+        ..NodeFacts::launched(
+            &i.id,
+            i.lifecycle,
+            &i.image,
+            i.tags.get(super::TAG_HASH).map_or("", String::as_str),
+        )
+    }
+}
+
+impl Destroyer<'_> {
+    async fn work(&mut self, known: &BTreeSet<String>) -> Result<(), Diagnostics> {
+        let what = format!("launch templates of pool {}", self.id);
+        let templates = whole(&what, self.cloud.templates(&self.id.filters()).await)?;
+        let open = templates.iter().filter_map(Intent::of).max_by_key(|i| i.at);
+        self.view.look_at_instances(&self.cloud, self.ports, self.id).await?;
+        self.check(known, &templates).await?;
+        let began = self.ports.clock.now();
+        loop {
+            let now = self.ports.clock.now();
+            let late = open
+                .as_ref()
+                .is_some_and(|i| since(i.at, now) < LATE && self.view.seen_of(i.slot, i.attempt) < i.count as usize);
+            if self.view.is_empty() && !late {
+                break;
+            }
+            if self.run.cancel.is_cancelled() {
+                self.outcome.cancelled = true;
+                return Err(Diagnostic::error(format!("destroying pool {} was stopped", self.id)).into());
+            }
+            if since(began, now) > self.policy.timeout + ENDING {
+                return Err(
+                    Diagnostic::error(format!("instances of pool {} have not ended", self.id))
+                        .detail("they were drained and told to end; destroy again")
+                        .into(),
+                );
+            }
+            self.turn(now).await?;
+            tokio::select! {
+                () = self.ports.clock.sleep(PAUSE) => {}
+                () = self.run.cancel.cancelled() => {}
+            }
+            self.view.look_at_instances(&self.cloud, self.ports, self.id).await?;
+        }
+        for template in templates {
+            match self.cloud.delete_template(&template.id).await {
+                Err(e) if e.kind != Kind::NotFound => {
+                    return Err(
+                        cloud_problem(format!("launch template {} cannot be deleted", template.name), &e).into(),
+                    );
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A list that shows nothing of a pool that had nodes is not believed without proof.
+    async fn check(&mut self, known: &BTreeSet<String>, templates: &[LaunchTemplate]) -> Result<(), Diagnostics> {
+        let listed: BTreeSet<String> = self.view.launches.values().flatten().cloned().collect();
+        let missing: Vec<String> = known.difference(&listed).take(1000).cloned().collect();
+        let mut proven = false;
+        if !missing.is_empty() {
+            let found = whole("the pool's known instances", self.cloud.instances_by_id(&missing).await)?;
+            let tags = self.id.tags();
+            let alive: Vec<String> = found
+                .iter()
+                .filter(|i| !i.state.is_ended() && tags.iter().all(|(k, v)| i.tags.get(k) == Some(v)))
+                .map(|i| i.id.clone())
+                .collect();
+            if alive.iter().any(|id| !self.view.has(id)) {
+                return Err(
+                    Diagnostic::error(format!("EC2's list of pool {} is not complete", self.id))
+                        .detail(format!(
+                            "{} run with its tags and are not listed: try again",
+                            alive.join(", ")
+                        ))
+                        .into(),
+                );
+            }
+            proven = !found.is_empty();
+        }
+        let had = templates.iter().filter_map(intent::target).max().unwrap_or(0);
+        if had > 0 && listed.is_empty() && self.view.is_empty() && !proven {
+            let names: Vec<&str> = templates.iter().map(|t| t.name.as_str()).collect();
+            return Err(Diagnostic::error(format!("EC2 lists no instance of pool {}, which had {had}", self.id))
+                .detail(format!(
+                    "look whether the region and the credentials are right. If the instances ended more than an hour ago, delete \
+                     launch template {} and destroy again",
+                    names.join(" and ")
+                ))
+                .into());
+        }
+        Ok(())
+    }
+
+    /// Begins drains, and ends what is drained.
+    async fn turn(&mut self, now: Timestamp) -> Result<(), Diagnostics> {
+        let nodes = self.cluster_nodes().await?;
+        let instances: Vec<(Instance, Option<Timestamp>)> = self
+            .view
+            .instances(now)
+            .into_iter()
+            .map(|(i, d)| (i.clone(), d))
+            .collect();
+        let (mut begin, mut end) = (Vec::new(), Vec::new());
+        for (instance, since) in instances {
+            let Some(since) = since else {
+                begin.push(instance.id);
+                continue;
+            };
+            let state = instance.tags.get(TAG_STATE).map(String::as_str);
+            let (cluster, own) = (self.ports.cluster.as_deref(), nodes.get(&instance.id));
+            match drain::look(cluster, self.policy, own, state, since, now, &self.run.cancel).await {
+                Drained::Empty => end.push(instance.id),
+                Drained::Waiting(_) => {}
+                Drained::Refused(why) => {
+                    return Err(Diagnostic::error(format!(
+                        "{} of pool {} cannot be drained: {why}",
+                        instance.id, self.id
+                    ))
+                    .detail("relax the disruption budget, or set kubernetes.atDeadline: force")
+                    .into());
+                }
+            }
+        }
+        if !begin.is_empty() {
+            self.run.tell(&begin, format!("draining {} nodes", begin.len()));
+            let tags = Tags::from([(TAG_DRAIN.to_owned(), seconds(now).to_string())]);
+            for some in begin.chunks(1000) {
+                let sent = self.cloud.create_tags(some, &tags).await;
+                sent.map_err(|e| {
+                    cloud_problem(format!("nodes of pool {} cannot be marked for draining", self.id), &e)
+                })?;
+            }
+            self.view.drained(&begin, Some(seconds(now)));
+        }
+        if !end.is_empty() {
+            self.run.tell(&end, format!("ending {} drained nodes", end.len()));
+            terminate(&self.cloud, &end)
+                .await
+                .map_err(|e| cloud_problem(format!("nodes of pool {} cannot be ended", self.id), &e))?;
+            self.view.ended(&end, now);
+            self.outcome.ended.extend(end);
+        }
+        Ok(())
+    }
+
+    async fn cluster_nodes(&self) -> Result<BTreeMap<String, ClusterNode>, Diagnostics> {
+        let (Some(_), Some(cluster)) = (&self.policy.kubernetes, &self.ports.cluster) else {
+            return Ok(BTreeMap::new());
+        };
+        let (resource, selection) = (kinds::known("v1", "Node"), Selection::default());
+        let list = retrying(&self.run.cancel, || cluster.list(&resource, &selection))
+            .await
+            .map_err(|e| Diagnostic::error("the cluster's nodes cannot be listed").detail(e.to_string()))?;
+        Ok(list.items.iter().filter_map(cluster_node).collect())
+    }
+
+    /// Stopped half-way: what is not ended goes on serving.
+    async fn call_off(&mut self) {
+        let now = self.ports.clock.now();
+        let begun: Vec<String> = self
+            .view
+            .instances(now)
+            .into_iter()
+            .filter(|(_, d)| d.is_some())
+            .map(|(i, _)| i.id.clone())
+            .collect();
+        if begun.is_empty() {
+            return;
+        }
+        let nodes = self.cluster_nodes().await.unwrap_or_default();
+        for node in begun.iter().filter_map(|id| nodes.get(id)) {
+            if let Some(cluster) = &self.ports.cluster
+                && let Err(e) = drain::cordon(&**cluster, &node.name, false, &self.run.cancel).await
+            {
+                self.outcome
+                    .fail(Diagnostic::error(format!("node {} cannot be uncordoned", node.name)).detail(e.to_string()));
+            }
+        }
+        for some in begun.chunks(1000) {
+            if let Err(e) = self.cloud.delete_tags(some, &[TAG_DRAIN.to_owned()]).await {
+                self.outcome.fail(cloud_problem(
+                    format!("the drain of nodes of pool {} cannot be called off", self.id),
+                    &e,
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Emptying a node before it ends: cordon, then the Eviction API in two tiers, to a deadline. A node that is in no cluster is
+//! told by its tag, and its agent answers by its own.
+//!
+//! Looked at again and again: each look sends what is due and says where the drain is. Nothing is ever deleted with a grace
+//! period of zero. Pods of DaemonSets and mirror pods stay: they end with the node.
+
+use super::node::since;
+use super::step::Drained;
+use super::{ClusterNode, DrainPolicy};
+use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Selection, Target, kinds, retrying};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// After the deadline, a forced drain gives pods this long for their own grace periods.
+const FORCE: Duration = Duration::from_secs(60);
+
+/// One look at a drain.
+pub(super) async fn look(
+    cluster: Option<&dyn Cluster>,
+    policy: &DrainPolicy,
+    node: Option<&ClusterNode>,
+    state_tag: Option<&str>,
+    began: Timestamp,
+    now: Timestamp,
+    cancel: &CancellationToken,
+) -> Drained {
+    let over = since(began, now) >= policy.timeout;
+    let Some(kubernetes) = &policy.kubernetes else {
+        return by_agent(state_tag, over);
+    };
+    let (Some(cluster), Some(node)) = (cluster, node) else {
+        // It never joined, or its cluster cannot be reached: without a cluster nothing can be said of what runs on it.
+        return match (cluster, over) {
+            (Some(_), _) => by_agent(state_tag, over),
+            (None, true) if kubernetes.force_at_deadline => Drained::Empty,
+            (None, true) => Drained::Refused("no cluster is configured to drain it in".into()),
+            (None, false) => Drained::Waiting("no cluster is configured to drain it in".into()),
+        };
+    };
+    match empty(cluster, node, over && kubernetes.force_at_deadline, cancel).await {
+        Ok(None) => Drained::Empty,
+        Ok(Some(_)) if kubernetes.force_at_deadline && since(began, now) >= policy.timeout + FORCE => Drained::Empty,
+        Ok(Some(why)) if over && !kubernetes.force_at_deadline => Drained::Refused(format!(
+            "{why}, and drainTimeout of {} s is over",
+            policy.timeout.as_secs()
+        )),
+        Ok(Some(why)) => Drained::Waiting(why),
+        Err(e) if over && kubernetes.force_at_deadline => {
+            tracing::warn!(node = node.name, error = %e, "a node is ended without its drain");
+            Drained::Empty
+        }
+        Err(e) if over => Drained::Refused(e.to_string()),
+        Err(e) => Drained::Waiting(e.to_string()),
+    }
+}
+
+/// A node without an agent has nobody to wait for.
+fn by_agent(state_tag: Option<&str>, over: bool) -> Drained {
+    match state_tag {
+        None | Some("drained" | "failed") => Drained::Empty,
+        Some(_) if over => Drained::Empty,
+        Some(state) => Drained::Waiting(format!("its agent says {state}")),
+    }
+}
+
+fn node_target(name: &str) -> Target {
+    Target {
+        resource: kinds::known("v1", "Node"),
+        namespace: String::new(),
+        name: name.to_owned(),
+    }
+}
+
+/// Sets or removes a node's cordon. A node that is gone needs neither.
+pub(super) async fn cordon(
+    cluster: &dyn Cluster,
+    name: &str,
+    cordoned: bool,
+    cancel: &CancellationToken,
+) -> Result<(), ClusterError> {
+    let patch = json!([{"op": "add", "path": "/spec/unschedulable", "value": cordoned}]);
+    let target = node_target(name);
+    match retrying(cancel, || cluster.json_patch(&target, &patch)).await {
+        Err(e) if !e.is_not_found() => Err(e),
+        _ => Ok(()),
+    }
+}
+
+/// Sends what is due; what is still in the way.
+async fn empty(
+    cluster: &dyn Cluster,
+    node: &ClusterNode,
+    force: bool,
+    cancel: &CancellationToken,
+) -> Result<Option<String>, ClusterError> {
+    if !node.cordoned {
+        cordon(cluster, &node.name, true, cancel).await?;
+    }
+    let resource = kinds::known("v1", "Pod");
+    let selection = Selection {
+        fields: format!("spec.nodeName={}", node.name),
+        ..Selection::default()
+    };
+    let pods = retrying(cancel, || cluster.list(&resource, &selection)).await?.items;
+    let mut due: Vec<&Value> = pods.iter().filter(|p| is_due(p, &node.name)).collect();
+    // What the cluster needs goes after what needs it.
+    let critical = |p: &&Value| {
+        p.pointer("/spec/priorityClassName")
+            .and_then(Value::as_str)
+            .is_some_and(|c| c.starts_with("system-"))
+    };
+    if due.iter().any(|p| !critical(p)) {
+        due.retain(|p| !critical(p));
+    }
+    let mut held = None;
+    for pod in &due {
+        if pod.pointer("/metadata/deletionTimestamp").is_some() {
+            continue;
+        }
+        let sent = if force {
+            delete(cluster, pod).await
+        } else {
+            evict(cluster, pod).await
+        };
+        match sent {
+            Ok(()) => {}
+            Err(e) if e.is_not_found() || e.is_conflict() => {}
+            Err(ClusterError::Refused { code: 429, message, .. }) => {
+                held.get_or_insert(format!("{} is held: {message}", human(pod)));
+            }
+            Err(e) => {
+                held.get_or_insert(format!("{} cannot be evicted: {e}", human(pod)));
+            }
+        }
+    }
+    Ok(held.or_else(|| due.first().map(|p| format!("{} is ending", human(p)))))
+}
+
+fn text<'a>(object: &'a Value, path: &str) -> &'a str {
+    object.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn human(pod: &Value) -> String {
+    format!(
+        "pod {}/{}",
+        text(pod, "/metadata/namespace"),
+        text(pod, "/metadata/name")
+    )
+}
+
+/// Whether a pod has to leave before the node ends.
+fn is_due(pod: &Value, node: &str) -> bool {
+    let owned_by_daemon = pod
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array)
+        .is_some_and(|o| o.iter().any(|r| r["kind"] == "DaemonSet" && r["controller"] == true));
+    let mirror = pod
+        .pointer("/metadata/annotations/kubernetes.io~1config.mirror")
+        .is_some();
+    let finished = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
+    text(pod, "/spec/nodeName") == node && !owned_by_daemon && !mirror && !finished
+}
+
+fn pod_target(pod: &Value) -> Target {
+    Target {
+        resource: kinds::known("v1", "Pod"),
+        namespace: text(pod, "/metadata/namespace").to_owned(),
+        name: text(pod, "/metadata/name").to_owned(),
+    }
+}
+
+async fn evict(cluster: &dyn Cluster, pod: &Value) -> Result<(), ClusterError> {
+    cluster.evict(&pod_target(pod), text(pod, "/metadata/uid")).await
+}
+
+async fn delete(cluster: &dyn Cluster, pod: &Value) -> Result<(), ClusterError> {
+    let precondition = Precondition {
+        uid: text(pod, "/metadata/uid").to_owned(),
+        resource_version: None,
+    };
+    cluster
+        .delete(&pod_target(pod), &precondition, Propagation::Background, Mode::Real)
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_with_the_node_is_not_evicted() {
+        let pod = |change: Value| {
+            let mut pod = json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {"nodeName": "w1"}, "status": {"phase": "Running"}});
+            for (key, value) in change.as_object().cloned().unwrap_or_default() {
+                for (inner, value) in value.as_object().cloned().unwrap_or_default() {
+                    pod[&key][inner] = value;
+                }
+            }
+            pod
+        };
+        for (change, due) in [
+            (json!({}), true),
+            (
+                json!({"metadata": {"ownerReferences": [{"kind": "DaemonSet", "controller": true}]}}),
+                false,
+            ),
+            (
+                json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}}),
+                true,
+            ),
+            (
+                json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
+                false,
+            ),
+            (json!({"status": {"phase": "Succeeded"}}), false),
+            (json!({"spec": {"nodeName": "w2"}}), false),
+        ] {
+            assert_eq!(is_due(&pod(change.clone()), "w1"), due, "{change}");
+        }
+    }
+
+    #[test]
+    fn an_agent_is_waited_for_to_the_deadline_and_nobody_is_not() {
+        assert_eq!(by_agent(None, false), Drained::Empty);
+        assert!(matches!(by_agent(Some("ready"), false), Drained::Waiting(_)));
+        assert_eq!(by_agent(Some("ready"), true), Drained::Empty);
+        assert_eq!(by_agent(Some("drained"), false), Drained::Empty);
+    }
+}

@@ -1,0 +1,180 @@
+//! Who a node is: the tags that the pool sets when it launches, the hash of what a node was launched from, and client tokens.
+//!
+//! Pure. A tag key has no slash, because EC2 refuses a launch that shows such a key to the instance's metadata service.
+
+use crate::cloud::{ImageSource, ResolvedImage, TagFilter, Tags, TemplateBody, VolumeSpec};
+use crate::document::{Image, NodePool};
+use crate::mask::hex;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::fmt;
+
+/// Cluster of the pool.
+pub const TAG_CLUSTER: &str = "myelin.dev:cluster";
+/// Name of the pool.
+pub const TAG_POOL: &str = "myelin.dev:pool";
+/// Number of the launch that made the instance. One launch makes many instances, and EC2 gives them one set of tags.
+pub const TAG_SLOT: &str = "myelin.dev:slot";
+/// Which request of that launch: after a refusal the rest is asked for elsewhere.
+pub const TAG_ATTEMPT: &str = "myelin.dev:attempt";
+/// Hash of what the instance was launched from.
+pub const TAG_HASH: &str = "myelin.dev:spec-hash";
+/// How that hash was made.
+pub const TAG_HASH_VERSION: &str = "myelin.dev:hash-version";
+/// What the node says of itself: `ready`, `draining`, `drained`, `failed`. The only tag that a node may write.
+pub const TAG_STATE: &str = "myelin.dev:state";
+/// Since when the pool wants the node empty (RFC 3339). Its removal calls the drain off.
+pub const TAG_DRAIN: &str = "myelin.dev:drain";
+
+/// How [`spec_hash`] is made. Nodes with another version are compared with nothing: a new version of this program replaces none.
+pub const HASH_VERSION: &str = "1";
+
+/// A pool's identity: a function of its document alone, so that a lost state loses no node.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolId {
+    /// Cluster that it serves.
+    pub cluster: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl PoolId {
+    /// Of a document.
+    #[must_use]
+    pub fn of(pool: &NodePool) -> Self {
+        Self {
+            cluster: pool.cluster.clone(),
+            name: pool.name.clone(),
+        }
+    }
+
+    /// What finds everything of the pool.
+    #[must_use]
+    pub fn filters(&self) -> Vec<TagFilter> {
+        [(TAG_CLUSTER, &self.cluster), (TAG_POOL, &self.name)]
+            .map(|(key, value)| TagFilter {
+                key: key.into(),
+                values: vec![value.clone()],
+            })
+            .into()
+    }
+
+    /// The tags of everything that the pool makes.
+    #[must_use]
+    pub fn tags(&self) -> Tags {
+        Tags::from([
+            (TAG_CLUSTER.into(), self.cluster.clone()),
+            (TAG_POOL.into(), self.name.clone()),
+        ])
+    }
+}
+
+impl fmt::Display for PoolId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.cluster, self.name)
+    }
+}
+
+/// The image that a document names.
+#[must_use]
+pub(super) fn image_source(pool: &NodePool) -> ImageSource {
+    match &pool.image {
+        Image::Id(id) => ImageSource::Id(id.clone()),
+        Image::Parameter(name) => ImageSource::Parameter(name.clone()),
+    }
+}
+
+/// Hash of what makes a node what it is. Types, subnets, sizes and capacity are not in it: a node of a type that is still
+/// allowed stays, whatever else the list says.
+#[must_use]
+pub fn spec_hash(pool: &NodePool, image: &str) -> String {
+    let mut groups = pool.security_groups.clone();
+    groups.sort();
+    let user_data = pool.user_data.as_deref().map(|d| hex(&Sha256::digest(d)));
+    let volume = &pool.root_volume;
+    let text = json!([
+        "myelin node v1",
+        image,
+        pool.instance_profile,
+        groups,
+        user_data,
+        [
+            json!(volume.size),
+            json!(volume.kind),
+            json!(volume.encrypted),
+            json!(volume.kms_key)
+        ],
+        pool.tags,
+        pool.discovery_tags,
+        pool.metadata_tags,
+        pool.metadata_hops,
+        pool.public_address,
+    ]);
+    hex(&Sha256::digest(text.to_string().as_bytes())[..8])
+}
+
+/// Name of the launch template of a generation.
+#[must_use]
+pub(super) fn template_name(id: &PoolId, hash: &str) -> String {
+    let whole = format!("myelin-{}-{}-{hash}", id.cluster, id.name);
+    if whole.len() <= 128 {
+        return whole;
+    }
+    // Two label names fill the limit of EC2; the hash of the whole keeps what is cut off apart.
+    let mark = hex(&Sha256::digest(whole.as_bytes())[..8]);
+    format!("{:.90}-{mark}-{hash}", whole)
+}
+
+/// What all nodes of a generation are tagged with.
+#[must_use]
+pub(super) fn node_tags(pool: &NodePool, hash: &str) -> Tags {
+    let mut tags: Tags = pool.tags.clone();
+    tags.extend(pool.discovery_tags.clone());
+    tags.extend(PoolId::of(pool).tags());
+    tags.extend([
+        ("Name".to_owned(), format!("{}-{}", pool.cluster, pool.name)),
+        (TAG_HASH.to_owned(), hash.to_owned()),
+        (TAG_HASH_VERSION.to_owned(), HASH_VERSION.to_owned()),
+    ]);
+    tags
+}
+
+/// The body of that template.
+#[must_use]
+pub(super) fn template_body(pool: &NodePool, image: &ResolvedImage, hash: &str) -> TemplateBody {
+    TemplateBody {
+        image: image.id.clone(),
+        instance_profile: pool.instance_profile.clone(),
+        security_groups: pool.security_groups.clone(),
+        user_data: pool.user_data.clone(),
+        root_volume: VolumeSpec {
+            device: image.root_device.clone(),
+            size: pool.root_volume.size.max(image.root_size),
+            kind: pool.root_volume.kind.clone(),
+            encrypted: pool.root_volume.encrypted,
+            kms_key: pool.root_volume.kms_key.clone(),
+        },
+        metadata_tags: pool.metadata_tags,
+        metadata_hops: pool.metadata_hops,
+        public_address: pool.public_address,
+        tags: node_tags(pool, hash),
+    }
+}
+
+/// The tags of one launch; all of the generation's again, because a request whose tags replace those of its template instead of
+/// adding to them must not make a node without identity.
+#[must_use]
+pub(super) fn launch_tags(pool: &NodePool, hash: &str, slot: u32, attempt: u32) -> Tags {
+    let mut tags = node_tags(pool, hash);
+    tags.insert(TAG_SLOT.into(), slot.to_string());
+    tags.insert(TAG_ATTEMPT.into(), attempt.to_string());
+    tags
+}
+
+/// The client token of a launch: a function of the pool, the launch, the attempt and the final request, so that the same request
+/// sent again by whoever launches nothing new, and another request never meets a token that was used.
+#[must_use]
+pub(super) fn client_token(id: &PoolId, slot: u32, attempt: u32, request: &str) -> String {
+    let text = json!(["myelin launch v1", id.cluster, id.name, slot, attempt, request]).to_string();
+    hex(&Sha256::digest(text.as_bytes()))[..52].to_owned()
+}

@@ -1,0 +1,130 @@
+//! Pools of nodes: document and what the cloud lists → plan → nodes, never lost, doubled or dropped.
+//!
+//! [`observe_pool`] reads, [`plan_pool`] decides, [`apply_pool`] acts until all is as planned or says why not, [`destroy_pool`] is
+//! the way back. The truth is in EC2's tags: no state is needed to go on after a kill, and none is kept here but what was refused
+//! lately. Within: `identity` (tags, hash, tokens), `intent` (what is about to be launched, written first), `node`, `observe`, `plan`,
+//! `step` (what to do at this moment), `pace` (the account's request rates), then the acting rooms `look`, `launch`, `drain`, `apply`,
+//! `destroy`. The reasons for nodes to be replaced are the document's; nothing here knows what runs on them.
+
+mod apply;
+mod cooling;
+mod destroy;
+mod drain;
+mod identity;
+mod intent;
+mod launch;
+mod look;
+mod node;
+mod observe;
+mod outcome;
+mod pace;
+mod plan;
+mod step;
+
+pub use cooling::Cooling;
+pub use identity::{
+    HASH_VERSION, PoolId, TAG_ATTEMPT, TAG_CLUSTER, TAG_DRAIN, TAG_HASH, TAG_HASH_VERSION, TAG_POOL, TAG_SLOT,
+    TAG_STATE, spec_hash,
+};
+pub use intent::{TAG_INTENT, TAG_TARGET};
+pub use node::{ClusterNode, Node, NodeHealth};
+pub use observe::Observed;
+pub use outcome::{FleetOutcome, FleetProgress, FleetRun, NodeFacts};
+pub use plan::{FleetPlan, LEAK_AGE, NodeFate, NodePlan};
+
+use crate::clock::Clock;
+use crate::cloud::Cloud;
+use crate::cluster::Cluster;
+use crate::diagnostic::Diagnostics;
+use crate::document::{KubernetesNodes, NodePool};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a fleet acts through.
+#[derive(Clone)]
+pub struct Ports {
+    /// The cloud.
+    pub cloud: Arc<dyn Cloud>,
+    /// The Kubernetes cluster that the nodes belong to, where they do.
+    pub cluster: Option<Arc<dyn Cluster>>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What a front end remembers of a pool. With nothing remembered all still works; what is remembered makes it safer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The image that was pinned for the document's present `image`. Leave it out when the document names another source now.
+    pub image: Option<String>,
+    /// Take the image that the parameter names now, instead of the pinned one.
+    pub update_image: bool,
+    /// Ask what the parameter names now, to report it (costs two requests).
+    pub look_for_newer: bool,
+    /// Ask the status checks of old nodes too (costs a request per 1000 nodes).
+    pub check_health: bool,
+    /// Instances that the pool had. A list that lacks them is checked by id before it is believed.
+    pub nodes: BTreeSet<String>,
+}
+
+/// How nodes are emptied when there is no document any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DrainPolicy {
+    /// The end of a node's drain.
+    pub timeout: Duration,
+    /// How nodes of a cluster are emptied; None when they are none.
+    pub kubernetes: Option<KubernetesNodes>,
+}
+
+impl DrainPolicy {
+    /// Of a document.
+    #[must_use]
+    pub fn of(pool: &NodePool) -> Self {
+        Self {
+            timeout: pool.rollout.drain_timeout,
+            kubernetes: pool.kubernetes.clone(),
+        }
+    }
+}
+
+/// Looks at a pool.
+///
+/// # Errors
+/// The cloud or the cluster refused, did not answer, answered in part, or lists nothing against better knowledge. Nothing may be
+/// decided then.
+pub fn observe_pool<'a>(
+    ports: &'a Ports,
+    pool: &'a NodePool,
+    known: &'a Known,
+    run: &'a FleetRun,
+) -> BoxFuture<'a, Result<Observed, Diagnostics>> {
+    Box::pin(async move {
+        let cloud = pace::Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone());
+        observe::observe(&cloud, ports, pool, known, &run.cancel).await
+    })
+}
+
+/// Decides what would change.
+#[must_use]
+pub fn plan_pool(pool: &NodePool, observed: &Observed, now: Timestamp) -> FleetPlan {
+    plan::plan(pool, observed, now)
+}
+
+/// Executes a plan. Never fails as a whole: what there is in the end is in the outcome, errors among its diagnostics.
+pub fn apply_pool<'a>(ports: &'a Ports, plan: &'a FleetPlan, run: &'a FleetRun) -> BoxFuture<'a, FleetOutcome> {
+    Box::pin(apply::apply(ports, plan, run))
+}
+
+/// Drains and ends every instance that carries the pool's tags, then deletes its launch templates. `known` names instances that
+/// the front end remembers.
+pub fn destroy_pool<'a>(
+    ports: &'a Ports,
+    id: &'a PoolId,
+    drain: &'a DrainPolicy,
+    known: &'a BTreeSet<String>,
+    run: &'a FleetRun,
+) -> BoxFuture<'a, FleetOutcome> {
+    Box::pin(destroy::destroy(ports, id, drain, known, run))
+}

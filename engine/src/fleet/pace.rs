@@ -1,0 +1,265 @@
+//! The cloud, asked at the pace that it grants: token buckets at EC2's published rates, and repetition of what may be repeated.
+//!
+//! A wrapper around the port. Everything that a fleet sends goes through it. A refusal is never repeated; a throttled request is;
+//! a request without an answer is repeated only where that changes nothing more: reads, and requests with a client token or
+//! without a second effect.
+
+use crate::clock::Clock;
+use crate::cloud::{
+    Answer, Calls, Cloud, CloudError, CommandStatus, FleetRequest, ImageSource, Instance, InstanceStatus, InstanceType,
+    Kind, LaunchSpec, LaunchTemplate, Launched, Listing, ResolvedImage, SpotPrice, Subnet, TagFilter, Tags,
+    TemplateBody,
+};
+use jiff::Timestamp;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Attempts of one request. With the pauses below about a minute and a half.
+const ATTEMPTS: u32 = 8;
+
+/// A published limit of one account in one region (EC2 developer guide, "request throttling"), of which we take half: people and
+/// other programs ask too.
+#[derive(Debug, Clone, Copy)]
+struct Rate {
+    burst: f64,
+    per_second: f64,
+}
+
+const fn half_of(burst: f64, per_second: f64) -> Rate {
+    Rate {
+        burst: burst / 2.0,
+        per_second: per_second / 2.0,
+    }
+}
+
+/// Which bucket a request draws from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bucket {
+    Read,
+    Mutate,
+    Run,
+    Terminate,
+    Tags,
+    Version,
+    Ssm,
+}
+
+const BUCKETS: [Rate; 7] = [
+    half_of(100.0, 20.0),
+    half_of(50.0, 5.0),
+    half_of(5.0, 2.0),
+    half_of(100.0, 5.0),
+    half_of(100.0, 10.0),
+    half_of(100.0, 5.0),
+    // SSM publishes 40 a second for GetParameter and less for commands.
+    half_of(10.0, 4.0),
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    tokens: f64,
+    at: Option<Timestamp>,
+}
+
+/// Whether a request whose effect is not known may be sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Again {
+    Safe,
+    OnlyThrottled,
+}
+
+/// The paced cloud.
+pub(super) struct Paced {
+    inner: Arc<dyn Cloud>,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    levels: Mutex<[Level; 7]>,
+}
+
+impl Paced {
+    pub(super) fn new(inner: Arc<dyn Cloud>, clock: Arc<dyn Clock>, cancel: CancellationToken) -> Self {
+        let levels = BUCKETS.map(|rate| Level {
+            tokens: rate.burst,
+            at: None,
+        });
+        Self {
+            inner,
+            clock,
+            cancel,
+            levels: Mutex::new(levels),
+        }
+    }
+
+    /// Takes a token, and says how long to wait until it is there. Debt is allowed: who waits is in line.
+    fn take(&self, bucket: Bucket, tokens: f64) -> Duration {
+        let now = self.clock.now();
+        let rate = BUCKETS[bucket as usize];
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let level = &mut levels[bucket as usize];
+        let passed = level.at.map_or(0.0, |at| super::node::since(at, now).as_secs_f64());
+        level.tokens = (level.tokens + passed * rate.per_second).min(rate.burst) - tokens;
+        level.at = Some(now);
+        if level.tokens >= 0.0 {
+            Duration::ZERO
+        } else {
+            Duration::from_secs_f64(-level.tokens / rate.per_second)
+        }
+    }
+
+    async fn send<'a, T: 'a>(
+        &'a self,
+        bucket: Bucket,
+        again: Again,
+        mut request: impl FnMut() -> Answer<'a, T> + Send,
+    ) -> Result<T, CloudError> {
+        let mut attempt = 0;
+        loop {
+            let wait = self.take(bucket, 1.0);
+            if !wait.is_zero() {
+                self.clock.sleep(wait).await;
+            }
+            let error = match request().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            attempt += 1;
+            let repeatable = match error.kind {
+                Kind::Throttled => true,
+                Kind::Lost | Kind::Other => again == Again::Safe,
+                _ => false,
+            };
+            if !repeatable || attempt >= ATTEMPTS || self.cancel.is_cancelled() {
+                return Err(error);
+            }
+            let pause = pause(attempt, rand::random());
+            tracing::debug!(attempt, pause_ms = pause.as_millis(), %error, "sending a request to the cloud again");
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                () = self.cancel.cancelled() => return Err(error),
+            }
+        }
+    }
+
+    /// A list's further pages draw from its bucket too.
+    async fn list<'a, T: 'a>(
+        &'a self,
+        request: impl FnMut() -> Answer<'a, Listing<T>> + Send,
+    ) -> Result<Listing<T>, CloudError> {
+        let listing = self.send(Bucket::Read, Again::Safe, request).await?;
+        self.take(Bucket::Read, f64::from(listing.pages.saturating_sub(1)));
+        Ok(listing)
+    }
+}
+
+/// Doubling from 200 ms to 20 s, of which between half and all is taken.
+fn pause(attempt: u32, chance: f64) -> Duration {
+    let full = Duration::from_millis(200 * (1 << attempt.min(7))).min(Duration::from_secs(20));
+    full.mul_f64(0.5 + chance / 2.0)
+}
+
+impl Cloud for Paced {
+    fn instances<'a>(&'a self, filters: &'a [TagFilter]) -> Answer<'a, Listing<Instance>> {
+        Box::pin(self.list(|| self.inner.instances(filters)))
+    }
+
+    fn instances_by_id<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<Instance>> {
+        Box::pin(self.list(|| self.inner.instances_by_id(ids)))
+    }
+
+    fn statuses<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<InstanceStatus>> {
+        Box::pin(self.list(|| self.inner.statuses(ids)))
+    }
+
+    fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Listing<InstanceType>> {
+        Box::pin(self.list(|| self.inner.instance_types(names)))
+    }
+
+    fn offerings<'a>(&'a self, types: &'a [String]) -> Answer<'a, Listing<(String, String)>> {
+        Box::pin(self.list(|| self.inner.offerings(types)))
+    }
+
+    fn subnets<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<Subnet>> {
+        Box::pin(self.list(|| self.inner.subnets(ids)))
+    }
+
+    fn image<'a>(&'a self, source: &'a ImageSource) -> Answer<'a, ResolvedImage> {
+        Box::pin(self.send(Bucket::Read, Again::Safe, || self.inner.image(source)))
+    }
+
+    fn spot_prices<'a>(&'a self, types: &'a [String]) -> Answer<'a, Listing<SpotPrice>> {
+        Box::pin(self.list(|| self.inner.spot_prices(types)))
+    }
+
+    fn templates<'a>(&'a self, filters: &'a [TagFilter]) -> Answer<'a, Listing<LaunchTemplate>> {
+        Box::pin(self.list(|| self.inner.templates(filters)))
+    }
+
+    fn create_template<'a>(
+        &'a self,
+        name: &'a str,
+        body: &'a TemplateBody,
+        tags: &'a Tags,
+        token: &'a str,
+    ) -> Answer<'a, LaunchTemplate> {
+        Box::pin(self.send(Bucket::Mutate, Again::Safe, || {
+            self.inner.create_template(name, body, tags, token)
+        }))
+    }
+
+    fn create_template_version<'a>(&'a self, id: &'a str, body: &'a TemplateBody, token: &'a str) -> Answer<'a, u64> {
+        Box::pin(self.send(Bucket::Version, Again::Safe, || {
+            self.inner.create_template_version(id, body, token)
+        }))
+    }
+
+    fn delete_template<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.send(Bucket::Mutate, Again::Safe, || self.inner.delete_template(id)))
+    }
+
+    fn create_fleet<'a>(&'a self, request: &'a FleetRequest) -> Answer<'a, Launched> {
+        Box::pin(self.send(Bucket::Mutate, Again::Safe, || self.inner.create_fleet(request)))
+    }
+
+    fn run_instances<'a>(&'a self, request: &'a LaunchSpec) -> Answer<'a, Launched> {
+        Box::pin(self.send(Bucket::Run, Again::Safe, || self.inner.run_instances(request)))
+    }
+
+    fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(self.send(Bucket::Terminate, Again::Safe, || self.inner.terminate(ids)))
+    }
+
+    fn create_tags<'a>(&'a self, ids: &'a [String], tags: &'a Tags) -> Answer<'a, ()> {
+        Box::pin(self.send(Bucket::Tags, Again::Safe, || self.inner.create_tags(ids, tags)))
+    }
+
+    fn delete_tags<'a>(&'a self, ids: &'a [String], keys: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(self.send(Bucket::Tags, Again::Safe, || self.inner.delete_tags(ids, keys)))
+    }
+
+    fn send_command<'a>(&'a self, ids: &'a [String], script: &'a [String], limit: Duration) -> Answer<'a, String> {
+        Box::pin(self.send(Bucket::Ssm, Again::OnlyThrottled, move || {
+            self.inner.send_command(ids, script, limit)
+        }))
+    }
+
+    fn command_status<'a>(&'a self, command: &'a str, id: &'a str) -> Answer<'a, CommandStatus> {
+        Box::pin(self.send(Bucket::Ssm, Again::Safe, || self.inner.command_status(command, id)))
+    }
+
+    fn calls(&self) -> Calls {
+        self.inner.calls()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_an_end_and_are_jittered() {
+        assert!(pause(1, 0.0) < pause(1, 1.0));
+        assert!(pause(4, 0.0) > pause(1, 1.0));
+        assert!(pause(99, 1.0) <= Duration::from_secs(20));
+    }
+}
