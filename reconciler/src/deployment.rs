@@ -45,6 +45,22 @@ pub(crate) struct WantedCommit {
     pub(crate) warnings: Diagnostics,
 }
 
+impl WantedCommit {
+    /// Some of its stacks, with nothing to wait for.
+    pub(crate) fn only(&self, stacks: &BTreeSet<StackId>) -> Self {
+        let some = self.stacks.iter().filter(|stack| stacks.contains(&stack.id));
+        Self {
+            stacks: some
+                .map(|stack| WantedStack {
+                    after: BTreeSet::new(),
+                    ..stack.clone()
+                })
+                .collect(),
+            warnings: Diagnostics::new(),
+        }
+    }
+}
+
 /// Renders every stack of a commit. A pure function of the tree.
 ///
 /// # Errors
@@ -190,7 +206,7 @@ impl std::fmt::Display for Deployment {
     }
 }
 
-/// Plans every stack of a commit. Without a cluster everything is made.
+/// Plans every stack of a commit. Without a cluster everything is made. `whole` tells that no other stack should be there.
 ///
 /// # Errors
 /// When the cluster cannot be read. What is wrong with single objects is in the plans.
@@ -199,6 +215,7 @@ pub(crate) async fn deployment(
     commit: &WantedCommit,
     owner: &Owner,
     dry_run: DryRun,
+    whole: bool,
 ) -> Result<Deployment, Diagnostics> {
     let mut problems = Diagnostics::new();
     let looked = futures::stream::iter(commit.stacks.iter().map(|stack| async move {
@@ -221,7 +238,7 @@ pub(crate) async fn deployment(
         }
     }
     let mut gone = Vec::new();
-    if let Some(cluster) = cluster {
+    if let Some(cluster) = cluster.filter(|_| whole) {
         let named: BTreeSet<&StackId> = commit.stacks.iter().map(|stack| &stack.id).collect();
         match owned(cluster, owner).await {
             Ok(records) => gone.extend(records.into_iter().filter(|record| !named.contains(&record.stack))),

@@ -1,13 +1,19 @@
 //! The `myelin` command on the engine: what commands there are, and how one ends.
 //!
-//! `command` holds one file for each; `documents` and `deployment` turn a tree of files into plans and effects; `access` finds
-//! the cluster.
+//! `command` holds one file for each; `documents` and `deployment` turn a tree of files into plans and effects; `source` does so
+//! for as long as a branch lives; `access` finds the cluster.
 #![allow(clippy::print_stdout, reason = "what a command prints is its result")]
 
 mod access;
 mod command;
+mod configuration;
+mod control;
 mod deployment;
 mod documents;
+mod drift;
+mod git;
+mod pause;
+mod source;
 
 use clap::{Parser, Subcommand};
 use command::exit;
@@ -36,6 +42,26 @@ enum Command {
     Plan(command::plan::Arguments),
     /// Applies the documents of a folder and waits until they are ready.
     Apply(command::apply::Arguments),
+    /// Keeps the cluster at the branches of its sources.
+    Run(command::run::Arguments),
+    /// Shows every source, its commit and its stacks.
+    Status(command::control::StatusArguments),
+    /// Lists the commits that a source has had.
+    History(command::control::SourceArguments),
+    /// Makes a source look at its branch now.
+    Reconcile(command::control::SourceArguments),
+    /// Stops a source until it is resumed; what is applied stays.
+    Suspend(command::control::SourceArguments),
+    /// Lets a suspended source go on.
+    Resume(command::control::SourceArguments),
+    /// Brings a source back to a commit and holds it there.
+    Rollback(command::control::RollbackArguments),
+    /// Ends a rollback: the source follows its branch again.
+    Release(command::control::SourceArguments),
+    /// Gives a stack from Terraform to a git source, or back. No object is touched.
+    HandOver(command::hand_over::Arguments),
+    /// Says yes to a plan that removes much.
+    Confirm(command::control::ConfirmArguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +71,16 @@ fn main() -> ExitCode {
         Command::Validate(arguments) => command::validate::run(&arguments).map(|()| exit::OK),
         Command::Plan(arguments) => wait(command::plan::run(&arguments)),
         Command::Apply(arguments) => wait(command::apply::run(&arguments)),
+        Command::Run(arguments) => wait(command::run::run(&arguments)),
+        Command::Status(arguments) => wait(command::control::status(&arguments)),
+        Command::History(arguments) => wait(command::control::history(&arguments)),
+        Command::Reconcile(arguments) => wait(command::control::reconcile(&arguments)),
+        Command::Suspend(arguments) => wait(command::control::suspend(&arguments)),
+        Command::Resume(arguments) => wait(command::control::resume(&arguments)),
+        Command::Rollback(arguments) => wait(command::control::rollback(&arguments)),
+        Command::Release(arguments) => wait(command::control::release(&arguments)),
+        Command::HandOver(arguments) => wait(command::hand_over::run(&arguments)),
+        Command::Confirm(arguments) => wait(command::control::confirm(&arguments)),
     };
     match ended {
         Ok(code) => ExitCode::from(code),

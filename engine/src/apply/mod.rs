@@ -22,7 +22,7 @@ pub use gates::{Gates, Passage, Stuck, Tell, Until};
 pub use outcome::{Fate, Outcome, Progress};
 pub use token::apply_token;
 
-use crate::cluster::{Cluster, Mode, Target, kinds, retrying};
+use crate::cluster::{Cluster, ClusterError, Mode, Target, kinds, retrying};
 use crate::diagnostic::Diagnostic;
 use crate::gate::{Patience, Settings};
 use crate::mask::hex;
@@ -83,9 +83,15 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     let deadline = Instant::now() + plan.desired.policy.timeout;
     // The namespace holds the record, so it alone comes before it. It carries the stack's label: found without a record, it is
     // known as ours.
-    if let Err(why) = make_namespace(&*cluster, plan, run).await {
-        return Outcome::refused(why);
-    }
+    let shared;
+    let plan = match make_namespace(&*cluster, plan, run).await {
+        Ok(Founded::AsPlanned) => plan,
+        Ok(Founded::ByAnother(key)) => {
+            shared = uses_namespace(plan, &key);
+            &shared
+        }
+        Err(why) => return Outcome::refused(why),
+    };
     let ledger = Ledger::of_plan(plan, rand::random(), &hex(&rand::random::<[u8; 8]>()));
     let mut executor = run::Executor::new(Arc::clone(&cluster), plan, run, ledger, deadline);
     executor.outcome.diagnostics.extend(plan.diagnostics.clone());
@@ -156,23 +162,55 @@ fn nothing_to_do(plan: &Plan) -> Outcome {
     }
 }
 
-/// Makes the stack's namespace when it is not there.
-async fn make_namespace(cluster: &dyn Cluster, plan: &Plan, run: &Run) -> Result<(), Diagnostic> {
+/// Who made the stack's namespace.
+enum Founded {
+    /// As the plan says: it was there, or is made now.
+    AsPlanned,
+    /// Another stack's apply, or a person, between plan and apply.
+    ByAnother(ObjectKey),
+}
+
+/// Makes the stack's namespace when it is not there. A create, not an apply: of several stacks that find it absent at the same
+/// time one makes it, and the others only use it.
+async fn make_namespace(cluster: &dyn Cluster, plan: &Plan, run: &Run) -> Result<Founded, Diagnostic> {
     let key = ObjectKey::new("", "Namespace", "", &*plan.desired.stack.namespace);
     let missing =
         plan.change(&key).is_some_and(|c| c.action == Action::Create) && !plan.observation.live.contains_key(&key);
     let Some(object) = plan.desired.object(&key).filter(|_| missing) else {
-        return Ok(());
+        return Ok(Founded::AsPlanned);
     };
     let target = Target {
         resource: kinds::known("v1", "Namespace"),
         namespace: String::new(),
         name: key.name.clone(),
     };
-    let sent = retrying(&run.cancel, || cluster.apply(&target, &object.value, false, Mode::Real)).await;
-    sent.map(|_| ()).map_err(|e| {
+    let failed = |e: ClusterError| {
         Diagnostic::error(format!("{} could not be made", key.human()))
             .detail(e.to_string())
             .object(key.clone())
-    })
+    };
+    let sent = retrying(&run.cancel, || cluster.create(&target, &object.value, Mode::Real)).await;
+    match sent {
+        Ok(_) => Ok(Founded::AsPlanned),
+        Err(e) if e.is_already_exists() => {
+            // An earlier attempt of ours may have taken effect without an answer; its label tells.
+            let live = retrying(&run.cancel, || cluster.get(&target)).await.map_err(failed)?;
+            let set = live.as_ref().and_then(crate::observe::set_of);
+            if !object.implicit || set == Some(plan.desired.stack.apply_set().as_str()) {
+                return Ok(Founded::AsPlanned);
+            }
+            Ok(Founded::ByAnother(key))
+        }
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// The plan of a stack that found its namespace made by another.
+fn uses_namespace(plan: &Plan, key: &ObjectKey) -> Plan {
+    let mut plan = plan.clone();
+    for change in plan.changes.iter_mut().filter(|change| change.key == *key) {
+        change.action = Action::Unchanged;
+        "another made it meanwhile, and the stack only uses it".clone_into(&mut change.reason);
+    }
+    plan
 }

@@ -7,12 +7,14 @@
 mod live;
 mod owned;
 mod refresh;
+mod steady;
 mod tokens;
 mod trial;
 
 pub(crate) use live::{find, resources};
 pub(crate) use owned::{attest, entries, is_ours, owned_paths};
 pub use refresh::{Refresh, refresh};
+pub use steady::{Standing, kinds_of, set_of, standing};
 pub use tokens::{TokenFacts, read_value, value_is_there};
 pub(crate) use tokens::{look, secret_target, value_in};
 pub(crate) use trial::{Manners, REPLACED_MANAGERS, Trial, immutable_fields, leftover_defaults, settle};

@@ -1,9 +1,10 @@
 //! What an apply promises of order, gates and pruning, against a sandbox over real HTTPS.
 
 use crate::stage::{DEPLOYMENT, NAMESPACE, PROBED, Stage, deployment};
-use myelin_engine::apply::{Fate, Outcome, Progress};
+use myelin_engine::apply::{Fate, Outcome, Progress, apply};
 use myelin_engine::object::ObjectKey;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const IMAGE: &str = "busybox:1.36";
@@ -237,4 +238,21 @@ async fn an_empty_render_prunes_nothing_and_a_claim_is_kept() {
     assert!(outcome.ready, "{outcome:#?}");
     assert!(stage.names(DEPLOYMENT).await.is_empty());
     assert_eq!(stage.names(("v1", "PersistentVolumeClaim")).await, ["data"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_another_makes_between_plan_and_apply_is_used_and_not_owned() {
+    let stage = Stage::new().await;
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: web}\ndata: {a: b}\n";
+    let plan = stage.plan(&one("web"), &[("web/m.yaml", map)]).await;
+    let theirs = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {"whose": "theirs"}}});
+    stage.create(&theirs).await;
+    let outcome = apply(Arc::clone(&stage.cluster), &plan, &stage.run).await;
+    assert!(outcome.ready, "{outcome:#?}");
+    let labels = stage.get(("v1", "Namespace"), NAMESPACE).await.unwrap()["metadata"]["labels"].clone();
+    assert_eq!(labels["whose"], "theirs");
+    assert!(labels.get("applyset.kubernetes.io/part-of").is_none(), "{labels}");
+    let outcome = stage.destroy().await;
+    assert!(outcome.ready, "{outcome:#?}");
+    assert!(stage.get(("v1", "Namespace"), NAMESPACE).await.is_some());
 }

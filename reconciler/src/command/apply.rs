@@ -25,9 +25,15 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let commit = arguments.local.wanted()?;
     let cluster = arguments.cluster.connect().await?;
-    let planned = deployment(Some(&*cluster), &commit, &arguments.local.owner(), DryRun::Decisions)
-        .await
-        .map_err(told)?;
+    let planned = deployment(
+        Some(&*cluster),
+        &commit,
+        &arguments.local.owner(),
+        DryRun::Decisions,
+        true,
+    )
+    .await
+    .map_err(told)?;
     println!("{planned}");
     if planned.diagnostics().has_errors() {
         return Ok(exit::FAILED);

@@ -1,9 +1,12 @@
 //! The subcommands, one file each, and what they share: how they end.
 
 pub(crate) mod apply;
+pub(crate) mod control;
+pub(crate) mod hand_over;
 pub(crate) mod local;
 pub(crate) mod plan;
 pub(crate) mod render;
+pub(crate) mod run;
 pub(crate) mod validate;
 
 /// Exit codes, as documented in the reference.

@@ -36,9 +36,15 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         );
         None
     };
-    let planned = deployment(cluster.as_deref(), &commit, &arguments.local.owner(), DryRun::Changes)
-        .await
-        .map_err(told)?;
+    let planned = deployment(
+        cluster.as_deref(),
+        &commit,
+        &arguments.local.owner(),
+        DryRun::Changes,
+        true,
+    )
+    .await
+    .map_err(told)?;
     match arguments.output {
         Output::Text => println!("{planned}"),
         Output::Markdown => println!("### Plan · `{}`\n\n```\n{planned}\n```", planned.hash),

@@ -1,0 +1,288 @@
+//! What people want of a source beside its branch, and what the reconciler says of it: one ConfigMap per source in the cluster,
+//! so that a wiped disk loses nothing and `kubectl` shows it.
+//!
+//! People's words (`suspend`, `hold`, `confirm`, `request`) and the reconciler's (`status`) are fields of two field managers,
+//! so that neither ever overwrites the other.
+
+use myelin_engine::cluster::{Cluster, ClusterError, Mode, Resource, Selection, Target, WatchEvent, kinds};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Namespace of the reconciler's own objects when nothing is said.
+pub(crate) const NAMESPACE: &str = "myelin-system";
+
+/// Field manager of people's words.
+const PEOPLE: &str = "myelin-control";
+/// Field manager of the status.
+const RECONCILER: &str = "myelin-reconciler";
+/// Commits that are remembered.
+const HISTORY: usize = 50;
+
+/// What people said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Control {
+    /// Do nothing until resumed.
+    pub(crate) suspended: bool,
+    /// Keep this commit, whatever the branch says.
+    pub(crate) hold: Option<String>,
+    /// Hash of a plan that may remove much.
+    pub(crate) confirmed: Option<String>,
+    /// Changes when somebody asks for a look now.
+    pub(crate) request: Option<String>,
+}
+
+impl Control {
+    fn of(object: &Value) -> Self {
+        let text = |name: &str| {
+            let text = object.get("data")?.get(name)?.as_str()?;
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        Self {
+            suspended: text("suspend").as_deref() == Some("true"),
+            hold: text("hold"),
+            confirmed: text("confirm"),
+            request: text("request"),
+        }
+    }
+
+    fn data(&self) -> BTreeMap<&'static str, String> {
+        let mut data = BTreeMap::new();
+        if self.suspended {
+            data.insert("suspend", "true".to_owned());
+        }
+        for (name, value) in [
+            ("hold", &self.hold),
+            ("confirm", &self.confirmed),
+            ("request", &self.request),
+        ] {
+            if let Some(value) = value {
+                data.insert(name, value.clone());
+            }
+        }
+        data
+    }
+}
+
+/// A commit that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Taken {
+    /// Its hash.
+    pub(crate) commit: String,
+    /// First line of its message.
+    pub(crate) subject: String,
+    /// Its author.
+    pub(crate) author: String,
+    /// When it was taken, in seconds since 1970.
+    pub(crate) at: i64,
+    /// `ready`, `applying`, `rejected`, `failed`, `superseded`.
+    pub(crate) state: String,
+}
+
+/// What the reconciler says of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Status {
+    /// `ready`, `applying`, `failed`, `refused`, `suspended`, `unreachable`, `starting`.
+    pub(crate) state: String,
+    /// Why, in words; empty when there is nothing to say.
+    pub(crate) message: String,
+    /// The commit that is kept.
+    pub(crate) commit: Option<String>,
+    /// Where the branch points to.
+    pub(crate) head: Option<String>,
+    /// Hash of the plan that waits for a yes.
+    pub(crate) unconfirmed: Option<String>,
+    /// What became of each stack.
+    pub(crate) stacks: BTreeMap<String, String>,
+    /// The newest first.
+    pub(crate) history: Vec<Taken>,
+}
+
+impl Status {
+    /// Notes what became of a commit.
+    pub(crate) fn note(&mut self, taken: Taken) {
+        match self.history.first_mut() {
+            Some(first) if first.commit == taken.commit => first.state = taken.state,
+            _ => {
+                self.history.insert(0, taken);
+                self.history.truncate(HISTORY);
+            }
+        }
+    }
+}
+
+/// The ConfigMap of one source.
+#[derive(Clone)]
+pub(crate) struct Board {
+    cluster: Arc<dyn Cluster>,
+    target: Target,
+}
+
+impl Board {
+    pub(crate) fn new(cluster: Arc<dyn Cluster>, namespace: &str, source: &str) -> Self {
+        Self {
+            cluster,
+            target: Target {
+                resource: resource(),
+                namespace: namespace.to_owned(),
+                name: format!("myelin-source-{source}"),
+            },
+        }
+    }
+
+    /// What is there: people's words and the last status.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer.
+    pub(crate) async fn read(&self) -> Result<(Control, Status), ClusterError> {
+        let object = self.cluster.get(&self.target).await?.unwrap_or_default();
+        Ok((Control::of(&object), status_of(&object)))
+    }
+
+    /// Changes people's words.
+    ///
+    /// # Errors
+    /// As [`Board::read`].
+    pub(crate) async fn tell(&self, change: impl FnOnce(&mut Control)) -> Result<(), ClusterError> {
+        let (mut control, _) = self.read().await?;
+        change(&mut control);
+        let data = serde_json::to_value(control.data()).unwrap_or_default();
+        self.write(PEOPLE, &data).await
+    }
+
+    /// Writes the status.
+    ///
+    /// # Errors
+    /// As [`Board::read`].
+    pub(crate) async fn say(&self, status: &Status) -> Result<(), ClusterError> {
+        let text = serde_json::to_string(status).unwrap_or_default();
+        self.write(RECONCILER, &json!({"status": text})).await
+    }
+
+    async fn write(&self, manager: &str, data: &Value) -> Result<(), ClusterError> {
+        let body = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": self.target.name,
+                "namespace": self.target.namespace,
+                "labels": {"app.kubernetes.io/managed-by": "myelin", "myelin.dev/source": "true"},
+            },
+            "data": data,
+        });
+        let sent = self
+            .cluster
+            .apply_as(manager, &self.target, &body, true, Mode::Real)
+            .await;
+        match sent {
+            Err(error) if error.is_not_found() => {
+                self.make_namespace().await?;
+                self.cluster
+                    .apply_as(manager, &self.target, &body, true, Mode::Real)
+                    .await
+                    .map(|_| ())
+            }
+            other => other.map(|_| ()),
+        }
+    }
+
+    async fn make_namespace(&self) -> Result<(), ClusterError> {
+        let name = &self.target.namespace;
+        let target = Target {
+            resource: kinds::known("v1", "Namespace"),
+            namespace: String::new(),
+            name: name.clone(),
+        };
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        match self.cluster.create(&target, &body, Mode::Real).await {
+            Err(error) if !error.is_conflict() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Follows people's words until the token is cancelled. What is written while the watch is down is seen when it is back.
+    pub(crate) fn follow(&self, stop: CancellationToken) -> watch::Receiver<Control> {
+        let (sender, receiver) = watch::channel(Control::default());
+        let board = self.clone();
+        tokio::spawn(async move {
+            stop.run_until_cancelled(board.watch(sender)).await;
+        });
+        receiver
+    }
+
+    async fn watch(&self, sender: watch::Sender<Control>) {
+        use futures::StreamExt as _;
+        let selection = Selection {
+            namespace: Some(self.target.namespace.clone()),
+            fields: format!("metadata.name={}", self.target.name),
+            ..Selection::default()
+        };
+        let mut pause = crate::pause::Pause::default();
+        loop {
+            let listed = self.cluster.list(&self.target.resource, &selection).await;
+            if let Ok(list) = listed {
+                let now = list.items.first().map(Control::of).unwrap_or_default();
+                sender.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+                let watched = self
+                    .cluster
+                    .watch(&self.target.resource, &selection, &list.resource_version)
+                    .await;
+                if let Ok(mut events) = watched {
+                    while let Some(Ok(event)) = events.next().await {
+                        let now = match event {
+                            WatchEvent::Applied(object) => Control::of(&object),
+                            WatchEvent::Deleted(_) => Control::default(),
+                            WatchEvent::Bookmark(_) => continue,
+                        };
+                        pause.reset();
+                        sender.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+                    }
+                }
+            }
+            if sender.is_closed() {
+                return;
+            }
+            pause.rest().await;
+        }
+    }
+}
+
+/// Every source that ever said something in a namespace, with its status.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub(crate) async fn all(
+    cluster: &dyn Cluster,
+    namespace: &str,
+) -> Result<BTreeMap<String, (Control, Status)>, ClusterError> {
+    let selection = Selection {
+        namespace: Some(namespace.to_owned()),
+        labels: "myelin.dev/source=true".to_owned(),
+        ..Selection::default()
+    };
+    let list = cluster.list(&resource(), &selection).await?;
+    let named = list.items.iter().filter_map(|object| {
+        let name = object
+            .pointer("/metadata/name")?
+            .as_str()?
+            .strip_prefix("myelin-source-")?;
+        Some((name.to_owned(), (Control::of(object), status_of(object))))
+    });
+    Ok(named.collect())
+}
+
+fn status_of(object: &Value) -> Status {
+    object
+        .pointer("/data/status")
+        .and_then(Value::as_str)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
+}
+
+fn resource() -> Resource {
+    kinds::known("v1", "ConfigMap")
+}

@@ -1,0 +1,472 @@
+//! One source, for as long as the reconciler runs: look where the branch points, take a good commit, keep the cluster at it.
+//!
+//! The last good commit is enforced until a better one is there. A newer good commit ends the waits of an older one at once;
+//! what was applied stays. Between two looks nothing is asked: watches tell what drifts.
+
+use crate::configuration::SourceConfiguration;
+use crate::control::{Board, Control, Status, Taken};
+use crate::deployment::{BlastRadius, Deployment, Report, WantedCommit, deployment, execute, owned, wanted};
+use crate::documents;
+use crate::drift::Drift;
+use crate::git::{Branch, Commit, Limits};
+use crate::pause::Pause;
+use myelin_engine::apply::{Progress, Run};
+use myelin_engine::cluster::Cluster;
+use myelin_engine::diagnostic::Diagnostics;
+use myelin_engine::observe::{DryRun, kinds_of};
+use myelin_engine::record::{Owner, StackId};
+use myelin_engine::tree::TreePath;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Drift after this long without any is new, not the same again.
+const CALM: Duration = Duration::from_secs(5);
+
+/// A commit whose documents are good.
+struct Good {
+    hash: String,
+    wanted: Arc<WantedCommit>,
+}
+
+/// One source at work.
+pub(crate) struct Source {
+    configuration: SourceConfiguration,
+    branch: Branch,
+    cluster: Arc<dyn Cluster>,
+    board: Board,
+    control: watch::Receiver<Control>,
+    status: Status,
+    shown: watch::Sender<Status>,
+    good: Option<Good>,
+    /// A commit that was looked at and is not good.
+    rejected: Option<String>,
+    stop: CancellationToken,
+}
+
+/// How an attempt to bring the cluster to the commit ended.
+enum Enforced {
+    /// Everything is as the commit says.
+    Ready,
+    /// Something is not; it is tried again after a pause.
+    NotReady,
+    /// A newer commit, a person or the end of the reconciler came first.
+    Interrupted,
+}
+
+impl Source {
+    /// A source that keeps its objects under a folder. `shown` carries the status to whoever shows it.
+    pub(crate) fn new(
+        configuration: SourceConfiguration,
+        store: &Path,
+        cluster: Arc<dyn Cluster>,
+        board: Board,
+        shown: watch::Sender<Status>,
+        stop: CancellationToken,
+    ) -> Self {
+        let branch = Branch::new(
+            &configuration.url,
+            &configuration.branch,
+            store.join(&configuration.name),
+            Limits::default(),
+            configuration.timeout,
+        );
+        Self {
+            control: board.follow(stop.clone()),
+            configuration,
+            branch,
+            cluster,
+            board,
+            status: Status::default(),
+            shown,
+            good: None,
+            rejected: None,
+            stop,
+        }
+    }
+
+    /// Works until the reconciler stops.
+    pub(crate) async fn run(mut self) {
+        if let Ok((control, status)) = self.board.read().await {
+            self.status.history = status.history;
+            // The last good commit is enforced from the start, also when the branch has a bad one.
+            self.status.commit = status.commit;
+            self.obey(&control);
+        }
+        self.say("starting", "").await;
+        let mut pause = Pause::default();
+        while !self.stop.is_cancelled() {
+            let control = self.control.borrow_and_update().clone();
+            if control.suspended {
+                self.say("suspended", "resume it with `myelin resume`").await;
+                self.until(None, None).await;
+                continue;
+            }
+            self.look(&control).await;
+            let Some(good) = self
+                .good
+                .as_ref()
+                .map(|good| (good.hash.clone(), Arc::clone(&good.wanted)))
+            else {
+                self.until(Some(self.configuration.interval), None).await;
+                continue;
+            };
+            match self.enforce(&good.0, &good.1, None).await {
+                Enforced::Ready => {
+                    pause.reset();
+                    self.keep(&good.0, &good.1).await;
+                }
+                Enforced::NotReady => {
+                    self.until(Some(pause.next().max(Duration::from_secs(2))), None).await;
+                }
+                Enforced::Interrupted => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, control: &Control) {
+        if control.suspended {
+            "suspended".clone_into(&mut self.status.state);
+        }
+    }
+
+    /// Finds the commit that should be kept and takes it if it is good.
+    async fn look(&mut self, control: &Control) {
+        let target = match &control.hold {
+            Some(held) => Ok(held.clone()),
+            None => self.branch.head().await,
+        };
+        let target = match target {
+            Ok(target) => target,
+            Err(error) => {
+                tracing::warn!(source = self.configuration.name, %error, "the branch could not be asked");
+                self.restore().await;
+                return self.say("unreachable", &error.to_string()).await;
+            }
+        };
+        self.status.head = Some(target.clone());
+        let known = self.good.as_ref().is_some_and(|good| good.hash == target);
+        if known || self.rejected.as_ref() == Some(&target) {
+            return;
+        }
+        if let Err(why) = self.take(&target).await {
+            tracing::error!(
+                source = self.configuration.name,
+                commit = target,
+                "the commit was rejected:\n{why}"
+            );
+            self.rejected = Some(target);
+            self.restore().await;
+            self.say("rejected", &why).await;
+        }
+    }
+
+    /// After a restart: the commit that was kept before, so that a bad branch or a dead remote leaves nothing unguarded.
+    async fn restore(&mut self) {
+        if let (None, Some(last)) = (&self.good, self.status.commit.clone())
+            && self.rejected.as_ref() != Some(&last)
+            && let Err(why) = self.take(&last).await
+        {
+            tracing::warn!(
+                source = self.configuration.name,
+                commit = last,
+                why,
+                "the last good commit could not be taken again"
+            );
+        }
+    }
+
+    async fn take(&mut self, hash: &str) -> Result<(), String> {
+        let commit = self
+            .branch
+            .commit(hash.to_owned())
+            .await
+            .map_err(|error| error.to_string())?;
+        let mut taken = Taken {
+            commit: commit.hash.clone(),
+            subject: commit.subject.clone(),
+            author: commit.author.clone(),
+            at: now(),
+            state: "rejected".to_owned(),
+        };
+        let path = self.configuration.path.clone();
+        let hash = commit.hash.clone();
+        // Rendering is work for a processor and must not hold up other sources.
+        let read = tokio::task::spawn_blocking(move || read(&commit, &path)).await;
+        match read.map_err(|panicked| format!("the renderer failed: {panicked}"))? {
+            Ok(wanted) => {
+                "applying".clone_into(&mut taken.state);
+                self.status.note(taken);
+                self.status.commit = Some(hash.clone());
+                self.good = Some(Good {
+                    hash,
+                    wanted: Arc::new(wanted),
+                });
+                self.rejected = None;
+                Ok(())
+            }
+            Err(problems) => {
+                self.status.note(taken);
+                Err(problems.to_string())
+            }
+        }
+    }
+
+    /// Brings the cluster to the commit: all stacks, or only some of them.
+    async fn enforce(&mut self, hash: &str, wanted: &WantedCommit, only: Option<&BTreeSet<StackId>>) -> Enforced {
+        let part;
+        let wanted = match only {
+            None => wanted,
+            Some(stacks) => {
+                part = wanted.only(stacks);
+                &part
+            }
+        };
+        let owner = Owner::Git(self.configuration.name.clone());
+        let planned = deployment(Some(&*self.cluster), wanted, &owner, DryRun::Decisions, only.is_none()).await;
+        let planned = match planned {
+            Ok(planned) => planned,
+            Err(problems) => return self.failed(hash, &problems).await,
+        };
+        if planned.diagnostics().has_errors() {
+            return self.failed(hash, &planned.diagnostics()).await;
+        }
+        let confirmed = self.control.borrow().confirmed.clone();
+        let limit = BlastRadius {
+            percent: self.configuration.blast_radius,
+            ..BlastRadius::default()
+        };
+        if let Some(refusal) = limit.refuse(&planned, confirmed.as_deref()) {
+            self.status.unconfirmed = Some(planned.hash.clone());
+            let how = format!("{refusal}\nmyelin confirm {} {}", self.configuration.name, planned.hash);
+            self.say("refused", &how).await;
+            self.until(Some(self.configuration.interval), None).await;
+            return Enforced::Interrupted;
+        }
+        self.status.unconfirmed = None;
+        if !planned.is_empty() {
+            tracing::info!(
+                source = self.configuration.name,
+                commit = hash,
+                plan = planned.hash,
+                "applying"
+            );
+            self.say("applying", "").await;
+        }
+        match self.carry_out(&planned).await {
+            None => Enforced::Interrupted,
+            Some(report) => self.conclude(hash, &report).await,
+        }
+    }
+
+    /// Executes until it is done or something newer is to be done. None for the latter.
+    async fn carry_out(&mut self, planned: &Deployment) -> Option<Report> {
+        let cancel = self.stop.child_token();
+        let name = self.configuration.name.clone();
+        let run = Run {
+            cancel: cancel.clone(),
+            progress: Arc::new(move |step| log(&name, &step)),
+            ..Run::default()
+        };
+        let cluster = Arc::clone(&self.cluster);
+        let work = execute(&cluster, planned, &run);
+        tokio::pin!(work);
+        tokio::select! {
+            report = &mut work => (!cancel.is_cancelled()).then_some(report),
+            () = self.newer() => {
+                cancel.cancel();
+                work.await;
+                None
+            }
+        }
+    }
+
+    /// Returns when a newer good commit was taken or a person said something. Bad commits are noted and passed over.
+    async fn newer(&mut self) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.configuration.interval) => {}
+                changed = self.control.changed() => {
+                    if changed.is_err() {
+                        return std::future::pending().await;
+                    }
+                    let control = self.control.borrow().clone();
+                    let asked_only = !control.suspended && control.hold.is_none();
+                    if !asked_only {
+                        return;
+                    }
+                }
+            }
+            let before = self.good.as_ref().map(|good| good.hash.clone());
+            let control = self.control.borrow().clone();
+            self.look(&control).await;
+            if self.good.as_ref().map(|good| good.hash.clone()) != before {
+                return;
+            }
+        }
+    }
+
+    async fn conclude(&mut self, hash: &str, report: &Report) -> Enforced {
+        for (id, outcome) in &report.stacks {
+            let state = if outcome.ready { "ready" } else { "not ready" };
+            self.status.stacks.insert(id.to_string(), state.to_owned());
+        }
+        for (id, why) in &report.skipped {
+            self.status.stacks.insert(id.to_string(), format!("skipped: {why}"));
+        }
+        for (id, outcome) in &report.removed {
+            if outcome.ready {
+                self.status.stacks.remove(&id.to_string());
+            }
+        }
+        if report.is_ready() {
+            self.mark(hash, "ready");
+            let bad = self.rejected.clone();
+            let note = bad.map_or(String::new(), |bad| {
+                format!("commit {bad} was rejected; this one stays")
+            });
+            self.say(if note.is_empty() { "ready" } else { "rejected" }, &note)
+                .await;
+            return Enforced::Ready;
+        }
+        self.failed(hash, &report.diagnostics()).await
+    }
+
+    async fn failed(&mut self, hash: &str, problems: &Diagnostics) -> Enforced {
+        tracing::error!(
+            source = self.configuration.name,
+            commit = hash,
+            "the commit is not in force:\n{problems}"
+        );
+        self.mark(hash, "failed");
+        self.say("failed", &problems.to_string()).await;
+        Enforced::NotReady
+    }
+
+    fn mark(&mut self, hash: &str, state: &str) {
+        if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash) {
+            state.clone_into(&mut taken.state);
+        }
+    }
+
+    /// Keeps the cluster at the commit until the branch moves or a person speaks.
+    async fn keep(&mut self, hash: &str, wanted: &WantedCommit) {
+        // The first drift is answered at once; one that comes back and back is answered ever more slowly.
+        let (mut pause, mut last) = (Pause::default(), None::<Instant>);
+        loop {
+            let owner = Owner::Git(self.configuration.name.clone());
+            let Ok(records) = owned(&*self.cluster, &owner).await else {
+                return;
+            };
+            let Ok(kinds) = kinds_of(&*self.cluster, &records).await else {
+                return;
+            };
+            let mut drift = Drift::watch(&self.cluster, records, kinds);
+            let found = loop {
+                if let Some(found) = self.until(Some(self.configuration.interval), Some(&mut drift)).await {
+                    break found;
+                }
+                if self.stop.is_cancelled() || self.control.has_changed().unwrap_or(true) {
+                    return;
+                }
+                let control = self.control.borrow().clone();
+                self.look(&control).await;
+                if self.good.as_ref().is_none_or(|good| good.hash != hash) {
+                    return;
+                }
+                if self.status.state == "unreachable" && self.status.head.as_deref() == Some(hash) {
+                    self.say("ready", "").await;
+                }
+            };
+            drop(drift);
+            let names: Vec<String> = found.iter().map(ToString::to_string).collect();
+            tracing::warn!(source = self.configuration.name, stacks = names.join(", "), "drift");
+            match last {
+                Some(last) if last.elapsed() < CALM => {
+                    self.until(Some(pause.next()), None).await;
+                }
+                _ => pause.reset(),
+            }
+            last = Some(Instant::now());
+            if !matches!(self.enforce(hash, wanted, Some(&found)).await, Enforced::Ready) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a time, a person, the end, or drift; answers what drifted.
+    async fn until(&mut self, span: Option<Duration>, drift: Option<&mut Drift>) -> Option<BTreeSet<StackId>> {
+        let end = span.map(|span| Instant::now() + span);
+        let timer = async {
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => std::future::pending().await,
+            }
+        };
+        let drifted = async {
+            match drift {
+                Some(drift) => {
+                    let mut all = BTreeSet::from([drift.next().await]);
+                    all.extend(drift.others());
+                    all
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let mut control = self.control.clone();
+        tokio::select! {
+            () = timer => None,
+            _ = control.changed() => None,
+            () = self.stop.cancelled() => None,
+            all = drifted => Some(all),
+        }
+    }
+
+    /// Says how the source is, where people and programs look. Said twice, it is written once.
+    async fn say(&mut self, state: &str, message: &str) {
+        state.clone_into(&mut self.status.state);
+        message.clone_into(&mut self.status.message);
+        let changed = self.shown.send_if_modified(|shown| {
+            let new = *shown != self.status;
+            if new {
+                shown.clone_from(&self.status);
+            }
+            new
+        });
+        if changed && let Err(error) = self.board.say(&self.status).await {
+            tracing::warn!(source = self.configuration.name, %error, "the status could not be written");
+        }
+    }
+}
+
+/// The documents of a commit, rendered.
+fn read(commit: &Commit, path: &str) -> Result<WantedCommit, Diagnostics> {
+    let folder = TreePath::root().join(path).ok_or_else(|| {
+        Diagnostics::from(myelin_engine::diagnostic::Diagnostic::error(format!(
+            "path {path} lies outside of the repository"
+        )))
+    })?;
+    let documents = documents::read(&commit.tree, &folder)?;
+    wanted(&commit.tree, &documents)
+}
+
+fn log(source: &str, step: &Progress) {
+    match step {
+        Progress::Applied(object) => tracing::info!(source, %object, "applied"),
+        Progress::Ready(object) => tracing::info!(source, %object, "ready"),
+        Progress::Waiting(object, why) => tracing::info!(source, %object, why, "waiting"),
+        Progress::Failed(object, why) => tracing::error!(source, %object, why, "failed"),
+        Progress::Gone(object) => tracing::info!(source, %object, "gone"),
+        Progress::ComponentReady(component) => tracing::info!(source, component, "component ready"),
+    }
+}
+
+fn now() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |span| i64::try_from(span.as_secs()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,204 @@
+//! A house for one test: a sandbox, a git repository made by the real git, and the real `myelin`.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use myelin_sandbox::Sandbox;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// How long a condition may take to come true on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) struct House {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) client: kube::Client,
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let options = myelin_sandbox::Options {
+            speed: 20.0,
+            ..myelin_sandbox::Options::default()
+        };
+        let sandbox = Sandbox::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, sandbox.kubeconfig()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(
+            kube::config::Kubeconfig::read_from(&kubeconfig).unwrap(),
+            &kube::config::KubeConfigOptions::default(),
+        )
+        .await
+        .unwrap();
+        let client = kube::Client::try_from(config).unwrap();
+        let house = Self {
+            sandbox,
+            client,
+            folder,
+        };
+        std::fs::create_dir(house.repository()).unwrap();
+        house.git(&["init", "--quiet", "--initial-branch=main"]);
+        house
+    }
+
+    pub(crate) fn repository(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    /// Runs the real git in the repository and answers what it prints.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args([
+                "-c",
+                "user.name=Ada",
+                "-c",
+                "user.email=ada@example.com",
+                "-c",
+                "commit.gpgsign=false",
+            ])
+            .args(arguments)
+            .current_dir(self.repository())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "git {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Writes files and commits them; answers the commit.
+    pub(crate) fn commit(&self, message: &str, files: &[(&str, &str)]) -> String {
+        for (path, text) in files {
+            let path = self.repository().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    pub(crate) fn myelin(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_myelin"));
+        command
+            .args(arguments)
+            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .current_dir(self.folder.path());
+        command
+    }
+
+    /// Starts the reconciler on the repository.
+    pub(crate) fn reconciler(&self) -> Reconciler {
+        let url = format!("file://{}", self.repository().display());
+        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        let child = self
+            .command(&["run", "--url", &url, "--interval", "1s"])
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Reconciler(child)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The status that the source has written.
+    pub(crate) async fn status(&self) -> Value {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), "myelin-system");
+        let found = api.get_opt("myelin-source-git").await.unwrap();
+        let text = found
+            .and_then(|map| map.data)
+            .and_then(|data| data.get("status").cloned());
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Waits until the source is in a state at a commit.
+    pub(crate) async fn reaches(&self, state: &str, commit: &str) -> Value {
+        self.eventually(&format!("{state} at {commit}"), async || {
+            let status = self.status().await;
+            (status["state"] == state && status["commit"] == commit).then_some(status)
+        })
+        .await
+    }
+
+    /// A key of a ConfigMap in namespace `shop`.
+    pub(crate) async fn value(&self, map: &str, key: &str) -> Option<String> {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), "shop");
+        api.get_opt(map).await.unwrap()?.data?.get(key).cloned()
+    }
+
+    pub(crate) async fn meddle(&self, map: &str, data: Value) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), "shop");
+        let patch = json!({"data": data});
+        api.patch(map, &PatchParams::default(), &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn delete(&self, map: &str) {
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), "shop");
+        api.delete(map, &DeleteParams::default()).await.unwrap();
+    }
+
+    pub(crate) async fn has_record(&self, stack: &str) -> bool {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), "shop");
+        api.get_opt(&format!("myelin-stack-{stack}")).await.unwrap().is_some()
+    }
+
+    /// Waits for a condition; fails with the reconciler's log when it never comes true.
+    pub(crate) async fn eventually<T>(&self, what: &str, condition: impl AsyncFn() -> Option<T>) -> T {
+        let end = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            assert!(
+                tokio::time::Instant::now() < end,
+                "never: {what}\nstatus: {:#}\nlog:\n{}",
+                self.status().await,
+                self.log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A running reconciler; killed when the test ends.
+pub(crate) struct Reconciler(Child);
+
+impl Reconciler {
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Reconciler {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A stack of one ConfigMap.
+pub(crate) fn stack(name: &str, extra: &str) -> String {
+    format!(
+        "apiVersion: myelin.dev/v1alpha1\nkind: Stack\nmetadata: {{name: {name}}}\nspec:\n  namespace: shop\n  source: ./{name}\n{extra}"
+    )
+}
+
+pub(crate) fn map(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{color: {value}}}\n")
+}

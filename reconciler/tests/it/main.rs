@@ -1,0 +1,5 @@
+//! Integration tests of the `myelin` command, in one binary: the real program, real git repositories, the sandbox.
+#![allow(clippy::unwrap_used, reason = "a test may stop where it is")]
+
+mod deploys;
+mod house;
