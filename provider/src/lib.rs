@@ -11,13 +11,14 @@
 //! | `value`, `schema`, `diagnostic` | Terraform's values, what a configuration may say, what a person is told |
 //! | `consistency` | Terraform's rules for answers, checked before they leave |
 //! | `configuration`, `cluster` | the provider block, and the way to the cluster that it names |
-//! | `resource` | one folder per resource type |
+//! | `resource`, `ephemeral` | one folder or file per resource type |
 //! | `reference` | the reference docs, from the schemas |
 
 pub mod cluster;
 pub mod configuration;
 pub mod consistency;
 pub mod diagnostic;
+pub mod ephemeral;
 pub mod handshake;
 pub mod lifetime;
 pub mod listen;
@@ -42,7 +43,20 @@ use server::{Mode, Provider};
 /// Runs the provider until Terraform, or the person who debugs it, ends it. `variable` reads the environment.
 pub fn run(arguments: &[String], variable: impl Fn(&str) -> Option<String>) -> ExitCode {
     panics::install_hook();
+    // A core of this process could hold a minted value.
+    #[cfg(unix)]
+    let no_core = rustix::process::setrlimit(
+        rustix::process::Resource::Core,
+        rustix::process::Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    );
     log::start(log::Threshold::from_environment(&variable));
+    #[cfg(unix)]
+    if let Err(error) = no_core {
+        tracing::warn!(%error, "core dumps could not be turned off");
+    }
     // The one provider of the whole process: only aws-lc-rs verifies Terraform's P-521 certificates.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mode = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
@@ -74,8 +88,12 @@ pub fn run(arguments: &[String], variable: impl Fn(&str) -> Option<String>) -> E
     let served = runtime.block_on(async {
         let lifetime = Arc::new(Lifetime::default());
         listen_to_signals(&lifetime, matches!(mode, Mode::Debug))?;
-        let resources: Vec<Box<dyn resource::Resource>> = vec![Box::new(resource::stack::StackResource::default())];
-        let provider = Provider::new(resources, environment, lifetime.clone());
+        let resources: Vec<Box<dyn resource::Resource>> = vec![
+            Box::new(resource::stack::StackResource::default()),
+            Box::new(resource::provisioning_token::TokenResource::default()),
+        ];
+        let ephemerals: Vec<Box<dyn ephemeral::Ephemeral>> = vec![Box::new(ephemeral::secret::SecretValue::default())];
+        let provider = Provider::new(resources, ephemerals, environment, lifetime.clone());
         server::serve(mode, provider, lifetime).await
     });
     // What still runs has had its time.

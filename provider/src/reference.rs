@@ -5,7 +5,10 @@ use std::io;
 use std::path::Path;
 
 use crate::configuration;
+use crate::ephemeral::Ephemeral as _;
+use crate::ephemeral::secret::SecretValue;
 use crate::resource::Resource as _;
+use crate::resource::provisioning_token::TokenResource;
 use crate::resource::stack::StackResource;
 use crate::schema::{Page, markdown};
 
@@ -45,11 +48,44 @@ fn pages() -> Vec<(&'static str, String)> {
         example: Some(include_str!("../../examples/resources/myelin_stack/resource.tf")),
         import: Some(&import),
     };
+    let token = TokenResource::default();
+    let token_import = format!(
+        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nNothing is minted by an \
+         import or by the apply after it: the value in the Secret is the token's from then on. A value that no token made is \
+         never deleted by a destroy.",
+        include_str!("../../examples/resources/myelin_provisioning_token/import.sh"),
+        include_str!("../../examples/resources/myelin_provisioning_token/import-by-identity.tf"),
+    );
+    let token_page = Page {
+        title: "myelin_provisioning_token",
+        kind: "Resource",
+        example: Some(include_str!(
+            "../../examples/resources/myelin_provisioning_token/resource.tf"
+        )),
+        import: Some(&token_import),
+    };
+    let secret = SecretValue::default();
+    let secret_page = Page {
+        title: "myelin_secret",
+        kind: "Ephemeral Resource",
+        example: Some(include_str!(
+            "../../examples/ephemeral-resources/myelin_secret/ephemeral-resource.tf"
+        )),
+        import: None,
+    };
     vec![
         ("index.md", markdown(provider, &configuration::schema(), None)),
         (
             "resources/stack.md",
             markdown(page, stack.schema(), Some(stack.identity())),
+        ),
+        (
+            "resources/provisioning_token.md",
+            markdown(token_page, token.schema(), Some(token.identity())),
+        ),
+        (
+            "ephemeral-resources/secret.md",
+            markdown(secret_page, secret.schema(), None),
         ),
     ]
 }

@@ -3,6 +3,7 @@
 //! One folder or file per resource type. The server decodes, strips write-only values, checks Terraform's rules on the way
 //! out and encodes; a resource sees values and answers values.
 
+pub mod provisioning_token;
 pub mod stack;
 
 use std::sync::Arc;

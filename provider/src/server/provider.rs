@@ -1,7 +1,7 @@
 //! The provider service: each call is found here by its name, run where a panic or a broken connection cannot hurt it, and
 //! answered by the resource that it is about.
 //!
-//! What we do not offer (data sources, functions, ephemeral resources, lists, actions, state stores) is answered empty where
+//! What we do not offer (data sources, functions, lists, actions, state stores) is answered empty where
 //! the protocol has an empty answer and otherwise with `Unimplemented`, which the definitions' default does: Terraform
 //! tolerates that and nothing else.
 
@@ -16,13 +16,14 @@ use tonic::{Request, Response, Status};
 use crate::cluster::Access;
 use crate::configuration::{self, Configuration};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::ephemeral::Ephemeral;
 use crate::lifetime::Lifetime;
 use crate::panics;
 use crate::resource::{Call, Resource};
 use crate::schema::{Schema, check_configuration};
 
-use super::managed;
 use super::translate::decode;
+use super::{ephemeral, managed};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -35,15 +36,17 @@ pub struct Provider {
 struct Inner {
     schema: Schema,
     resources: BTreeMap<&'static str, Box<dyn Resource>>,
+    ephemerals: BTreeMap<&'static str, Box<dyn Ephemeral>>,
     access: RwLock<Arc<Access>>,
     lifetime: Arc<Lifetime>,
     environment: configuration::Environment,
 }
 
 impl Provider {
-    /// A provider of these resources. `environment` is what the provider block may leave to the environment.
+    /// A provider of these resources and ephemeral resources. `environment` is what the provider block may leave to the environment.
     pub fn new(
         resources: Vec<Box<dyn Resource>>,
+        ephemerals: Vec<Box<dyn Ephemeral>>,
         environment: configuration::Environment,
         lifetime: Arc<Lifetime>,
     ) -> Provider {
@@ -51,9 +54,14 @@ impl Provider {
             .into_iter()
             .map(|resource| (resource.type_name(), resource))
             .collect();
+        let ephemerals = ephemerals
+            .into_iter()
+            .map(|ephemeral| (ephemeral.type_name(), ephemeral))
+            .collect();
         let inner = Inner {
             schema: configuration::schema(),
             resources,
+            ephemerals,
             access: RwLock::new(Arc::new(Access::default())),
             lifetime,
             environment,
@@ -102,6 +110,18 @@ impl Inner {
     }
 }
 
+impl Inner {
+    fn ephemeral(&self, type_name: &str) -> Result<&dyn Ephemeral, Diagnostic> {
+        self.ephemerals.get(type_name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<&str> = self.ephemerals.keys().copied().collect();
+            Diagnostic::error(
+                format!("There is no ephemeral resource type {type_name}"),
+                format!("This provider has: {}.", known.join(", ")),
+            )
+        })
+    }
+}
+
 fn told(problem: Diagnostic) -> Vec<tf::Diagnostic> {
     Diagnostics::from(problem).to_wire()
 }
@@ -124,6 +144,14 @@ impl provider_server::Provider for Provider {
                     type_name: (*name).to_owned(),
                 })
                 .collect(),
+            ephemeral_resources: self
+                .inner
+                .ephemerals
+                .keys()
+                .map(|name| tf::get_metadata::EphemeralMetadata {
+                    type_name: (*name).to_owned(),
+                })
+                .collect(),
             ..Default::default()
         }))
     }
@@ -137,6 +165,12 @@ impl provider_server::Provider for Provider {
             provider: Some(self.inner.schema.to_wire()),
             resource_schemas: resources
                 .map(|(name, resource)| ((*name).to_owned(), resource.schema().to_wire()))
+                .collect(),
+            ephemeral_resource_schemas: self
+                .inner
+                .ephemerals
+                .iter()
+                .map(|(name, ephemeral)| ((*name).to_owned(), ephemeral.schema().to_wire()))
                 .collect(),
             server_capabilities: Some(CAPABILITIES),
             ..Default::default()
@@ -348,6 +382,50 @@ impl provider_server::Provider for Provider {
                 ..Default::default()
             }
         })))
+    }
+
+    async fn validate_ephemeral_resource_config(
+        &self,
+        request: Request<tf::validate_ephemeral_resource_config::Request>,
+    ) -> Answer<tf::validate_ephemeral_resource_config::Response> {
+        let request = request.into_inner();
+        let checked = self.run("ValidateEphemeralResourceConfig", |inner, _| async move {
+            Ok(ephemeral::validate(inner.ephemeral(&request.type_name)?, &request)?.to_wire())
+        });
+        let diagnostics = checked.await.unwrap_or_else(told);
+        Ok(Response::new(tf::validate_ephemeral_resource_config::Response {
+            diagnostics,
+        }))
+    }
+
+    async fn open_ephemeral_resource(
+        &self,
+        request: Request<tf::open_ephemeral_resource::Request>,
+    ) -> Answer<tf::open_ephemeral_resource::Response> {
+        let request = request.into_inner();
+        let opened = self.run("OpenEphemeralResource", |inner, call| async move {
+            ephemeral::open(inner.ephemeral(&request.type_name)?, &call, request.clone()).await
+        });
+        Ok(Response::new(opened.await.unwrap_or_else(|problem| {
+            tf::open_ephemeral_resource::Response {
+                diagnostics: told(problem),
+                ..Default::default()
+            }
+        })))
+    }
+
+    async fn renew_ephemeral_resource(
+        &self,
+        _: Request<tf::renew_ephemeral_resource::Request>,
+    ) -> Answer<tf::renew_ephemeral_resource::Response> {
+        Ok(Response::new(tf::renew_ephemeral_resource::Response::default()))
+    }
+
+    async fn close_ephemeral_resource(
+        &self,
+        _: Request<tf::close_ephemeral_resource::Request>,
+    ) -> Answer<tf::close_ephemeral_resource::Response> {
+        Ok(Response::new(tf::close_ephemeral_resource::Response::default()))
     }
 
     async fn get_functions(&self, _: Request<tf::get_functions::Request>) -> Answer<tf::get_functions::Response> {

@@ -283,11 +283,10 @@ fn write(value: &Value, out: &mut Vec<u8>) {
         },
         Value::Bool(truth) => out.push(if *truth { 0xc3 } else { 0xc2 }),
         Value::Number(number) => match number.wire() {
-            Wire::Signed(value) => write_signed(value, out),
-            Wire::Unsigned(value) => {
-                out.push(0xcf);
-                out.extend(value.to_be_bytes());
-            }
+            // As text, although there are integers on the wire: Terraform reads those with 64 bits of precision and its own
+            // state with 512, takes the two for different, and calls an empty refresh-only plan a change.
+            Wire::Signed(value) => write_text(&value.to_string(), out),
+            Wire::Unsigned(value) => write_text(&value.to_string(), out),
             Wire::Float(value) => {
                 out.push(0xcb);
                 out.extend(value.to_be_bytes());
@@ -314,26 +313,6 @@ fn write(value: &Value, out: &mut Vec<u8>) {
             out.extend((ty.len() as u32).to_be_bytes());
             out.extend(ty);
             write(&inner.1, out);
-        }
-    }
-}
-
-fn write_signed(value: i64, out: &mut Vec<u8>) {
-    match value {
-        -32..=127 => out.push(value as u8),
-        _ => {
-            if let Ok(value) = i8::try_from(value) {
-                out.extend([0xd0, value as u8]);
-            } else if let Ok(value) = i16::try_from(value) {
-                out.push(0xd1);
-                out.extend(value.to_be_bytes());
-            } else if let Ok(value) = i32::try_from(value) {
-                out.push(0xd2);
-                out.extend(value.to_be_bytes());
-            } else {
-                out.push(0xd3);
-                out.extend(value.to_be_bytes());
-            }
         }
     }
 }

@@ -183,6 +183,10 @@ pub(crate) struct Debugged {
 }
 
 impl Debugged {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn start() -> Debugged {
         let temporary = tempfile::tempdir().unwrap();
         let mut child = Command::new(BINARY)

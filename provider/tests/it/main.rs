@@ -11,4 +11,5 @@ mod protocol;
 mod stack;
 mod stand;
 mod terraform;
+mod token;
 mod workload;

@@ -101,13 +101,43 @@ impl Stand {
                 std::fs::read_to_string(self.workspace.path(file)).unwrap_or_default(),
             ));
         }
+        places.push(("plan.bin", self.plan_file()));
         for (place, text) in places {
             for secret in &self.secrets {
                 assert!(!text.contains(secret.as_str()), "a secret in {place}");
                 let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, secret);
                 assert!(!text.contains(&base64), "a secret in {place}, in base64");
+                let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+                assert!(!text.contains(&hex), "a secret in {place}, in hex");
             }
         }
+    }
+
+    /// What is in the plan file, which is a compressed archive.
+    fn plan_file(&self) -> String {
+        if !self.path("plan.bin").exists() {
+            return String::new();
+        }
+        let script = "import sys, zipfile\nz = zipfile.ZipFile('plan.bin')\n\
+                      sys.stdout.buffer.write(b'\\n'.join(z.read(n) for n in z.namelist()))";
+        let unpacked = Command::new("python3")
+            .args(["-c", script])
+            .current_dir(self.path(""))
+            .output()
+            .unwrap();
+        assert!(
+            unpacked.status.success() && !unpacked.stdout.is_empty(),
+            "{}",
+            text(&unpacked)
+        );
+        String::from_utf8_lossy(&unpacked.stdout).into_owned()
+    }
+
+    /// Searches once more everything that the last command wrote, for secrets that came to be known since.
+    pub(crate) fn search_again(&self) {
+        let shown = self.workspace.terraform(&["show", "-json"]);
+        assert!(shown.status.success(), "{}", text(&shown));
+        self.search(&shown);
     }
 
     /// Plans and applies; then nothing must be left to do.

@@ -79,7 +79,7 @@ pub(super) fn stack(schema: &Schema, config: &Value, operation: Operation) -> Re
 }
 
 /// The engine's problems with a document as Terraform's, each at its attribute.
-pub(super) fn told(schema: &Schema, problems: &engine::Diagnostics) -> Diagnostics {
+pub(in crate::resource) fn told(schema: &Schema, problems: &engine::Diagnostics) -> Diagnostics {
     problems
         .iter()
         .map(|problem| {
@@ -118,7 +118,7 @@ pub(super) fn variables(config: &Value) -> Variables {
 }
 
 /// The JSON of an attribute's value; none for null. Names inside nested attributes become camelCase, keys of maps stay.
-fn field(kind: &Kind, value: &Value) -> Option<Json> {
+pub(in crate::resource) fn field(kind: &Kind, value: &Value) -> Option<Json> {
     Some(match value {
         Value::Null => return None,
         Value::Unknown(_) => Json::from(UNKNOWN),
@@ -164,7 +164,7 @@ fn element_field(kind: &Kind, element: &Value) -> Option<Json> {
 }
 
 /// `api_version` → `apiVersion`.
-fn camel_case(name: &str) -> String {
+pub(in crate::resource) fn camel_case(name: &str) -> String {
     let mut words = name.split('_');
     let mut out = words.next().unwrap_or_default().to_owned();
     for word in words {

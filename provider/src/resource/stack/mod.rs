@@ -6,13 +6,13 @@
 
 mod apply;
 mod desired;
-mod document;
+pub(in crate::resource) mod document;
 mod intent;
 mod plan;
 mod read;
 mod schema;
-mod state;
-mod tokens;
+pub(in crate::resource) mod state;
+pub(in crate::resource) mod tokens;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

@@ -8,7 +8,7 @@ use myelin_engine::object::ObjectKey;
 use crate::value::Value;
 
 /// Sets attributes of an object.
-pub(super) fn with(value: &Value, changes: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+pub(in crate::resource) fn with(value: &Value, changes: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
     let mut attributes = value.as_map().cloned().unwrap_or_default();
     attributes.extend(changes.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Value::Map(attributes)

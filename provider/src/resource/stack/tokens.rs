@@ -4,7 +4,7 @@ use crate::schema::{Attribute, Nesting, Presence, Rule};
 use crate::value::Type;
 
 /// Everything that a token may say.
-pub(super) fn attributes() -> Vec<Attribute> {
+pub(in crate::resource) fn attributes() -> Vec<Attribute> {
     let texts = || Type::map(Type::String);
     let names = || Type::list(Type::String);
     vec![

@@ -1,0 +1,7 @@
+import {
+  to = myelin_provisioning_token.axon
+  identity = {
+    namespace = "synapse"
+    name      = "axon"
+  }
+}
