@@ -2,6 +2,7 @@
 //! the record.
 
 use super::Run;
+use super::custom::namespaced_kinds;
 use super::ledger::Ledger;
 use super::mint::release;
 use super::outcome::{Fate, Outcome, Progress};
@@ -465,23 +466,33 @@ impl Demolition<'_> {
             ("batch/v1", "CronJob"),
             ("networking.k8s.io/v1", "Ingress"),
         ];
-        let lists: Vec<Result<Vec<Value>, ClusterError>> =
-            futures::stream::iter(kinds.map(|(version, kind)| kinds::known(version, kind)))
-                .map(|resource| async move {
-                    let selection = Selection {
-                        namespace: Some(self.stack.namespace.clone()),
-                        ..Selection::default()
-                    };
-                    retrying(&self.run.cancel, || self.cluster.list(&resource, &selection))
-                        .await
-                        .map(|l| l.items)
-                })
-                .buffered(8)
-                .collect()
-                .await;
+        let told = |e: ClusterError| Diagnostics::from(told(&e, "looking into the stack's namespace failed"));
+        let mut resources: Vec<Resource> = kinds.map(|(version, kind)| kinds::known(version, kind)).into();
+        match namespaced_kinds(self.cluster, &self.run.cancel).await {
+            Ok(custom) => resources.extend(custom),
+            // Then nobody knows what would go with the namespace.
+            Err(e) if e.is_denied() => return Ok(vec!["custom resources, whose kinds may not be listed".into()]),
+            Err(e) => return Err(told(e)),
+        }
+        let lists: Vec<Result<Vec<Value>, ClusterError>> = futures::stream::iter(resources)
+            .map(|resource| async move {
+                let selection = Selection {
+                    namespace: Some(self.stack.namespace.clone()),
+                    ..Selection::default()
+                };
+                let list = retrying(&self.run.cancel, || self.cluster.list(&resource, &selection)).await;
+                match list {
+                    // Its definition went meanwhile.
+                    Err(e) if e.is_not_found() => Ok(Vec::new()),
+                    list => list.map(|l| l.items),
+                }
+            })
+            .buffered(8)
+            .collect()
+            .await;
         let mut names = Vec::new();
         for list in lists {
-            let items = list.map_err(|e| Diagnostics::from(told(&e, "looking into the stack's namespace failed")))?;
+            let items = list.map_err(told)?;
             names.extend(items.iter().filter(|v| self.is_strange(v)).map(|v| {
                 let key = ObjectKey::of(v);
                 format!("{} {}", key.kind, key.name)

@@ -201,6 +201,14 @@ impl Ledger {
         self.dirty = true;
     }
 
+    /// What is kept of the last good state.
+    pub(super) fn keep_good(&mut self, good: Option<std::sync::Arc<[u8]>>) {
+        if self.record.good != good {
+            self.record.good = good;
+            self.dirty = true;
+        }
+    }
+
     /// What the run came to.
     pub(super) fn conclude(&mut self, components: &BTreeMap<String, String>, ready: bool) {
         if self.record.components != *components || self.record.ready != ready {
@@ -240,4 +248,5 @@ fn confirm(entry: &mut Entry, mask: &MaskKey, live: &Value, wanted: &Wanted) {
     entry.owned = owned_paths(mask, live);
     entry.left.clone_from(&wanted.left);
     entry.desired = Some(desired_hash(mask, &wanted.body));
+    entry.ends = wanted.body.pointer("/spec/ttlSecondsAfterFinished").is_some() && entry.key.kind == "Job";
 }

@@ -4,11 +4,12 @@
 //! whether to mint; `token::decide` does. The value lives in this file only, between the issuer's answer and the request that
 //! stores it.
 
+use super::pods::{choose_pod, is_ready};
 use crate::cluster::{
     Cluster, ClusterError, Mode, PodCommand, Precondition, Propagation, Selection, Target, kinds, retrying,
 };
 use crate::desired::WantedToken;
-use crate::document::{Exec, Issuer, ObjectName, PodChoice};
+use crate::document::{Issuer, ObjectName};
 use crate::mask::{MaskKey, hex};
 use crate::observe::{look, secret_target, uid, value_in};
 use crate::plan::{terms, tied};
@@ -218,7 +219,7 @@ impl Mint {
             Issuer::Exec(exec) => exec,
         };
         let sure = |why: String| Failure { why, uncertain: false };
-        let pod = self.pod(exec).await.map_err(sure)?;
+        let pod = choose_pod(&*self.cluster, exec, &self.cancel).await.map_err(sure)?;
         let command = PodCommand {
             namespace: exec.namespace.clone(),
             pod: pod.clone(),
@@ -277,79 +278,6 @@ impl Mint {
                 })
             }
         }
-    }
-
-    /// The pod that runs the command. It has to be there and its container running: what it needs was waited for before.
-    async fn pod(&self, exec: &Exec) -> Result<String, String> {
-        let pods = kinds::known("v1", "Pod");
-        let (name, pod) = match &exec.pod {
-            PodChoice::Named(name) => {
-                let target = Target {
-                    resource: pods,
-                    namespace: exec.namespace.clone(),
-                    name: name.clone(),
-                };
-                let pod = retrying(&self.cancel, || self.cluster.get(&target)).await;
-                let pod = pod.map_err(|e| format!("pod {}/{name} could not be read: {e}", exec.namespace))?;
-                (
-                    name.clone(),
-                    pod.ok_or_else(|| format!("pod {}/{name} does not exist", exec.namespace))?,
-                )
-            }
-            PodChoice::Selected(labels) => {
-                let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                let selection = Selection {
-                    namespace: Some(exec.namespace.clone()),
-                    labels: labels.join(","),
-                    ..Selection::default()
-                };
-                let list = retrying(&self.cancel, || self.cluster.list(&pods, &selection)).await;
-                let list =
-                    list.map_err(|e| format!("pods of namespace {} could not be listed: {e}", exec.namespace))?;
-                let name = |p: &Value| {
-                    p.pointer("/metadata/name")
-                        .and_then(Value::as_str)
-                        .unwrap_or_default()
-                        .to_owned()
-                };
-                let mut ready: Vec<Value> = list.items.into_iter().filter(is_ready).collect();
-                ready.sort_by_key(name);
-                let pod = ready.into_iter().next();
-                let pod = pod.ok_or_else(|| {
-                    format!(
-                        "no ready pod in namespace {} has the labels {}",
-                        exec.namespace, selection.labels
-                    )
-                })?;
-                (name(&pod), pod)
-            }
-        };
-        let statuses = pod
-            .pointer("/status/containerStatuses")
-            .and_then(Value::as_array)
-            .cloned()
-            .unwrap_or_default();
-        let wanted = |s: &&Value| {
-            exec.container
-                .as_deref()
-                .is_none_or(|c| s.get("name").and_then(Value::as_str) == Some(c))
-        };
-        let Some(container) = statuses.iter().find(wanted) else {
-            let names = exec.container.as_deref().unwrap_or("its container");
-            return Err(format!("pod {}/{name}: {names} has not started", exec.namespace));
-        };
-        if container.pointer("/state/running").is_none() {
-            let reason = container
-                .pointer("/state/waiting/reason")
-                .or_else(|| container.pointer("/state/terminated/reason"));
-            let reason = reason.and_then(Value::as_str).unwrap_or("unknown");
-            let which = container.get("name").and_then(Value::as_str).unwrap_or_default();
-            return Err(format!(
-                "pod {}/{name}: container {which} is not running ({reason})",
-                exec.namespace
-            ));
-        }
-        Ok(name)
     }
 
     /// Puts the value into its key. Other keys of the Secret are left alone.
@@ -579,18 +507,6 @@ async fn give_up(cluster: &dyn Cluster, revoke: &Revoke, value: &SecretValue) {
 fn manager(stack: &StackId, name: &str) -> String {
     let whose = sha2::Sha256::digest(stack.to_string().as_bytes());
     format!("myelin-token-{name}-{}", hex(&whose[..4]))
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod
-        .pointer("/status/conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    pod.pointer("/metadata/deletionTimestamp").is_none()
-        && conditions
-            .into_iter()
-            .any(|c| c.get("type") == Some(&json!("Ready")) && c.get("status") == Some(&json!("True")))
 }
 
 fn waits_for_config(pod: &Value) -> bool {

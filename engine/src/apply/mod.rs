@@ -4,18 +4,23 @@
 //! prune when everything new is healthy, write down what came of it. `run` is the executor, `order` its bookkeeping, `step` one
 //! object, `gates` its eyes, `ledger` its record, `remove` a deletion, `destroy` the way back.
 
+mod custom;
 mod destroy;
 mod gates;
+mod jobs;
 mod ledger;
 mod mint;
 mod order;
 mod outcome;
+mod pods;
 mod prune;
 mod remove;
+mod rollback;
 mod run;
 mod step;
 mod takeover;
 mod token;
+mod verify;
 
 pub use destroy::{Destroy, destroy};
 pub use gates::{Gates, Passage, Stuck, Tell, Until};
@@ -24,6 +29,7 @@ pub use token::apply_token;
 
 use crate::cluster::{Cluster, ClusterError, Mode, Target, kinds, retrying};
 use crate::diagnostic::Diagnostic;
+use crate::document::OnFailure;
 use crate::gate::{Patience, Settings};
 use crate::mask::hex;
 use crate::object::ObjectKey;
@@ -71,14 +77,25 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     if let Some(refused) = refuse(plan) {
         return refused;
     }
+    let (outcome, in_charge) = forward(Arc::clone(&cluster), plan, run).await;
+    let failed = !outcome.ready && !outcome.cancelled && outcome.recorded && in_charge;
+    if failed && plan.desired.policy.on_failure == OnFailure::Rollback {
+        return rollback::roll_back(cluster, plan, run, outcome).await;
+    }
+    outcome
+}
+
+/// One plan to its end, and whether this run was still in charge then.
+async fn forward(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> (Outcome, bool) {
+    if let Some(refused) = refuse(plan) {
+        return (refused, false);
+    }
     if plan.is_empty()
-        && plan
-            .observation
-            .stored
-            .as_ref()
-            .is_some_and(|s| s.record.ready && s.record.journal.is_empty())
+        && plan.observation.stored.as_ref().is_some_and(|s| {
+            s.record.ready && s.record.journal.is_empty() && keeps_good(plan, s.record.good.as_deref())
+        })
     {
-        return nothing_to_do(plan);
+        return (nothing_to_do(plan), true);
     }
     let deadline = Instant::now() + plan.desired.policy.timeout;
     // The namespace holds the record, so it alone comes before it. It carries the stack's label: found without a record, it is
@@ -90,7 +107,7 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
             shared = uses_namespace(plan, &key);
             &shared
         }
-        Err(why) => return Outcome::refused(why),
+        Err(why) => return (Outcome::refused(why), false),
     };
     let ledger = Ledger::of_plan(plan, rand::random(), &hex(&rand::random::<[u8; 8]>()));
     let mut executor = run::Executor::new(Arc::clone(&cluster), plan, run, ledger, deadline);
@@ -98,7 +115,7 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     executor.write().await;
     if !executor.ledger.is_written() || executor.is_stopped() {
         executor.outcome.superseded = executor.is_superseded();
-        return executor.outcome;
+        return (executor.outcome, false);
     }
     executor.execute().await;
     if executor.outcome.ready {
@@ -107,6 +124,9 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     }
     let components = executor.outcome.components.clone();
     let ready = executor.outcome.ready && !executor.outcome.diagnostics.has_errors();
+    if ready {
+        keep_good(plan, &mut executor);
+    }
     executor.ledger.conclude(&components, ready);
     if !executor.is_superseded() {
         executor.write().await;
@@ -118,7 +138,45 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     if outcome.diagnostics.has_errors() {
         outcome.ready = false;
     }
-    outcome
+    (outcome, !superseded)
+}
+
+/// Whether the record keeps of the last good state what the stack wants kept.
+fn keeps_good(plan: &Plan, kept: Option<&[u8]>) -> bool {
+    match plan.desired.policy.on_failure {
+        _ if plan.desired.going_back => true,
+        OnFailure::Stop => kept.is_none(),
+        // One that is too large was told about when it came up.
+        OnFailure::Rollback => rollback::good(&plan.desired)
+            .pack()
+            .map_or(true, |now| kept == Some(&*now)),
+    }
+}
+
+/// Everything is ready: this is the last good state from now on.
+fn keep_good(plan: &Plan, executor: &mut run::Executor<'_>) {
+    if plan.desired.going_back {
+        return;
+    }
+    if plan.desired.policy.on_failure == OnFailure::Stop {
+        executor.ledger.keep_good(None);
+        return;
+    }
+    match rollback::good(&plan.desired).pack() {
+        Ok(packed) => executor.ledger.keep_good(Some(packed.into())),
+        Err(why) => {
+            executor.ledger.keep_good(None);
+            executor.outcome.tell(
+                Diagnostic::warning(format!(
+                    "stack {} cannot be rolled back to this state",
+                    plan.desired.stack
+                ))
+                .detail(format!(
+                    "its manifests do not fit into the record: {why}; divide the stack"
+                )),
+            );
+        }
+    }
 }
 
 /// Plans that must not be executed.
@@ -159,6 +217,7 @@ fn nothing_to_do(plan: &Plan) -> Outcome {
         diagnostics: plan.diagnostics.clone(),
         cancelled: false,
         superseded: false,
+        rolled_back: false,
     }
 }
 

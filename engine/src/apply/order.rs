@@ -16,6 +16,8 @@ pub(super) enum Condition {
     Ready(ObjectKey),
     /// The object was tried, whatever came of it.
     Tried(ObjectKey),
+    /// Everything of the component is ready, and its checks are answered.
+    Verified(String),
     /// Everything of the component is ready; of the base, tried.
     Component(String),
     /// The object of somebody else is ready (by its place in `Desired::requires`).
@@ -26,6 +28,8 @@ pub(super) enum Condition {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Waiter {
     Object(ObjectKey),
+    /// The checks of a component wait for its objects.
+    Checks(String),
     Component(String),
 }
 
@@ -34,7 +38,9 @@ enum Waiter {
 pub(super) enum Consequence {
     /// The object may start.
     Start(ObjectKey),
-    /// Everything of the component is ready.
+    /// Everything of the component is ready: its checks may be asked.
+    Verify(String),
+    /// Everything of the component is ready, and checked.
     Complete(String),
     /// The object can never start, because of what the text names.
     Skip(ObjectKey, String),
@@ -99,7 +105,13 @@ impl Order {
             let mut conditions: BTreeSet<Condition> = members(name).map(Condition::Ready).collect();
             // A component without objects passes the order on.
             conditions.extend(terms.after.iter().cloned().map(Condition::Component));
-            order.add(Waiter::Component(name.clone()), conditions);
+            if terms.verify.is_empty() {
+                order.add(Waiter::Component(name.clone()), conditions);
+            } else {
+                order.add(Waiter::Checks(name.clone()), conditions);
+                let checked = [Condition::Verified(name.clone())].into();
+                order.add(Waiter::Component(name.clone()), checked);
+            }
         }
         order.add(
             Waiter::Component(BASE.to_owned()),
@@ -155,6 +167,7 @@ impl Order {
         self.unmet.remove(waiter);
         match waiter {
             Waiter::Object(key) => out.push(Consequence::Start(key.clone())),
+            Waiter::Checks(name) => out.push(Consequence::Verify(name.clone())),
             Waiter::Component(name) => {
                 out.push(Consequence::Complete(name.clone()));
                 self.meet(&Condition::Component(name.clone()), out);
@@ -182,6 +195,14 @@ impl Order {
         out
     }
 
+    /// A component's checks were not answered as wanted.
+    pub(super) fn unverified(&mut self, name: &str) -> Vec<Consequence> {
+        let mut out = Vec::new();
+        let why = format!("the verification of component {name} failed");
+        self.fall(vec![Condition::Verified(name.to_owned())], &why, &mut out);
+        out
+    }
+
     fn fall(&mut self, mut fallen: Vec<Condition>, why: &str, out: &mut Vec<Consequence>) {
         while let Some(condition) = fallen.pop() {
             for waiter in self.waiting.remove(&condition).unwrap_or_default() {
@@ -195,6 +216,7 @@ impl Order {
                         fallen.push(Condition::Applied(key.clone()));
                         fallen.push(Condition::Ready(key));
                     }
+                    Waiter::Checks(name) => fallen.push(Condition::Verified(name)),
                     Waiter::Component(name) => {
                         out.push(Consequence::Broken(name.clone(), why.to_owned()));
                         fallen.push(Condition::Component(name));
@@ -212,6 +234,7 @@ impl Order {
                 Condition::Applied(key) | Condition::Ready(key) | Condition::Tried(key) => key.human(),
                 Condition::Component(name) if name == BASE => "the stack's base".to_owned(),
                 Condition::Component(name) => format!("component {name}"),
+                Condition::Verified(name) => format!("the checks of component {name}"),
                 Condition::Requirement(_) => "what it requires of others".to_owned(),
             })
             .collect();

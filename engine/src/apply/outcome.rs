@@ -59,6 +59,8 @@ pub struct Outcome {
     pub cancelled: bool,
     /// Whether another run wrote the record meanwhile and is in charge now.
     pub superseded: bool,
+    /// Whether it failed and the stack is back in its last good state, with everything ready.
+    pub rolled_back: bool,
 }
 
 impl Outcome {

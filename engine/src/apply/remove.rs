@@ -135,6 +135,22 @@ async fn next_state(cluster: &dyn Cluster, target: &Target, version: &str) {
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
+/// Returns at the object's next change, or when its watch has nothing more to say.
+pub(super) async fn changed(cluster: &dyn Cluster, target: &Target, version: &str) {
+    let selection = Selection {
+        namespace: target.resource.namespaced.then(|| target.namespace.clone()),
+        labels: String::new(),
+        fields: format!("metadata.name={}", target.name),
+    };
+    if let Ok(mut events) = cluster.watch(&target.resource, &selection, version).await
+        && let Some(Ok(_)) = events.next().await
+    {
+        return;
+    }
+    // No watch, or one that ended at once: not in a tight loop.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+}
+
 /// What holds an object that does not go.
 pub(super) fn holders(live: &Value) -> String {
     let list = |p: &str| {

@@ -3,6 +3,7 @@
 //! One loop owns all state; requests and waits run as tasks and report to it. Nothing here decides what an object needs
 //! (`order`), how it is sent (`step`), or whether it is ready (`gates`).
 
+mod others;
 mod tokens;
 
 use super::Run;
@@ -55,6 +56,8 @@ enum Done {
     Passed(ObjectKey, Box<Passage>),
     /// The object of somebody else is ready, or why not.
     Required(usize, Result<(), String>),
+    /// The checks of a component came to an end.
+    Verified(String, Result<(), String>),
     /// What is to be done about a token is known.
     Judged(ObjectKey, Box<Judged>),
     /// A mint came to an end.
@@ -75,6 +78,8 @@ pub(super) struct Executor<'a> {
     gated: BTreeMap<ObjectKey, Resource>,
     /// What gates said last of objects that are not ready.
     reasons: BTreeMap<ObjectKey, String>,
+    /// Components whose checks were not answered as wanted, and why.
+    unverified: BTreeMap<String, String>,
     tasks: JoinSet<Done>,
     running: HashMap<tokio::task::Id, ObjectKey>,
     permits: Arc<Semaphore>,
@@ -117,6 +122,7 @@ impl<'a> Executor<'a> {
             gates: Arc::new(gates),
             gated: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            unverified: BTreeMap::new(),
             cluster,
             plan,
             run,
@@ -182,30 +188,8 @@ impl<'a> Executor<'a> {
             }
         }
         for (i, (_, requirement)) in self.plan.desired.requires.iter().enumerate() {
-            let kind = (requirement.api_version.clone(), requirement.kind.clone());
-            // A kind that is not served is an error of the plan, and such a plan is not executed.
-            if let Some(resource) = observation.resources.get(&kind) {
-                let namespace = match (resource.namespaced, requirement.namespace.as_str()) {
-                    (false, _) => "",
-                    (true, "") => &*self.plan.desired.stack.namespace,
-                    (true, own) => own,
-                };
-                let key = ObjectKey::new(&*resource.group, &*resource.kind, namespace, &*requirement.name);
-                self.require(i, key, resource.clone());
-            }
+            self.require(i, requirement);
         }
-    }
-
-    /// Waits for an object of somebody else. Whoever it belongs to may mend whatever is wrong with it, so only time ends it.
-    fn require(&mut self, index: usize, key: ObjectKey, resource: Resource) {
-        let (gates, cancel, deadline) = (Arc::clone(&self.gates), self.run.cancel.clone(), self.deadline);
-        self.tasks.spawn(async move {
-            let passage = gates
-                .pass(&key, &resource, Until::ReadyAtLast, None, deadline, &cancel)
-                .await;
-            let complaint = passage.complaint(&key, str::to_owned);
-            Done::Required(index, complaint.map_or(Ok(()), Err))
-        });
     }
 
     /// Takes every consequence to its end.
@@ -214,6 +198,7 @@ impl<'a> Executor<'a> {
         while let Some(consequence) = queue.pop_front() {
             match consequence {
                 Consequence::Start(key) => queue.extend(self.start(&key)),
+                Consequence::Verify(name) => self.start_checks(&name),
                 Consequence::Complete(name) if name == BASE => {}
                 Consequence::Complete(name) => {
                     (self.run.progress)(Progress::ComponentReady(name.clone()));
@@ -276,6 +261,7 @@ impl<'a> Executor<'a> {
                 owned: entry.map(|e| e.owned.clone()).unwrap_or_default(),
                 key: self.ledger.key().clone(),
             },
+            wait_for_run: !self.plan.desired.policy.replace.contains(&object.key.kind),
             deadline: self.deadline_of(object.component.as_deref()),
             cancel: self.run.cancel.clone(),
         }
@@ -312,14 +298,11 @@ impl<'a> Executor<'a> {
                 self.follow(consequences).await;
             }
             Done::Required(index, ready) => {
-                let consequences = match ready {
-                    Ok(()) => self.order.met(&Condition::Requirement(index)),
-                    Err(why) => {
-                        let why = format!("what the stack requires is not ready: {why}");
-                        self.outcome.tell(Diagnostic::error(why.clone()));
-                        self.order.requirement_failed(index, &why)
-                    }
-                };
+                let consequences = self.required(index, ready);
+                self.follow(consequences).await;
+            }
+            Done::Verified(name, result) => {
+                let consequences = self.verified(&name, result);
                 self.follow(consequences).await;
             }
             Done::Stepped(key, stepped) => {
@@ -467,7 +450,7 @@ impl<'a> Executor<'a> {
             // Nothing is under way that could bring it on: a task that died. What is left is told as it stands.
             return true;
         }
-        let failed = self.status.values().any(|s| matches!(s, Status::Ended(_)));
+        let failed = self.status.values().any(|s| matches!(s, Status::Ended(_))) || !self.unverified.is_empty();
         if failed || self.steadying {
             return true;
         }
@@ -576,6 +559,13 @@ impl<'a> Executor<'a> {
             let status = component_status(keys.iter().filter_map(|k| Some((k, self.outcome.objects.get(k)?))));
             self.outcome.components.insert(name, status);
         }
+        for (name, why) in &self.unverified {
+            self.outcome.components.insert(name.clone(), format!("failed: {why}"));
+            let summary = format!("the verification of component {name} failed");
+            self.outcome
+                .diagnostics
+                .push(Diagnostic::error(summary).detail(why.clone()));
+        }
         for (key, fate) in &self.outcome.objects {
             if let Fate::Failed(why) | Fate::Uncertain(why) = fate {
                 let summary = if why.starts_with(&key.human()) {
@@ -591,6 +581,7 @@ impl<'a> Executor<'a> {
         }
         self.outcome.ready = !self.outcome.cancelled
             && !self.stopped
+            && self.unverified.is_empty()
             && self
                 .outcome
                 .objects

@@ -1,5 +1,6 @@
 //! One object: from the plan's change to the server's confirmed answer.
 
+use super::jobs::{Busy, at_rest};
 use super::remove::{Removal, gone, remove};
 use super::takeover;
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retrying};
@@ -29,6 +30,8 @@ pub(super) struct Step {
     /// Where it lives; None when its kind was not served at observation.
     pub(super) resource: Option<Resource>,
     pub(super) manners: Manners,
+    /// Whether a Job that is to be replaced may end what it runs first.
+    pub(super) wait_for_run: bool,
     pub(super) deadline: Instant,
     pub(super) cancel: CancellationToken,
 }
@@ -132,6 +135,9 @@ impl Step {
         let removal = match self.action {
             Action::Create => gone(&*self.cluster, target, uid, self.deadline, &self.cancel).await,
             Action::Replace => {
+                if self.wait_for_run && target.resource.kind == "Job" {
+                    self.let_run_end(target, uid).await?;
+                }
                 let keep = |live: &Value| keeps(live).map(|a| format!("its annotation {a} keeps it"));
                 remove(&*self.cluster, target, uid, live, &keep, self.deadline, &self.cancel).await
             }
@@ -147,6 +153,18 @@ impl Step {
             Removal::Cancelled => Err(Stepped::Uncertain(
                 "cancelled while the old one was being deleted".into(),
             )),
+        }
+    }
+
+    /// Waits until nothing of the old Job runs.
+    async fn let_run_end(&self, target: &Target, uid: &str) -> Result<(), Stepped> {
+        match at_rest(&*self.cluster, target, uid, self.deadline, &self.cancel).await {
+            Ok(()) => Ok(()),
+            Err(Busy::Late) => Err(Stepped::Failed(
+                "the old Job still runs, and the time for it is over; list Job under replace to have it stopped instead".into(),
+            )),
+            Err(Busy::Cancelled) => Err(Stepped::Failed("cancelled while the old Job ran; nothing was changed".into())),
+            Err(Busy::Refused(e)) => Err(self.failed(&e)),
         }
     }
 

@@ -7,11 +7,13 @@ pub mod connect;
 mod error;
 mod exec;
 pub mod kinds;
+mod proxy;
 mod retry;
 mod wire;
 
 pub use error::{Cause, ClusterError};
 pub use exec::{CommandOutput, PodCommand};
+pub use proxy::{ServiceAnswer, ServiceRequest};
 pub use retry::retrying;
 pub use wire::KubeCluster;
 
@@ -214,4 +216,7 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// Runs a command in a pod, with a text on its standard input if there is one. A command that fails is no error here.
     fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput>;
+
+    /// A GET to a Service through the API server. Any HTTP status is an answer, the API server's own refusals among them.
+    fn ask_service<'a>(&'a self, request: &'a ServiceRequest) -> Answer<'a, ServiceAnswer>;
 }

@@ -4,7 +4,7 @@
 
 use super::{
     Answer, Cluster, ClusterError, CommandOutput, FIELD_MANAGER, List, Mode, PodCommand, Precondition, Propagation,
-    Resource, Selection, Target, WatchEvent, exec,
+    Resource, Selection, ServiceAnswer, ServiceRequest, Target, WatchEvent, exec, proxy,
 };
 use futures::stream::BoxStream;
 use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};
@@ -139,7 +139,7 @@ fn address(target: &Target) -> String {
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986 and the colon, which RBAC names use.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for b in text.bytes() {
         if b.is_ascii_alphanumeric() || b"-._~:".contains(&b) {
@@ -402,6 +402,10 @@ impl Cluster for KubeCluster {
 
     fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
         exec::run(self.client.clone(), command, stdin).boxed()
+    }
+
+    fn ask_service<'a>(&'a self, request: &'a ServiceRequest) -> Answer<'a, ServiceAnswer> {
+        proxy::ask(&self.client, request).boxed()
     }
 }
 

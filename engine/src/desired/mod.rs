@@ -18,7 +18,7 @@ pub use tokens::{WantedToken, lone_token, token_key};
 pub(crate) use tokens::{is_token, token_text};
 
 use crate::diagnostic::{Diagnostics, FilePlace};
-use crate::document::{Adopt, Conflicts, ProtectedKind, Requirement, Stack, Text};
+use crate::document::{Adopt, Check, Conflicts, OnFailure, ProtectedKind, Requirement, Stack, Text};
 use crate::graph::{self, Graph};
 use crate::mask::MaskKey;
 use crate::object::{Object, ObjectKey};
@@ -70,6 +70,8 @@ pub struct Policy {
     pub conflicts: Conflicts,
     /// The end of every wait.
     pub timeout: Duration,
+    /// See [`crate::document::Stack::on_failure`].
+    pub on_failure: OnFailure,
 }
 
 /// One component's terms.
@@ -79,6 +81,8 @@ pub struct ComponentTerms {
     pub after: BTreeSet<String>,
     /// The end of its own wait.
     pub timeout: Option<Duration>,
+    /// Asked in this order once its objects are ready.
+    pub verify: Vec<Check>,
 }
 
 /// What the stack should be.
@@ -100,6 +104,8 @@ pub struct Desired {
     pub policy: Policy,
     /// Warnings; never errors.
     pub warnings: Diagnostics,
+    /// Whether this is the last good state, wanted again because an apply failed. Tokens are left as they are then.
+    pub going_back: bool,
 }
 
 impl Desired {
@@ -208,6 +214,7 @@ pub fn desired(
         graph,
         policy: policy(stack),
         warnings,
+        going_back: false,
     })
 }
 
@@ -219,6 +226,7 @@ fn policy(stack: &Stack) -> Policy {
         adopt: stack.adopt,
         conflicts: stack.conflicts,
         timeout: stack.timeout,
+        on_failure: stack.on_failure,
     }
 }
 
@@ -230,6 +238,7 @@ fn terms(stack: &Stack) -> BTreeMap<String, ComponentTerms> {
     let terms = |c: &crate::document::Component| ComponentTerms {
         after: c.after.clone(),
         timeout: c.timeout,
+        verify: c.verify.clone(),
     };
     stack
         .components

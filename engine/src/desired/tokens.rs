@@ -2,7 +2,7 @@
 
 use super::{Desired, DesiredObject, Policy};
 use crate::diagnostic::Diagnostics;
-use crate::document::{Adopt, Conflicts, Issuer, PodChoice, ProvisioningToken, Stack};
+use crate::document::{Adopt, Conflicts, Issuer, OnFailure, PodChoice, ProvisioningToken, Stack};
 use crate::graph::references::{pod_labels, selects};
 use crate::graph::{self, TokenMember};
 use crate::object::ObjectKey;
@@ -61,7 +61,9 @@ pub fn lone_token(token: &ProvisioningToken, timeout: Duration) -> Desired {
         components: BTreeMap::new(),
         requires: Vec::new(),
         graph,
+        going_back: false,
         policy: Policy {
+            on_failure: OnFailure::Stop,
             prune: true,
             delete_protected: BTreeSet::new(),
             replace: BTreeSet::new(),

@@ -10,6 +10,7 @@ mod fields;
 mod node_pool;
 mod stack;
 mod token;
+mod verify;
 
 pub use dependency::{DocumentKind, DocumentName};
 pub use duration::{parse_duration, show_duration};
@@ -21,6 +22,7 @@ pub use node_pool::{
 pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
 pub use token::{Exec, Issuer, ObjectName, PodChoice, ProvisioningToken, SecretTarget, token_from_value};
+pub use verify::{Ask, Check, Http};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -106,6 +108,8 @@ pub struct Component {
     pub timeout: Option<Duration>,
     /// Tokens that must be stored before this one starts.
     pub tokens: BTreeSet<String>,
+    /// Asked in this order once its objects are ready; only then is it ready itself.
+    pub verify: Vec<Check>,
 }
 
 /// An object someone else owns.
@@ -119,6 +123,10 @@ pub struct Requirement {
     pub namespace: String,
     /// Name.
     pub name: String,
+    /// Fields of the object by dotted path that must have these values as well, for kinds whose status has no conditions.
+    pub fields: BTreeMap<String, String>,
+    /// How long it is waited for; None for as long as the stack's own timeout.
+    pub timeout: Option<Duration>,
 }
 
 /// Kinds that hold or scope what cannot be made again: never deleted unless asked.
@@ -193,10 +201,12 @@ pub enum Conflicts {
     Yield,
 }
 
-/// What to do when a component fails. (`rollback` is not built yet and refused.)
+/// What to do when a component fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {
     /// Keep what is healthy, start nothing that waits for the failed component.
     #[default]
     Stop,
+    /// Go back to the last state in which everything was ready. A first apply has none and stops.
+    Rollback,
 }

@@ -3,6 +3,7 @@
 use super::dependency::read_depends_on;
 use super::fields::{Fields, Places, problem};
 use super::token::read_token;
+use super::verify::read_checks;
 use super::{
     API_VERSION, Adopt, Component, Conflicts, DEFAULT_TIMEOUT, OnFailure, ProtectedKind, ProvisioningToken,
     Requirement, Stack, Text,
@@ -88,7 +89,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
                 fix,
             ));
         }
-        components.insert(component, read_component(value, path, places, p));
+        components.insert(component, read_component(value, path, &namespace, places, p));
     }
     check_components(&components, places, p);
     let requires = read_requires(&mut spec, places, p);
@@ -131,14 +132,8 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         ("yield", Conflicts::Yield),
     ];
     let conflicts = spec.word("conflicts", &conflicts, p).unwrap_or_default();
-    let on_failure = match spec.word("onFailure", &[("stop", true), ("rollback", false)], p) {
-        Some(false) => {
-            let fix = "use onFailure: stop, which keeps what is healthy";
-            spec.problem("onFailure", "onFailure: rollback is not supported yet", fix, p);
-            OnFailure::Stop
-        }
-        Some(true) | None => OnFailure::Stop,
-    };
+    let on_failure = [("stop", OnFailure::Stop), ("rollback", OnFailure::Rollback)];
+    let on_failure = spec.word("onFailure", &on_failure, p).unwrap_or_default();
     let restart_on_config_change = spec.boolean("restartOnConfigChange", p).unwrap_or(true);
     let tokens = read_tokens(&mut spec, &namespace, p);
     check_token_names(&components, &tokens, places, p);
@@ -222,7 +217,13 @@ fn substitute(spec: &mut Fields<'_>, p: &mut Diagnostics) -> BTreeMap<String, Te
     all
 }
 
-fn read_component(value: Value, path: Vec<String>, places: Places<'_>, p: &mut Diagnostics) -> Component {
+fn read_component(
+    value: Value,
+    path: Vec<String>,
+    namespace: &str,
+    places: Places<'_>,
+    p: &mut Diagnostics,
+) -> Component {
     let mut fields = Fields::new(value, path, places, p);
     let raw = fields.required("path", "name the component's folder or file under the source", p);
     let folder = clean_path(&raw);
@@ -233,7 +234,7 @@ fn read_component(value: Value, path: Vec<String>, places: Places<'_>, p: &mut D
     let after = fields.texts("after", p).into_iter().collect();
     let requires = read_requires(&mut fields, places, p);
     let timeout = fields.duration("timeout", p);
-    not_yet(&mut fields, "verify", p);
+    let verify = read_checks(&mut fields, namespace, places, p);
     let tokens = fields.texts("tokens", p).into_iter().collect();
     fields.end(p);
     Component {
@@ -242,6 +243,7 @@ fn read_component(value: Value, path: Vec<String>, places: Places<'_>, p: &mut D
         requires,
         timeout,
         tokens,
+        verify,
     }
 }
 
@@ -256,6 +258,8 @@ fn read_requires(fields: &mut Fields<'_>, places: Places<'_>, p: &mut Diagnostic
                 kind: item.required("kind", "as in a manifest, for example Deployment", p),
                 namespace: item.text("namespace", p).unwrap_or_default(),
                 name: item.required("name", "the object's name", p),
+                fields: item.text_map("fields", p).into_iter().collect(),
+                timeout: item.duration("timeout", p),
             };
             item.end(p);
             requirement
@@ -297,16 +301,6 @@ fn check_components(components: &BTreeMap<String, Component>, places: Places<'_>
                 fix,
             ));
         }
-    }
-}
-
-fn not_yet(fields: &mut Fields<'_>, name: &'static str, p: &mut Diagnostics) {
-    if fields
-        .take(name)
-        .is_some_and(|v| v.as_object().is_none_or(|m| !m.is_empty()))
-    {
-        let path = fields.path_of(name).join(".");
-        fields.problem(name, format!("{path} is not supported yet"), "remove it", p);
     }
 }
 
@@ -385,8 +379,8 @@ mod tests {
     fn all_problems_come_at_once_each_with_its_path() {
         let problems = read(json!({
             "source": 7, "namspace": "x",
-            "components": {"a": {"path": "/b", "after": ["a", "zz"], "tokens": ["u"], "verify": {"http": 1}}},
-            "adopt": "maybe", "onFailure": "rollback", "tokens": {"t": {}}, "dependsOn": [1], "replace": ["Namespace"],
+            "components": {"a": {"path": "/b", "after": ["a", "zz"], "tokens": ["u"], "verify": [{"http": {"path": "/../x"}}, {}]}},
+            "adopt": "maybe", "onFailure": "retry", "tokens": {"t": {}}, "dependsOn": [1], "replace": ["Namespace"],
             "substitute": {"1X": "v", "Y": 1.1},
         }))
         .unwrap_err();
@@ -398,9 +392,12 @@ mod tests {
             "\"/b\" is not a relative path",
             "component a waits for itself",
             "component a waits for zz, which does not exist",
-            "spec.components.a.verify is not supported yet",
+            "spec.components.a.verify.0.http.service is missing",
+            "\"/../x\" is not a path",
+            "a check is either http or exec",
             "spec.adopt cannot be \"maybe\"\n  write one of: never, ifUnowned, always",
-            "onFailure: rollback is not supported yet",
+            "spec.onFailure cannot be \"retry\"
+  write one of: stop, rollback",
             "spec.dependsOn.0 must be a map, not a number",
             "a token needs one issuer, not 0",
             "spec.tokens.t.secret.name is missing",

@@ -5,6 +5,7 @@ use super::fields::{Fields, Places};
 use super::stack::{is_label, label_name};
 use crate::diagnostic::Diagnostics;
 use crate::token::{DEFAULT_MAX_LENGTH, Encoding, Extract};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,7 +72,7 @@ pub enum Issuer {
 }
 
 /// A command in a pod.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     /// Namespace of the pod; the token's own when nothing is said.
     pub namespace: String,
@@ -86,7 +87,7 @@ pub struct Exec {
 }
 
 /// Which pod runs the command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PodChoice {
     /// The one of this name.
     Named(String),
@@ -256,7 +257,7 @@ fn read_issuer(spec: &mut Fields<'_>, namespace: &str, p: &mut Diagnostics) -> I
     read
 }
 
-fn read_exec(mut exec: Fields<'_>, namespace: &str, p: &mut Diagnostics) -> Exec {
+pub(super) fn read_exec(mut exec: Fields<'_>, namespace: &str, p: &mut Diagnostics) -> Exec {
     let own_namespace = exec.text("namespace", p);
     let pod = exec.text("pod", p);
     let labels: BTreeMap<String, String> = exec.text_map("selector", p).into_iter().collect();

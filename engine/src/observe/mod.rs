@@ -74,6 +74,8 @@ pub struct Observation {
     pub(crate) trials: BTreeMap<ObjectKey, Trial>,
     /// What was seen of each token's Secret and of the objects that the token is tied to.
     pub(crate) tokens: BTreeMap<ObjectKey, crate::token::Seen>,
+    /// What the stack requires of others and is not there, for a person.
+    pub(crate) absent: Vec<String>,
     /// When it was seen, in seconds since 1970.
     pub(crate) at: i64,
     /// Whether a new object in place of one that cannot change would be accepted.
@@ -164,6 +166,7 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     drop(known);
     seen.live = live;
     (seen.resources, seen.missing) = (resources, missing);
+    seen.absent = absent(cluster, desired, &seen.resources, &cancel).await.map_err(told)?;
     let key = mask_key(desired, &seen);
     for wanted in &desired.tokens {
         let found = look(cluster, &wanted.token, &key, &cancel).await.map_err(told)?;
@@ -175,6 +178,43 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
         .map_err(told)?;
     try_changes(cluster, desired, &mut seen, dry_run, &cancel).await;
     Ok(seen)
+}
+
+/// What the stack requires of others and is not there. It may come before its turn in the apply, so it is only worth a word.
+async fn absent(
+    cluster: &dyn Cluster,
+    desired: &Desired,
+    resources: &BTreeMap<(String, String), Resource>,
+    cancel: &CancellationToken,
+) -> Result<Vec<String>, ClusterError> {
+    let mut absent = Vec::new();
+    for (_, required) in &desired.requires {
+        let Some(resource) = resources.get(&(required.api_version.clone(), required.kind.clone())) else {
+            absent.push(format!(
+                "{} {} (the cluster does not serve its kind yet)",
+                required.kind, required.name
+            ));
+            continue;
+        };
+        let namespace = if required.namespace.is_empty() {
+            desired.stack.namespace.clone()
+        } else {
+            required.namespace.clone()
+        };
+        let target = Target {
+            resource: resource.clone(),
+            namespace,
+            name: required.name.clone(),
+        };
+        match retrying(cancel, || cluster.get(&target)).await {
+            Ok(Some(_)) => {}
+            Ok(None) => absent.push(target.to_string()),
+            // Who may not read it cannot wait for it either; the apply says so at its gate.
+            Err(e) if e.is_denied() => absent.push(format!("{target} ({e})")),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(absent)
 }
 
 /// A refusal in the person's words.
@@ -282,7 +322,7 @@ async fn try_changes(
         let body = match (live, wanted) {
             (Some(live), Some(wanted)) => {
                 let same = entry.is_some_and(|e| e.desired.as_ref() == Some(&wanted.hash));
-                let decides = same || !is_ours(live) || desired.policy.replace.contains(&object.key.kind);
+                let decides = same || !is_ours(live) || may_replace(desired, &object.key, live);
                 let left_alone = object.implicit || is_deleting(live);
                 if seen.is_attested(&object.key) || left_alone || dry_run == DryRun::Decisions && !decides {
                     continue;
@@ -299,7 +339,7 @@ async fn try_changes(
             owned: entry.map(|e| e.owned.clone()).unwrap_or_default(),
             key: key.clone(),
         };
-        let replaceable = live.is_some() && desired.policy.replace.contains(&object.key.kind);
+        let replaceable = live.is_some_and(|live| may_replace(desired, &object.key, live));
         trials.push((object.key.clone(), target, body, manners, replaceable));
     }
     let tried = futures::stream::iter(
@@ -327,6 +367,12 @@ async fn try_changes(
         seen.recreations.extend(recreation.map(|r| (key.clone(), r)));
         seen.trials.insert(key, trial);
     }
+}
+
+/// Whether an object may be deleted and made again when a field that cannot change has to. A Job of ours may without being asked:
+/// nothing in it can change, and who changes its image or command wants it run again.
+pub(crate) fn may_replace(desired: &Desired, key: &ObjectKey, live: &Value) -> bool {
+    desired.policy.replace.contains(&key.kind) || key.group == "batch" && key.kind == "Job" && is_ours(live)
 }
 
 /// Proves that a new object would be accepted, under a name that nobody has, before the old one is thought of as replaceable.

@@ -68,7 +68,13 @@ pub async fn refresh(
     let mut tokens = BTreeMap::new();
     for entry in record.entries.values() {
         let Some(live) = live.get(&entry.key) else {
-            drifted.push(entry.key.clone());
+            match prior.get(&entry.key) {
+                // A Job that has done its work and removed itself is not missed.
+                Some(before) if entry.ends && record.ready => {
+                    objects.insert(entry.key.clone(), before.clone());
+                }
+                _ => drifted.push(entry.key.clone()),
+            }
             continue;
         };
         let same = entry.uid.as_deref() == uid(live)

@@ -5,7 +5,9 @@ use crate::cluster::ClusterError;
 use crate::desired::{Desired, DesiredObject, redact};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Adopt, Conflicts};
-use crate::observe::{Observation, Trial, attest, immutable_fields, is_deleting, leftover_defaults, mask_key, uid};
+use crate::observe::{
+    Observation, Trial, attest, immutable_fields, is_deleting, leftover_defaults, mask_key, may_replace, uid, wanted,
+};
 use crate::record::PART_OF;
 use serde_json::Value;
 
@@ -50,7 +52,7 @@ pub(super) fn decide(
         if !object.unknown.is_empty() {
             set(&mut change, Action::Unknown, "some of it is known only at apply");
         } else {
-            new(seen, object, &mut change, problems);
+            new(desired, seen, object, &mut change, problems);
         }
         return change;
     };
@@ -103,7 +105,11 @@ pub(super) fn decide(
     change
 }
 
-fn new(seen: &Observation, object: &DesiredObject, change: &mut Change, problems: &mut Diagnostics) {
+fn new(desired: &Desired, seen: &Observation, object: &DesiredObject, change: &mut Change, problems: &mut Diagnostics) {
+    if has_done_its_work(desired, seen, object) {
+        change.reason = "it has done its work and removed itself".to_owned();
+        return;
+    }
     change.action = Action::Create;
     change.reason = match seen.entry(&object.key) {
         Some(entry) if entry.uid.is_some() => "it is gone from the cluster",
@@ -124,6 +130,15 @@ fn new(seen: &Observation, object: &DesiredObject, change: &mut Change, problems
     {
         problems.push(refused(object, e));
     }
+}
+
+/// A Job with a time to live that was complete when everything was ready, and whose manifest has not changed since.
+fn has_done_its_work(desired: &Desired, seen: &Observation, object: &DesiredObject) -> bool {
+    let (Some(stored), Some(entry)) = (&seen.stored, seen.entry(&object.key)) else {
+        return false;
+    };
+    let hash = wanted(object, entry.left.clone(), &mask_key(desired, seen)).hash;
+    entry.ends && entry.uid.is_some() && stored.record.ready && entry.desired == Some(hash)
 }
 
 /// A kind that nobody serves and that no definition of the set brings.
@@ -347,7 +362,11 @@ fn failed(
             )
         })
         .collect();
-    if !desired.policy.replace.contains(&object.key.kind) {
+    let replaceable = seen
+        .live
+        .get(&object.key)
+        .is_some_and(|live| may_replace(desired, &object.key, live));
+    if !replaceable {
         problems.push(
             Diagnostic::error(format!("{name}: a field that cannot change would have to"))
                 .detail(format!(
@@ -365,7 +384,13 @@ fn failed(
         Some(Ok(())) => {
             change.action = Action::Replace;
             change.drift = false;
-            change.reason = fields.join("; ");
+            // Of a Job the server repeats the whole template, and the fields are shown below.
+            change.reason = if object.key.kind == "Job" && !desired.policy.replace.contains("Job") {
+                "a Job cannot change, so it is made again and runs again; what runs of the old one is waited for"
+                    .to_owned()
+            } else {
+                fields.join("; ")
+            };
         }
         Some(Err(e)) => problems.push(refused(object, e)),
         None => problems.push(refused(object, error)),

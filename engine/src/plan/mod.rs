@@ -133,6 +133,16 @@ pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) 
             .detail("two owners would undo each other's work; hand the stack over first, or leave it to its owner"),
         );
     }
+    if !observation.absent.is_empty() {
+        problems.push(
+            Diagnostic::warning(format!(
+                "stack {} requires what is not there: {}",
+                desired.stack,
+                observation.absent.join(", ")
+            ))
+            .detail("an apply waits for it before it makes what needs it; it is never made or changed by the stack"),
+        );
+    }
     let mut changes: Vec<Change> = desired
         .objects
         .iter()

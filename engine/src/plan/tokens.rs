@@ -29,6 +29,9 @@ pub(super) fn changes(desired: &Desired, seen: &Observation, problems: &mut Diag
         .iter()
         .map(|t| change(desired, seen, t, problems))
         .collect();
+    if desired.going_back {
+        return all;
+    }
     let recorded = seen.stored.iter().flat_map(|s| s.record.tokens.keys());
     for name in recorded.filter(|name| desired.tokens.iter().all(|t| t.token.name != **name)) {
         let key = token_key(&desired.stack.namespace, name);

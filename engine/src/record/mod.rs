@@ -2,12 +2,14 @@
 //!
 //! It is a standard ApplySet parent (KEP-3659), so that other tools can list the members, and it carries what the standard
 //! has no place for: UIDs, components, hashes, the owner and the journal. It holds no value of any Secret: hashes are keyed
-//! with a key that lies in the record itself. It is written before the effects it names. `secret` is its form in the cluster,
+//! with a key that lies in the record itself. Only for `onFailure: rollback` it keeps the last good state beside that (`good`). It is written before the effects it names. `secret` is its form in the cluster,
 //! `store` reads and writes it.
 
+mod good;
 mod secret;
 mod store;
 
+pub(crate) use good::{Good, GoodObject, GoodTerms};
 pub use secret::{from_secret, to_secret};
 pub use store::{RecordError, Stored, Version, delete, hand_over, read, write};
 
@@ -181,6 +183,9 @@ pub struct Entry {
     /// Paths of fields that the manifest sets and that were left to others: an autoscaler's replicas, a yielded conflict.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+    /// Whether it removes itself when its work is done: a Job with a time to live.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
     /// When others' changes to our fields were reverted (seconds since 1970), the latest few.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reverted: Vec<i64>,
@@ -200,6 +205,7 @@ impl Entry {
             attested: None,
             owned: String::new(),
             left: Vec::new(),
+            ends: false,
             reverted: Vec::new(),
         }
     }
@@ -245,6 +251,9 @@ pub struct Record {
     /// Counts writes.
     #[serde(default)]
     pub serial: u64,
+    /// The last state in which everything was ready, packed; only for stacks that are rolled back. Kept beside the text.
+    #[serde(skip)]
+    pub(crate) good: Option<std::sync::Arc<[u8]>>,
     /// Names the run that wrote last, so that a writer whose answer was lost knows its own hand.
     #[serde(default)]
     pub run: String,
@@ -271,6 +280,7 @@ impl Record {
             ready: false,
             plan: String::new(),
             serial: 0,
+            good: None,
             run: String::new(),
             key: MaskKey::new(key),
         }

@@ -47,6 +47,15 @@ pub fn to_secret(record: &Record) -> Result<Value, String> {
             bytes.len()
         ));
     }
+    let mut data = json!({ name: STANDARD.encode(&bytes), "key": STANDARD.encode(record.key.bytes()) });
+    match &record.good {
+        Some(good) if bytes.len() + good.len() <= LARGEST => data["good.gz"] = STANDARD.encode(good).into(),
+        // The inventory is what nothing can do without.
+        Some(_) => {
+            tracing::warn!(stack = %record.stack, "the record has no room for the last good state; there is no roll-back");
+        }
+        None => {}
+    }
     let kinds: BTreeSet<String> = record
         .entries
         .values()
@@ -83,7 +92,7 @@ pub fn to_secret(record: &Record) -> Result<Value, String> {
                 "myelin.dev/owner": record.owner.to_string(),
             },
         },
-        "data": { name: STANDARD.encode(bytes), "key": STANDARD.encode(record.key.bytes()) },
+        "data": data,
     }))
 }
 
@@ -127,6 +136,7 @@ pub fn from_secret(stack: &StackId, secret: &Value) -> Result<Record, String> {
     // A serde_json error names fields and types, not the values around them.
     let mut record: Record = serde_json::from_slice(&json).map_err(|e| format!("its text cannot be read: {e}"))?;
     record.key = MaskKey::new(key);
+    record.good = decode("good.gz")?.map(Into::into);
     if record.stack != *stack {
         return Err(format!("it is the record of {}", record.stack));
     }
@@ -168,6 +178,7 @@ mod tests {
                 )),
                 owned: "abcd".repeat(30),
                 left: Vec::new(),
+                ends: false,
                 reverted: Vec::new(),
             })
             .map(|e| (e.key.clone(), e))

@@ -6,7 +6,7 @@ use futures::stream::BoxStream;
 use myelin_engine::apply::{Destroy, Run, apply, destroy};
 use myelin_engine::cluster::{
     Answer, Cluster, ClusterError, CommandOutput, List, Mode, PodCommand, Precondition, Propagation, Resource,
-    Selection, Target, WatchEvent, kinds,
+    Selection, ServiceAnswer, ServiceRequest, Target, WatchEvent, kinds,
 };
 use myelin_engine::desired::Desired;
 use myelin_engine::observe::DryRun;
@@ -124,6 +124,9 @@ impl Cluster for Dying {
     }
     fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
         self.pass(self.inner.exec(command, stdin))
+    }
+    fn ask_service<'a>(&'a self, request: &'a ServiceRequest) -> Answer<'a, ServiceAnswer> {
+        self.pass(self.inner.ask_service(request))
     }
 }
 

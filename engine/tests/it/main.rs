@@ -13,6 +13,7 @@ mod promises;
 mod render_hostile;
 mod stacks;
 mod stage;
+mod systems;
 mod timelines;
 mod tokens;
 mod workloads;

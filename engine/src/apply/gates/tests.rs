@@ -119,6 +119,9 @@ impl Cluster for Fake {
         let stream = futures::stream::unfold(stream, |mut s| async { s.recv().await.map(|event| (event, s)) }).boxed();
         Box::pin(async move { Ok(stream) })
     }
+    fn ask_service<'a>(&'a self, _: &'a crate::cluster::ServiceRequest) -> Answer<'a, crate::cluster::ServiceAnswer> {
+        Box::pin(async { never() })
+    }
     fn exec<'a>(&'a self, _: &'a PodCommand, _: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
         Box::pin(async { never() })
     }

@@ -179,6 +179,9 @@ impl Executor<'_> {
 
     /// Once everything is ready: tokens are tied to the objects that exist by now, and those that nobody wants are given up.
     pub(in crate::apply) async fn close_tokens(&mut self) {
+        if self.plan.desired.going_back {
+            return;
+        }
         for wanted in &self.plan.desired.tokens {
             let tied = bindings(&self.mint(wanted)).await;
             let known = match self.ledger.record.tokens.get(&wanted.token.name).map(|e| &e.state) {

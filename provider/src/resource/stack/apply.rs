@@ -99,6 +99,10 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         );
         return answer(state, diagnostics);
     }
+    if outcome.rolled_back && !prior.is_null() {
+        // The cluster is as it was before this apply, and so is the state.
+        return answer(prior, diagnostics);
+    }
     if !diagnostics.has_errors() {
         diagnostics.push(not_ready(&outcome));
     }

@@ -5,6 +5,7 @@
 //! destroyed.
 
 mod apply;
+mod checks;
 mod desired;
 pub(in crate::resource) mod document;
 mod intent;

@@ -1,6 +1,7 @@
 //! What `myelin_stack` may say and what it shows: the fields of the `Stack` document in snake_case, and what was computed.
 
-use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Presence, Rule, Schema};
+use super::checks::{requires, verify};
+use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Rule, Schema};
 use crate::value::Type;
 
 /// Configuration and state of a stack.
@@ -82,6 +83,7 @@ pub(super) fn schema() -> Schema {
                         "Tokens that must be stored before this component starts.",
                     ),
                     requires("Objects of others that must be ready before this component starts."),
+                    verify(),
                     Attribute::optional(
                         "timeout",
                         Type::String,
@@ -127,7 +129,8 @@ pub(super) fn schema() -> Schema {
             Attribute::optional(
                 "replace",
                 names(),
-                "Kinds whose objects may be deleted and made again when a change to an immutable field needs it.",
+                "Kinds whose objects may be deleted and made again when a change to an immutable field needs it. Jobs of \
+                 the stack always may, once nothing of the old one runs; with `Job` in this list a running one is stopped.",
             ),
             Attribute::optional(
                 "adopt",
@@ -145,9 +148,12 @@ pub(super) fn schema() -> Schema {
                 "on_failure",
                 Type::String,
                 "What to do when a component fails. `stop` keeps what is healthy and starts nothing that waits for the \
-                 failed one. Default `stop`.",
+                 failed one. `rollback` goes back to the last state in which everything was ready, through the same gates, and \
+                 the apply fails all the same; a first apply has no such state and stops. A Job that the failed apply ran is \
+                 removed, not run again. For this the manifests of the last good state are kept, compressed, in the stack's \
+                 record, which is a Secret; values of Secrets are among them. Default `stop`.",
             )
-            .rule(Rule::OneOf(&["stop"])),
+            .rule(Rule::OneOf(&["stop", "rollback"])),
             Attribute::optional(
                 "restart_on_config_change",
                 Type::Bool,
@@ -181,25 +187,6 @@ pub(super) fn schema() -> Schema {
     }
 }
 
-fn requires(description: &'static str) -> Attribute {
-    Attribute::nested(
-        "requires",
-        Nesting::List,
-        vec![
-            Attribute::required("api_version", Type::String, "As in a manifest, for example `apps/v1`."),
-            Attribute::required("kind", Type::String, "As in a manifest, for example `Deployment`."),
-            Attribute::optional(
-                "namespace",
-                Type::String,
-                "Default: the stack's, for kinds that have one.",
-            ),
-            Attribute::required("name", Type::String, "The object's name."),
-        ],
-        description,
-    )
-    .with_presence(Presence::Optional)
-}
-
 /// What names a stack for ever. The cluster is the provider block's.
 pub(super) fn identity() -> IdentitySchema {
     let part = |name, description| IdentityAttribute {
@@ -221,7 +208,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::schema::Kind;
+    use crate::schema::{Kind, Presence};
 
     /// The rules that Terraform checks when it loads a schema; breaking one makes the whole provider unusable.
     fn check(attributes: &[Attribute], top: bool) {

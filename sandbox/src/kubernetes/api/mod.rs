@@ -43,6 +43,9 @@ use route::{Route, Target};
 pub trait PodStreams: Send + Sync + Debug {
     /// Answer one request. The pod exists and the caller may do this.
     fn open(&self, request: PodRequest) -> BoxFuture<'static, Result<Response<Body>, Failure>>;
+
+    /// What a Service answers to a GET through the API server: `name` is `[scheme:]service[:port]`, `path` begins with a slash.
+    fn proxy(&self, namespace: &str, name: &str, path: &str) -> Result<Response<Body>, Failure>;
 }
 
 /// A request for a pod's stream.
@@ -241,6 +244,20 @@ impl Api {
 
     async fn pod_stream(&self, call: &mut Call, target: &Target) -> Result<Option<Reply>, Failure> {
         let subresource = target.subresource.as_str();
+        let proxied = subresource
+            .strip_prefix("proxy")
+            .filter(|_| &*target.resource.storage == "services");
+        if let (Some(path), Some(streams)) = (proxied, &self.streams) {
+            if call.parts.method != Method::GET {
+                return Err(Failure::unmodelled("services/proxy with another method than GET"));
+            }
+            let path = if path.is_empty() { "/" } else { path };
+            return Ok(Some(Reply::whole(streams.proxy(
+                &target.namespace,
+                &target.name,
+                path,
+            )?)));
+        }
         if &*target.resource.storage != "pods" || !matches!(subresource, "log" | "exec" | "attach" | "portforward") {
             return Ok(None);
         }

@@ -16,6 +16,7 @@ pub(crate) mod placement;
 mod probes;
 mod runtime;
 pub(crate) mod scheduler;
+pub(crate) mod serve;
 pub(crate) mod shell;
 mod status;
 mod timing;

@@ -22,6 +22,7 @@ use super::api::{PodRequest, PodStreams};
 use super::controllers::{Workloads, object};
 use super::kubelet::exec::{self, Answer};
 use super::kubelet::logs::{self, LogQuery};
+use super::kubelet::serve;
 use super::kubelet::shell::lock;
 use super::registry::Failure;
 use channel::{Channel, Received};
@@ -42,6 +43,15 @@ impl PodStreams for Workloads {
             }
         }
         .boxed()
+    }
+
+    fn proxy(&self, namespace: &str, name: &str, path: &str) -> Result<Response<Body>, Failure> {
+        let page = serve::ask(&self.lock(), namespace, name, path)?;
+        let response = Response::builder()
+            .status(page.status)
+            .header("content-type", page.content_type)
+            .body(Body::from(page.body));
+        response.map_err(|error| Failure::internal(error.to_string()))
     }
 }
 

@@ -1,0 +1,33 @@
+//! Which kinds definitions add to the cluster: a namespace may hold objects of them that nobody else would notice.
+//!
+//! Nothing here looks at the objects.
+
+use crate::cluster::{Cluster, ClusterError, Resource, Selection, kinds, retrying};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// Every namespaced kind that a definition brings, at one version that is served.
+pub(super) async fn namespaced_kinds(
+    cluster: &dyn Cluster,
+    cancel: &CancellationToken,
+) -> Result<Vec<Resource>, ClusterError> {
+    let definitions = kinds::known("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+    let all = Selection::default();
+    let list = retrying(cancel, || cluster.list(&definitions, &all)).await?;
+    let text = |v: &Value, p: &str| v.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = |definition: &Value| {
+        if text(definition, "/spec/scope") != "Namespaced" {
+            return None;
+        }
+        let versions = definition.pointer("/spec/versions")?.as_array()?;
+        let served = versions.iter().find(|v| v.get("served") == Some(&Value::Bool(true)))?;
+        Some(Resource {
+            group: text(definition, "/spec/group"),
+            version: text(served, "/name"),
+            kind: text(definition, "/spec/names/kind"),
+            plural: text(definition, "/spec/names/plural"),
+            namespaced: true,
+        })
+    };
+    Ok(list.items.iter().filter_map(kind).collect())
+}
