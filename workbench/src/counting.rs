@@ -5,7 +5,7 @@
 use futures::stream::BoxStream;
 use myelin_engine::cluster::{
     Answer, Cluster, ClusterError, CommandOutput, List, Mode, PodCommand, Precondition, Propagation, Resource,
-    Selection, Target, WatchEvent,
+    Selection, ServiceAnswer, ServiceRequest, Target, WatchEvent,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -115,5 +115,9 @@ impl<C: Cluster> Cluster for Counting<C> {
 
     fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput> {
         self.count("exec").exec(command, stdin)
+    }
+
+    fn ask_service<'a>(&'a self, request: &'a ServiceRequest) -> Answer<'a, ServiceAnswer> {
+        self.count("proxy").ask_service(request)
     }
 }
