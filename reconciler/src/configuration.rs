@@ -1,6 +1,7 @@
 //! `myelin.yaml`: which sources there are. All problems at once, each with its line; nothing in it holds a secret, only names of
 //! files that do.
 
+use crate::git::Transport;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::parse_duration;
 use myelin_engine::yaml::{At, Entry, FileId, Limits, Node, Profile, parse_one};
@@ -12,7 +13,7 @@ use std::time::Duration;
 pub(crate) struct SourceConfiguration {
     /// Name; it is the owner that records name, so it must not change.
     pub(crate) name: String,
-    /// `https://…`, `ssh://…`, `file://…` or an absolute path.
+    /// `https://…`, `file://…` or an absolute path.
     pub(crate) url: String,
     /// Branch.
     pub(crate) branch: String,
@@ -24,12 +25,24 @@ pub(crate) struct SourceConfiguration {
     pub(crate) timeout: Duration,
     /// What a commit may remove, in per cent of the objects that there are.
     pub(crate) blast_radius: u8,
+    /// Credentials and authorities of an https remote.
+    pub(crate) transport: Transport,
 }
 
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 7] = ["name", "url", "branch", "path", "interval", "timeout", "blastRadius"];
+const FIELDS: [&str; 9] = [
+    "name",
+    "url",
+    "branch",
+    "path",
+    "interval",
+    "timeout",
+    "blastRadius",
+    "credentials",
+    "authorities",
+];
 
 impl SourceConfiguration {
     /// A source with everything left as it is usually wanted.
@@ -42,6 +55,7 @@ impl SourceConfiguration {
             interval: INTERVAL,
             timeout: TIMEOUT,
             blast_radius: 30,
+            transport: Transport::default(),
         }
     }
 }
@@ -131,11 +145,7 @@ impl Reading<'_> {
             );
         }
         if !is_url(&source.url) {
-            self.problem(
-                item,
-                "needs a url",
-                "url: https://…, ssh://…, file://… or an absolute path",
-            );
+            self.problem(item, "needs a url", "url: https://…, file://… or an absolute path");
         }
         if source.url.split_once("://").is_some_and(|(scheme, rest)| {
             scheme.starts_with("http") && rest.split('/').next().is_some_and(|host| host.contains('@'))
@@ -143,11 +153,13 @@ impl Reading<'_> {
             self.problem(
                 item,
                 "has a password in its url",
-                "keep it in a file and name that file",
+                "keep it in a file and name that file under credentials",
             );
         }
         source.branch = text("branch").unwrap_or("main").to_owned();
         source.path = text("path").unwrap_or(".").to_owned();
+        source.transport.credentials = text("credentials").map(PathBuf::from);
+        source.transport.authorities = text("authorities").map(PathBuf::from);
         for (name, value) in [("interval", &mut source.interval), ("timeout", &mut source.timeout)] {
             if let Some(node) = item.get(name) {
                 match node.text().map(parse_duration) {
@@ -185,9 +197,7 @@ pub(crate) fn is_name(text: &str) -> bool {
 }
 
 fn is_url(text: &str) -> bool {
-    ["https://", "http://", "ssh://", "file://", "/"]
-        .iter()
-        .any(|start| text.starts_with(start))
+    ["https://", "file://", "/"].iter().any(|start| text.starts_with(start))
 }
 
 #[cfg(test)]

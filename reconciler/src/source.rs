@@ -71,6 +71,7 @@ impl Source {
         let branch = Branch::new(
             &configuration.url,
             &configuration.branch,
+            configuration.transport.clone(),
             store.join(&configuration.name),
             Limits::default(),
             configuration.timeout,

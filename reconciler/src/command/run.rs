@@ -5,6 +5,7 @@ use super::local::told;
 use crate::access::ClusterArguments;
 use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
+use crate::git::Transport;
 use crate::source::Source;
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -18,7 +19,7 @@ pub(crate) struct Arguments {
     /// Configuration with the sources.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
-    /// Repository of a single source: https, ssh or file URL, or an absolute path.
+    /// Repository of a single source: https or file URL, or an absolute path.
     #[arg(long)]
     url: Option<String>,
     /// Name of the single source; records name it as the owner.
@@ -30,6 +31,12 @@ pub(crate) struct Arguments {
     /// Folder of the documents in the repository.
     #[arg(long, default_value = ".")]
     path: String,
+    /// File with the token, or USER:PASSWORD, of a private https repository.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// PEM file with the authorities of an https repository; the system's if not given.
+    #[arg(long, value_name = "FILE")]
+    authorities: Option<PathBuf>,
     /// How often the branch is looked at.
     #[arg(long, default_value = "30s")]
     interval: String,
@@ -59,6 +66,10 @@ impl Arguments {
             branch: self.branch.clone(),
             path: self.path.clone(),
             interval,
+            transport: Transport {
+                credentials: self.credentials.clone(),
+                authorities: self.authorities.clone(),
+            },
             ..SourceConfiguration::new(&self.name, url)
         }])
     }

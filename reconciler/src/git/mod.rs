@@ -4,10 +4,13 @@
 //! checked out: blobs go from the object store into memory under limits, so no path, link or file name of a repository ever
 //! touches the disk, and nothing of it is executed.
 
+mod bridge;
 mod repository;
 
+pub(crate) use bridge::Transport;
 pub(crate) use repository::{Commit, Limits};
 
+use bridge::Bridge;
 use repository::Repository;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,15 +49,24 @@ pub(crate) enum GitError {
 #[derive(Debug, Clone)]
 pub(crate) struct Branch {
     repository: Arc<Repository>,
+    transport: Transport,
     busy: Arc<AtomicBool>,
     deadline: Duration,
 }
 
 impl Branch {
     /// A branch of a remote, with a folder for its objects (made if absent, readable by us alone).
-    pub(crate) fn new(url: &str, branch: &str, store: PathBuf, limits: Limits, deadline: Duration) -> Self {
+    pub(crate) fn new(
+        url: &str,
+        branch: &str,
+        transport: Transport,
+        store: PathBuf,
+        limits: Limits,
+        deadline: Duration,
+    ) -> Self {
         Self {
             repository: Arc::new(Repository::new(url, branch, store, limits)),
+            transport,
             busy: Arc::default(),
             deadline,
         }
@@ -73,7 +85,21 @@ impl Branch {
     /// # Errors
     /// When it cannot be fetched, or its files exceed a limit.
     pub(crate) async fn commit(&self, hash: String) -> Result<Commit, GitError> {
-        self.run("fetching", move |repository| repository.commit(&hash)).await
+        self.run("fetching", move |repository, url| repository.commit(url, &hash))
+            .await
+    }
+
+    /// The way to an https remote; none where libgit2 needs none.
+    async fn bridge(&self, doing: &'static str) -> Result<Option<Bridge>, GitError> {
+        if !self.repository.url.starts_with("https://") {
+            return Ok(None);
+        }
+        let opened = Bridge::open(&self.repository.url, &self.transport).await;
+        opened.map(Some).map_err(|said| GitError::Refused {
+            doing,
+            url: self.repository.shown(),
+            said,
+        })
     }
 
     /// Runs something that blocks, once at a time. A call that hangs keeps its thread until it returns; the source says so and
@@ -81,21 +107,36 @@ impl Branch {
     async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce(&Repository) -> Result<T, GitError> + Send + 'static,
+        work: impl FnOnce(&Repository, &str) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let url = self.repository.shown();
         if self.busy.swap(true, Ordering::AcqRel) {
             return Err(GitError::Hanging { url });
         }
+        let bridge = match self.bridge(doing).await {
+            Ok(bridge) => bridge,
+            Err(error) => {
+                self.busy.store(false, Ordering::Release);
+                return Err(error);
+            }
+        };
+        let address = bridge
+            .as_ref()
+            .map_or_else(|| self.repository.url.clone(), |bridge| bridge.url.clone());
         let (repository, busy) = (Arc::clone(&self.repository), Arc::clone(&self.busy));
         let deadline = std::time::Instant::now() + self.deadline;
         let working = tokio::task::spawn_blocking(move || {
             repository.until(deadline);
-            let result = work(&repository);
+            let result = work(&repository, &address);
             busy.store(false, Ordering::Release);
             result
         });
         match tokio::time::timeout(self.deadline, working).await {
+            // libgit2 saw a status; what was behind it is known here.
+            Ok(Ok(Err(error @ GitError::Refused { .. }))) => Err(match bridge.and_then(|bridge| bridge.failed()) {
+                Some(said) => GitError::Refused { doing, url, said },
+                None => error,
+            }),
             Ok(Ok(result)) => result,
             Ok(Err(panicked)) => {
                 self.busy.store(false, Ordering::Release);

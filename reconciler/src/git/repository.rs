@@ -51,7 +51,7 @@ pub(crate) struct Commit {
 /// A remote branch and the objects that we have of it.
 #[derive(Debug)]
 pub(super) struct Repository {
-    url: String,
+    pub(super) url: String,
     branch: String,
     store: PathBuf,
     limits: Limits,
@@ -87,11 +87,11 @@ impl Repository {
         }
     }
 
-    /// Which commit the branch points to.
-    pub(super) fn head(&self) -> Result<String, GitError> {
+    /// Which commit the branch points to. `url` is where libgit2 dials.
+    pub(super) fn head(&self, url: &str) -> Result<String, GitError> {
         let wanted = format!("refs/heads/{}", self.branch);
         let found = self.open().and_then(|store| {
-            let mut remote = store.remote_anonymous(&self.url)?;
+            let mut remote = store.remote_anonymous(url)?;
             let connection = remote.connect_auth(Direction::Fetch, Some(self.callbacks()), None)?;
             let heads = connection.list()?;
             Ok(heads
@@ -108,12 +108,12 @@ impl Repository {
     }
 
     /// The commit and its files.
-    pub(super) fn commit(&self, hash: &str) -> Result<Commit, GitError> {
+    pub(super) fn commit(&self, url: &str, hash: &str) -> Result<Commit, GitError> {
         let refused = |error: git2::Error| self.refused("fetching", &error);
         let store = self.open().map_err(refused)?;
         let oid = Oid::from_str(hash).map_err(refused)?;
         if store.find_commit(oid).is_err() {
-            self.fetch(&store, oid).map_err(refused)?;
+            self.fetch(&store, url, oid).map_err(refused)?;
         }
         let commit = store.find_commit(oid).map_err(|_| GitError::Refused {
             doing: "fetching",
@@ -143,8 +143,8 @@ impl Repository {
     }
 
     /// The commit alone where the other side can give it alone; else the branch.
-    fn fetch(&self, store: &git2::Repository, oid: Oid) -> Result<(), git2::Error> {
-        let mut remote = store.remote_anonymous(&self.url)?;
+    fn fetch(&self, store: &git2::Repository, url: &str, oid: Oid) -> Result<(), git2::Error> {
+        let mut remote = store.remote_anonymous(url)?;
         let local = Path::new(&self.url).is_absolute() || self.url.starts_with("file://");
         let head = format!("+refs/heads/{}:refs/heads/{}", self.branch, self.branch);
         let exactly = format!("+{oid}:refs/myelin/held");

@@ -96,12 +96,29 @@ impl House {
         command
     }
 
+    /// Writes a file beside the repository; answers its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
     /// Starts the reconciler on the repository.
     pub(crate) fn reconciler(&self) -> Reconciler {
         let url = format!("file://{}", self.repository().display());
-        let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
+        self.reconciler_of(&["--url", &url])
+    }
+
+    /// Starts the reconciler with arguments of one's own.
+    pub(crate) fn reconciler_of(&self, arguments: &[&str]) -> Reconciler {
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join("log"))
+            .unwrap();
         let child = self
-            .command(&["run", "--url", &url, "--interval", "1s"])
+            .command(&["run", "--interval", "1s"])
+            .args(arguments)
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()

@@ -3,3 +3,4 @@
 
 mod deploys;
 mod house;
+mod https;
