@@ -27,12 +27,14 @@ pub(crate) struct SourceConfiguration {
     pub(crate) blast_radius: u8,
     /// Credentials and authorities of an https remote.
     pub(crate) transport: Transport,
+    /// File of those whose signature a commit needs; no signature is needed if not given.
+    pub(crate) signers: Option<PathBuf>,
 }
 
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 10] = [
     "name",
     "url",
     "branch",
@@ -42,6 +44,7 @@ const FIELDS: [&str; 9] = [
     "blastRadius",
     "credentials",
     "authorities",
+    "signers",
 ];
 
 impl SourceConfiguration {
@@ -56,6 +59,7 @@ impl SourceConfiguration {
             timeout: TIMEOUT,
             blast_radius: 30,
             transport: Transport::default(),
+            signers: None,
         }
     }
 }
@@ -160,6 +164,7 @@ impl Reading<'_> {
         source.path = text("path").unwrap_or(".").to_owned();
         source.transport.credentials = text("credentials").map(PathBuf::from);
         source.transport.authorities = text("authorities").map(PathBuf::from);
+        source.signers = text("signers").map(PathBuf::from);
         for (name, value) in [("interval", &mut source.interval), ("timeout", &mut source.timeout)] {
             if let Some(node) = item.get(name) {
                 match node.text().map(parse_duration) {

@@ -8,7 +8,7 @@ use crate::control::{Board, Control, Status, Taken};
 use crate::deployment::{BlastRadius, Deployment, Report, WantedCommit, deployment, execute, owned, wanted};
 use crate::documents;
 use crate::drift::Drift;
-use crate::git::{Branch, Commit, Limits};
+use crate::git::{Branch, Commit, Limits, Signers};
 use crate::pause::Pause;
 use myelin_engine::apply::{Progress, Run};
 use myelin_engine::cluster::Cluster;
@@ -196,6 +196,10 @@ impl Source {
         };
         let path = self.configuration.path.clone();
         let hash = commit.hash.clone();
+        if let Err(why) = self.check_signature(&commit) {
+            self.status.note(taken);
+            return Err(why);
+        }
         // Rendering is work for a processor and must not hold up other sources.
         let read = tokio::task::spawn_blocking(move || read(&commit, &path)).await;
         match read.map_err(|panicked| format!("the renderer failed: {panicked}"))? {
@@ -215,6 +219,28 @@ impl Source {
                 Err(problems.to_string())
             }
         }
+    }
+
+    /// The file is read each time: who may sign is taken away at once.
+    fn check_signature(&self, commit: &Commit) -> Result<(), String> {
+        let Some(file) = &self.configuration.signers else {
+            return Ok(());
+        };
+        let signature = commit
+            .signature
+            .as_ref()
+            .map(|(signature, signed)| (signature.as_slice(), signed.as_slice()));
+        let signers = Signers::read(file)?;
+        let by = signers
+            .verify(signature)
+            .map_err(|why| format!("commit {} is refused: {why}", commit.hash))?;
+        tracing::info!(
+            source = self.configuration.name,
+            commit = commit.hash,
+            by,
+            "signature verified"
+        );
+        Ok(())
     }
 
     /// Brings the cluster to the commit: all stacks, or only some of them.

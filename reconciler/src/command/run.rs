@@ -37,6 +37,9 @@ pub(crate) struct Arguments {
     /// PEM file with the authorities of an https repository; the system's if not given.
     #[arg(long, value_name = "FILE")]
     authorities: Option<PathBuf>,
+    /// File of allowed signers (as `ssh-keygen` reads it); commits that none of them signed are refused.
+    #[arg(long, value_name = "FILE")]
+    signers: Option<PathBuf>,
     /// How often the branch is looked at.
     #[arg(long, default_value = "30s")]
     interval: String,
@@ -66,6 +69,7 @@ impl Arguments {
             branch: self.branch.clone(),
             path: self.path.clone(),
             interval,
+            signers: self.signers.clone(),
             transport: Transport {
                 credentials: self.credentials.clone(),
                 authorities: self.authorities.clone(),

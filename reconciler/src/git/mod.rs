@@ -6,9 +6,11 @@
 
 mod bridge;
 mod repository;
+mod signature;
 
 pub(crate) use bridge::Transport;
 pub(crate) use repository::{Commit, Limits};
+pub(crate) use signature::Signers;
 
 use bridge::Bridge;
 use repository::Repository;

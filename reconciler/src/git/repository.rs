@@ -46,6 +46,8 @@ pub(crate) struct Commit {
 
     /// Its files.
     pub(crate) tree: Tree,
+    /// Its signature and what was signed, as git keeps them.
+    pub(crate) signature: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// A remote branch and the objects that we have of it.
@@ -133,12 +135,17 @@ impl Repository {
             ..TreeLimits::default()
         };
         let tree = Tree::from_entries(files.entries, limits).map_err(|error| GitError::Unfit(error.to_string()))?;
+        let signature = store
+            .extract_signature(&oid, None)
+            .ok()
+            .map(|(signature, signed)| (signature.to_vec(), signed.to_vec()));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Ok(Commit {
             hash: oid.to_string(),
             subject: text(commit.summary_bytes().unwrap_or_default()),
             author: text(commit.author().name_bytes()),
             tree,
+            signature,
         })
     }
 

@@ -249,3 +249,54 @@ async fn nothing_is_asked_of_the_cluster_while_nothing_drifts() {
         .eventually("three seconds and three looks at the branch without a request", quiet)
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_signers_are_named_an_unsigned_commit_is_refused_and_a_signed_one_is_taken() {
+    let house = House::new().await;
+    let key = house.file("key", "");
+    std::fs::remove_file(&key).unwrap();
+    let made = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", &key])
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let signers = house.file(
+        "signers",
+        &format!(
+            "ada@example.com {}",
+            std::fs::read_to_string(format!("{key}.pub")).unwrap()
+        ),
+    );
+    let unsigned = house.commit(
+        "unsigned",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let url = format!("file://{}", house.repository().display());
+    let _reconciler = house.reconciler_of(&["--url", &url, "--signers", &signers]);
+    house
+        .eventually("refused", async || {
+            let status = house.status().await;
+            (status["state"] == "rejected"
+                && status["message"]
+                    .as_str()?
+                    .contains(&format!("commit {unsigned} is refused: it is not signed")))
+            .then_some(())
+        })
+        .await;
+    assert_eq!(house.value("paint", "color").await, None);
+    house.git(&[
+        "-c",
+        "gpg.format=ssh",
+        "-c",
+        &format!("user.signingkey={key}"),
+        "commit",
+        "--quiet",
+        "--amend",
+        "-S",
+        "-m",
+        "signed",
+    ]);
+    let signed = house.git(&["rev-parse", "HEAD"]);
+    house.reaches("ready", &signed).await;
+    assert_eq!(house.value("paint", "color").await.as_deref(), Some("red"));
+}
