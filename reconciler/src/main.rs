@@ -14,6 +14,7 @@ mod drift;
 mod git;
 mod pause;
 mod source;
+mod web;
 
 use clap::{Parser, Subcommand};
 use command::exit;

@@ -7,12 +7,16 @@ use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::Transport;
 use crate::source::Source;
+use crate::web::{self, Shown};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use myelin_engine::document::parse_duration;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,6 +53,12 @@ pub(crate) struct Arguments {
     /// Namespace of the reconciler's own objects.
     #[arg(long, default_value = NAMESPACE)]
     namespace: String,
+    /// Address of the page, the metrics and the health checks; `none` for no page.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9810")]
+    listen: String,
+    /// File with the token that the page and the metrics need; required where others can reach the address.
+    #[arg(long, value_name = "FILE")]
+    listen_token: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArguments,
 }
@@ -79,6 +89,37 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// Serves the page; for ever silent where none is wanted.
+    fn page(
+        &self,
+        seen: BTreeMap<String, watch::Receiver<Status>>,
+    ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
+        let address: Option<SocketAddr> = match self.listen.as_str() {
+            "none" => None,
+            text => Some(
+                text.parse()
+                    .with_context(|| format!("--listen {text} is no address and port"))?,
+            ),
+        };
+        let token = match &self.listen_token {
+            None => None,
+            Some(file) => {
+                let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+                anyhow::ensure!(!text.trim().is_empty(), "{} is empty", file.display());
+                Some(Zeroizing::new(text))
+            }
+        };
+        let shown = Shown::new(seen, token);
+        Ok(async move {
+            match address {
+                Some(address) => web::serve(address, shown).await,
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     tracing_subscriber::fmt()
         .json()
@@ -92,19 +133,24 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     // One task for all sources: what takes long, rendering and git, runs beside it.
     let mut work = Vec::new();
+    let mut seen = BTreeMap::new();
     for configuration in sources {
         let board = Board::new(cluster.clone(), &arguments.namespace, &configuration.name);
-        let (shown, _) = watch::channel(Status::default());
+        let (shown, reader) = watch::channel(Status::default());
+        seen.insert(configuration.name.clone(), reader);
         work.push(Source::new(configuration, &store, cluster.clone(), board, shown, stop.clone()).run());
     }
+    let page = arguments.page(seen)?;
     let ended = async {
-        let result = terminated().await;
+        let result = tokio::select! {
+            result = terminated() => result.context("wait for the signal to stop"),
+            result = page => result,
+        };
         stop.cancel();
         result
     };
     let (result, _) = futures::join!(ended, futures::future::join_all(work));
-    result.context("wait for the signal to stop")?;
-    Ok(exit::OK)
+    result.map(|()| exit::OK)
 }
 
 /// Waits for Ctrl-C or the signal that service managers send.

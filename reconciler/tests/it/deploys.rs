@@ -300,3 +300,51 @@ async fn where_signers_are_named_an_unsigned_commit_is_refused_and_a_signed_one_
     house.reaches("ready", &signed).await;
     assert_eq!(house.value("paint", "color").await.as_deref(), Some("red"));
 }
+
+/// One GET over plain HTTP; status line, headers and body as one text.
+async fn get(address: &str, path: &str, header: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_the_metrics_and_the_checks_say_how_it_stands_to_who_knows_the_token() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first <b>",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let url = format!("file://{}", house.repository().display());
+    let token = house.file("token", "open-sesame\n");
+    let _reconciler = house.reconciler_of(&["--url", &url, "--listen-token", &token]);
+    house.reaches("ready", &first).await;
+    let log = house.log();
+    let line = log.lines().find(|line| line.contains("listening")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let address = line["fields"]["address"].as_str().unwrap();
+    assert!(get(address, "/healthz", "").await.starts_with("HTTP/1.1 200"));
+    assert!(get(address, "/readyz", "").await.starts_with("HTTP/1.1 200"));
+    assert!(get(address, "/metrics", "").await.starts_with("HTTP/1.1 401"));
+    let known = "Authorization: Bearer open-sesame\r\n";
+    let metrics = get(address, "/metrics", known).await;
+    assert!(
+        metrics.contains("myelin_source_state{source=\"git\",state=\"ready\"} 1"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("myelin_stack_ready{source=\"git\",stack=\"shop/one\"} 1"),
+        "{metrics}"
+    );
+    let page = get(address, "/", known).await;
+    assert!(
+        page.contains("git: ready") && page.contains(&first) && page.contains("first &lt;b&gt;"),
+        "{page}"
+    );
+    let state = get(address, "/debug/state.json", known).await;
+    assert!(state.contains("\"state\":\"ready\""), "{state}");
+}

@@ -117,7 +117,7 @@ impl House {
             .open(self.folder.path().join("log"))
             .unwrap();
         let child = self
-            .command(&["run", "--interval", "1s"])
+            .command(&["run", "--interval", "1s", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stderr(log)
             .stdout(Stdio::null())
