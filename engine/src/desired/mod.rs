@@ -8,6 +8,8 @@ mod assign;
 mod checksum;
 mod images;
 mod masked;
+mod placeholders;
+mod policies;
 mod shape;
 mod substitute;
 mod tokens;
@@ -167,6 +169,8 @@ pub fn desired(
     images::set_images(&stack.images, &mut objects, &mut problems);
     assign::assign(stack, &mut objects, &mut problems);
     shape::shape(stack, &id, &mut objects, &mut problems);
+    placeholders::refuse(&objects, text, &mut problems);
+    policies::check(&stack.policies, &objects, &mut problems);
     if problems.has_errors() {
         // What follows would only repeat the same problems in other words.
         return Err(problems);

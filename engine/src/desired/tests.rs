@@ -226,3 +226,41 @@ fn all_problems_of_a_render_come_at_once() {
         assert!(text.contains(part), "missing {part} in {text}");
     }
 }
+
+#[test]
+fn placeholders_and_broken_rules_are_refused_all_at_once_each_at_its_line() {
+    let file = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  # replace every CHANGEME_* value\n  a: x\n  db: CHANGEME_DB_PASSWORD\n";
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
+        "stringData": {"a": "see CHANGEME_* in the README", "db": "CHANGEME_DB_PASSWORD"}, "data": {"k": "Q0hBTkdFTUVfS0VZ"}});
+    let main =
+        json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "main"}, "spec": {"replicas": 2}});
+    let allowed = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "CHANGEME_X"},
+        "metadata": {"name": "c", "annotations": {"myelin.dev/placeholders": "allowed"}}});
+    let document = json!({"apiVersion": API_VERSION, "kind": "Stack", "metadata": {"name": "s"}, "spec": {
+        "namespace": "n", "source": ".", "policies": [
+            {"match": {"kind": "StatefulSet", "name": "main"}, "rule": "object.spec.replicas == 1", "message": "one main process"},
+            {"match": {"kind": "Deployment"}, "rule": "false", "message": "not asked"},
+            {"match": {"kind": "ConfigMap"}, "rule": "object.spec.absent == 1", "message": "absent"},
+            {"rule": "object.(", "message": "unreadable"}]}});
+    let stack = stack_from_value(document, &|_| None).unwrap();
+    let objects = [secret, main, allowed]
+        .into_iter()
+        .map(|value| Object {
+            value,
+            origin: FilePlace::line("a.yaml", 1),
+        })
+        .collect();
+    let problems = desired(&stack, &Variables::default(), objects, &|_| Some(file.to_owned())).unwrap_err();
+    let told = problems.to_string();
+    for part in [
+        "a.yaml:7: error: Secret n/s still holds the placeholder CHANGEME_DB_PASSWORD",
+        "placeholder CHANGEME_KEY\n  at data.k",
+        "StatefulSet n/main: one main process",
+        "ConfigMap n/c: absent",
+        "has(object",
+        "the policy rule \"object.(\" cannot be read",
+    ] {
+        assert!(told.contains(part), "missing {part:?} in:\n{told}");
+    }
+    assert!(!told.contains("CHANGEME_X") && !told.contains("not asked"), "{told}");
+}

@@ -8,6 +8,7 @@ mod dependency;
 mod duration;
 mod fields;
 mod node_pool;
+mod policy;
 mod stack;
 mod token;
 mod verify;
@@ -19,6 +20,7 @@ pub use node_pool::{
     Capacity, Health, Image, KubernetesNodes, NodePool, Rollout, RootVolume, Share, Size, TAG_PREFIX, USER_DATA_LIMIT,
     node_pool_from_value,
 };
+pub use policy::{Match, PolicyRule};
 pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
 pub use token::{Exec, Issuer, ObjectName, PodChoice, ProvisioningToken, SecretTarget, token_from_value};
@@ -87,6 +89,8 @@ pub struct Stack {
     pub conflicts: Conflicts,
     /// What to do when a component fails.
     pub on_failure: OnFailure,
+    /// Rules of the stack's own that every object has to keep.
+    pub policies: Vec<PolicyRule>,
     /// Whether pod templates carry a checksum of the ConfigMaps and Secrets of the stack that they read.
     pub restart_on_config_change: bool,
     /// One-time secrets by name, minted before the components that name them.

@@ -2,6 +2,7 @@
 
 use super::dependency::read_depends_on;
 use super::fields::{Fields, Places, problem};
+use super::policy::read_policies;
 use super::token::read_token;
 use super::verify::read_checks;
 use super::{
@@ -135,6 +136,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
     let on_failure = [("stop", OnFailure::Stop), ("rollback", OnFailure::Rollback)];
     let on_failure = spec.word("onFailure", &on_failure, p).unwrap_or_default();
     let restart_on_config_change = spec.boolean("restartOnConfigChange", p).unwrap_or(true);
+    let policies = read_policies(&mut spec, places, p);
     let tokens = read_tokens(&mut spec, &namespace, p);
     check_token_names(&components, &tokens, places, p);
     let depends_on = read_depends_on(&mut spec, p);
@@ -154,6 +156,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         adopt,
         conflicts,
         on_failure,
+        policies,
         restart_on_config_change,
         tokens,
         depends_on,

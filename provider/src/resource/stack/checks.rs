@@ -79,6 +79,42 @@ pub(super) fn verify() -> Attribute {
     .with_presence(Presence::Optional)
 }
 
+/// `policies` of a stack.
+pub(super) fn policies() -> Attribute {
+    Attribute::nested(
+        "policies",
+        Nesting::List,
+        vec![
+            Attribute::nested(
+                "match",
+                Nesting::Single,
+                vec![
+                    Attribute::optional("api_version", Type::String, "Its group counts, for example `apps/v1`."),
+                    Attribute::optional("kind", Type::String, "For example `StatefulSet`."),
+                    Attribute::optional("namespace", Type::String, "Namespace of the object."),
+                    Attribute::optional("name", Type::String, "Name of the object."),
+                    Attribute::optional(
+                        "labels",
+                        Type::map(Type::String),
+                        "Labels that the object must have.",
+                    ),
+                ],
+                "Which objects the rule is about; what is left out matches all.",
+            ),
+            Attribute::required(
+                "rule",
+                Type::String,
+                "A CEL expression over `object` (as it will be sent) and `component` that is true for an object that keeps \
+                 the rule, for example `object.spec.replicas == 1`.",
+            )
+            .rule(Rule::NotEmpty),
+            Attribute::required("message", Type::String, "What is said of an object that does not.").rule(Rule::NotEmpty),
+        ],
+        "Rules of the stack's own. An object that breaks one is an error of the plan.",
+    )
+    .with_presence(Presence::Optional)
+}
+
 /// `requires` of a stack or a component.
 pub(super) fn requires(description: &'static str) -> Attribute {
     Attribute::nested(

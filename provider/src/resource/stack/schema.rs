@@ -1,6 +1,6 @@
 //! What `myelin_stack` may say and what it shows: the fields of the `Stack` document in snake_case, and what was computed.
 
-use super::checks::{requires, verify};
+use super::checks::{policies, requires, verify};
 use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Rule, Schema};
 use crate::value::Type;
 
@@ -104,6 +104,7 @@ pub(super) fn schema() -> Schema {
             )
             .rule(Rule::KeysAreDnsLabels),
             requires("Objects of others that must be ready before anything of the stack but its namespace is applied."),
+            policies(),
             Attribute::optional("timeout", Type::String, "The end of every wait. Default `15m`.").rule(Rule::Duration),
             Attribute::nested(
                 "timeouts",

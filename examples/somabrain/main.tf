@@ -1,0 +1,43 @@
+terraform {
+  required_version = ">= 1.11"
+  required_providers {
+    myelin = { source = "myelin-dev/myelin" }
+  }
+}
+
+provider "myelin" {
+  kubeconfig = var.kubeconfig
+}
+
+resource "myelin_stack" "somabrain" {
+  name      = "somabrain"
+  namespace = "somabrain-${var.environment}"
+  source    = "${path.module}/k8s/overlays/${var.environment}"
+
+  images     = { "somatechlat/somabrain" = var.image_tag }
+  substitute = { HOST = var.host }
+
+  substitute_wo         = { POSTGRES_PASSWORD = var.postgres_password }
+  substitute_wo_version = var.postgres_password_version
+
+  # A release that does not answer goes back to the one before.
+  on_failure = "rollback"
+
+  components = {
+    postgres = {
+      path = "../../base/postgres"
+      verify = [{
+        exec = { pod = "postgres-0", command = ["sh", "-c", "pg_isready -U \"$POSTGRES_USER\" -d \"$POSTGRES_DB\""] }
+      }]
+    }
+    redis   = { path = "../../base/redis" }
+    opa     = { path = "../../base/opa" }
+    migrate = { path = "../../base/migrate", after = ["postgres"], timeout = "10m" }
+    api = {
+      path   = "../../base/api"
+      after  = ["migrate", "redis", "opa"]
+      verify = [{ http = { service = "somabrain", port = "http", path = "/health" }, timeout = "1m" }]
+    }
+    ingress = { path = "../../base/ingress", after = ["api"] }
+  }
+}
