@@ -17,15 +17,13 @@ resource "myelin_stack" "somabrain" {
   images     = { "somatechlat/somabrain" = var.image_tag }
   substitute = { HOST = var.host }
 
-  substitute_wo         = { POSTGRES_PASSWORD = var.postgres_password }
-  substitute_wo_version = var.postgres_password_version
-
   # A release that does not answer goes back to the one before.
   on_failure = "rollback"
 
   components = {
     postgres = {
-      path = "../../base/postgres"
+      path   = "../../base/postgres"
+      tokens = ["postgres"]
       verify = [{
         exec = { pod = "postgres-0", command = ["sh", "-c", "pg_isready -U \"$POSTGRES_USER\" -d \"$POSTGRES_DB\""] }
       }]
@@ -39,5 +37,13 @@ resource "myelin_stack" "somabrain" {
       verify = [{ http = { service = "somabrain", port = "http", path = "/health" }, timeout = "1m" }]
     }
     ingress = { path = "../../base/ingress", after = ["api"] }
+  }
+
+  # Minted once; it is in no plan, no state and no commit. Postgres takes it up with an empty volume only.
+  tokens = {
+    postgres = {
+      issuer = { random = { bytes = 24 } }
+      secret = { name = "somabrain-postgres", key = "POSTGRES_PASSWORD" }
+    }
   }
 }

@@ -25,15 +25,3 @@ variable "host" {
   type        = string
   default     = "somabrain.internal"
 }
-
-variable "postgres_password" {
-  description = "Password of the database. Never stored: not in the plan, not in the state."
-  type        = string
-  ephemeral   = true
-}
-
-variable "postgres_password_version" {
-  description = "Anything that changes when postgres_password does."
-  type        = string
-  default     = "1"
-}
