@@ -94,7 +94,7 @@ pub async fn refresh(
     for (name, entry) in &record.tokens {
         let key = token_key(&stack.namespace, name);
         let text = prior.get(&key).unwrap_or(&entry.text).clone();
-        let known = facts(cluster, &record.key, entry, &cancel).await.map_err(failed)?;
+        let known = facts(cluster, &record, entry, &cancel).await.map_err(failed)?;
         match &known.due {
             None => {
                 objects.insert(key, text);

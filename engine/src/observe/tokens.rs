@@ -3,7 +3,8 @@
 use crate::cluster::{Cluster, ClusterError, Target, kinds, retrying};
 use crate::document::{ObjectName, ProvisioningToken, SecretTarget};
 use crate::mask::MaskKey;
-use crate::token::{Entry, SecretValue, Seen, State, Why, mint_annotation};
+use crate::record::Record;
+use crate::token::{Entry, SecretValue, Seen, State, Stored, Why, mint_annotation};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
@@ -110,7 +111,7 @@ pub struct TokenFacts {
 
 pub(super) async fn facts(
     cluster: &dyn Cluster,
-    key: &MaskKey,
+    record: &Record,
     entry: &Entry,
     cancel: &CancellationToken,
 ) -> Result<TokenFacts, ClusterError> {
@@ -123,6 +124,11 @@ pub(super) async fn facts(
     let secret = retrying(cancel, || cluster.get(&target)).await?;
     let live = secret.as_ref().and_then(|s| value_in(s, secret_key));
     let due = due(cluster, entry, live.is_some(), cancel).await?;
+    // A stack ties its tokens at the end of the apply that makes the objects; a token of its own learns of them later.
+    let untied = match &entry.state {
+        State::Stored(stored) if record.stack.token().is_some() => untied(cluster, entry, stored, cancel).await?,
+        _ => None,
+    };
     let (stored, shown) = match &entry.state {
         State::Stored(stored) => (Some(stored), Some(stored)),
         State::Pending { before, .. } => (None, before.as_ref()),
@@ -139,15 +145,44 @@ pub(super) async fn facts(
         expires_at: shown.and_then(|s| s.expires_at),
         mints: entry.mints,
         due: match due {
-            Due::No => None,
+            Due::No => untied.map(|object| format!("it is tied to {object} as it is now; nothing is minted")),
             Due::Gone if stored.is_none() => Some("an interrupted mint is looked into".into()),
             Due::Gone => Some(format!("a new one is minted: {}", Why::Gone)),
             Due::Rotation(why) => Some(format!("a new one is minted: {why}")),
         },
-        foreign: stored.zip(live).is_some_and(|(s, live)| live.mark(key) != s.value),
+        foreign: stored
+            .zip(live)
+            .is_some_and(|(s, live)| live.mark(&record.key) != s.value),
         orphans,
         text: entry.text.clone(),
     })
+}
+
+/// An object that a stored value is to be tied to, and that exists by now.
+async fn untied(
+    cluster: &dyn Cluster,
+    entry: &Entry,
+    stored: &Stored,
+    cancel: &CancellationToken,
+) -> Result<Option<String>, ClusterError> {
+    let asked: Value = serde_json::from_str(&entry.text).unwrap_or_default();
+    let names = asked.get("rotateWith").and_then(Value::as_array).into_iter().flatten();
+    for text in names
+        .filter_map(Value::as_str)
+        .filter(|text| !stored.tied_to.contains_key(*text))
+    {
+        let Some((kind, name)) = text.split_once('/') else {
+            continue;
+        };
+        let object = ObjectName {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+        };
+        if uid_of(cluster, &entry.secret.0, &object, cancel).await?.is_some() {
+            return Ok(Some(text.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a key of a Secret holds a value, and the Secret's UID: what an import of a value that no record names needs.

@@ -80,7 +80,7 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
     let secret = &wanted.token.secret;
     let place = format!("key {} of Secret {}/{}", secret.key, secret.namespace, secret.name);
     match decide(entry, &terms(wanted, &tied), found, seen.at, &mask_key(desired, seen)) {
-        Step::Keep { foreign, .. } => {
+        Step::Keep { foreign, bind } => {
             if foreign {
                 let summary = format!(
                     "token {}: {place} holds another value than was minted",
@@ -88,6 +88,11 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
                 );
                 let fix = "it is left as it is; change keepers to have a new one minted";
                 problems.push(Diagnostic::warning(summary).detail(fix).object(wanted.key.clone()));
+            }
+            // A stack ties its tokens at the end of the apply that makes the objects; a token of its own learns of them later.
+            if let Some(object) = bind.keys().next().filter(|_| desired.stack.token().is_some()) {
+                let reason = format!("it is tied to {object} as it is now; nothing is minted");
+                return made(Action::Update, reason);
             }
             match entry.filter(|e| is_behind(e, wanted)) {
                 Some(_) => made(

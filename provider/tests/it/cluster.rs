@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use myelin_sandbox::faults::{Effect, Rule};
+use myelin_sandbox::kubernetes::controllers::Config;
+use myelin_sandbox::kubernetes::kubelet::exec::Canned;
 use myelin_sandbox::kubernetes::registry::{Actor, Registry};
 use myelin_sandbox::{Options, Sandbox};
 use serde_json::Value as Json;
@@ -20,6 +22,11 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn start() -> Cluster {
+        Cluster::with_commands(Vec::new())
+    }
+
+    /// A cluster in whose pods these commands are known.
+    pub(crate) fn with_commands(commands: Vec<Canned>) -> Cluster {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -28,6 +35,10 @@ impl Cluster {
         let sandbox = runtime
             .block_on(Sandbox::start(Options {
                 speed: 20.0,
+                cluster: Config {
+                    commands,
+                    ..Config::default()
+                },
                 ..Options::default()
             }))
             .unwrap();

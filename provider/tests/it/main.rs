@@ -10,6 +10,7 @@ mod lifecycle;
 mod protocol;
 mod stack;
 mod stand;
+mod synapse;
 mod terraform;
 mod token;
 mod workload;

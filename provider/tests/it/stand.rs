@@ -25,7 +25,11 @@ pub(crate) struct Stand {
 impl Stand {
     /// A stand for that module, after a provider block that names the sandbox.
     pub(crate) fn new(module: &str) -> Stand {
-        let cluster = Cluster::start();
+        Stand::on(Cluster::start(), module)
+    }
+
+    /// The same on a cluster of one's own.
+    pub(crate) fn on(cluster: Cluster, module: &str) -> Stand {
         let workspace = Workspace::new("");
         let stand = Stand {
             cluster,
