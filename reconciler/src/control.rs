@@ -180,27 +180,13 @@ impl Board {
             .await;
         match sent {
             Err(error) if error.is_not_found() => {
-                self.make_namespace().await?;
+                make_namespace(&*self.cluster, &self.target.namespace).await?;
                 self.cluster
                     .apply_as(manager, &self.target, &body, true, Mode::Real)
                     .await
                     .map(|_| ())
             }
             other => other.map(|_| ()),
-        }
-    }
-
-    async fn make_namespace(&self) -> Result<(), ClusterError> {
-        let name = &self.target.namespace;
-        let target = Target {
-            resource: kinds::known("v1", "Namespace"),
-            namespace: String::new(),
-            name: name.clone(),
-        };
-        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        match self.cluster.create(&target, &body, Mode::Real).await {
-            Err(error) if !error.is_conflict() => Err(error),
-            _ => Ok(()),
         }
     }
 
@@ -248,6 +234,23 @@ impl Board {
             }
             pause.rest().await;
         }
+    }
+}
+
+/// Makes the namespace of the reconciler's own objects, if it is not there.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub(crate) async fn make_namespace(cluster: &dyn Cluster, name: &str) -> Result<(), ClusterError> {
+    let target = Target {
+        resource: kinds::known("v1", "Namespace"),
+        namespace: String::new(),
+        name: name.to_owned(),
+    };
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    match cluster.create(&target, &body, Mode::Real).await {
+        Err(error) if !error.is_already_exists() => Err(error),
+        _ => Ok(()),
     }
 }
 

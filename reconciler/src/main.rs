@@ -12,6 +12,7 @@ mod deployment;
 mod documents;
 mod drift;
 mod git;
+mod lease;
 mod pause;
 mod source;
 mod web;

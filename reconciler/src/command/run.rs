@@ -6,6 +6,7 @@ use crate::access::ClusterArguments;
 use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::Transport;
+use crate::lease::Lease;
 use crate::source::Source;
 use crate::web::{self, Shown};
 use anyhow::{Context as _, bail};
@@ -53,6 +54,9 @@ pub(crate) struct Arguments {
     /// Namespace of the reconciler's own objects.
     #[arg(long, default_value = NAMESPACE)]
     namespace: String,
+    /// Share the sources out among replicas by leases in the cluster: one works on a source, the others wait.
+    #[arg(long)]
+    lease: bool,
     /// Address of the page, the metrics and the health checks; `none` for no page.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9810")]
     listen: String,
@@ -133,12 +137,30 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     // One task for all sources: what takes long, rendering and git, runs beside it.
     let mut work = Vec::new();
+    let identity = identity();
     let mut seen = BTreeMap::new();
     for configuration in sources {
         let board = Board::new(cluster.clone(), &arguments.namespace, &configuration.name);
         let (shown, reader) = watch::channel(Status::default());
         seen.insert(configuration.name.clone(), reader);
-        work.push(Source::new(configuration, &store, cluster.clone(), board, shown, stop.clone()).run());
+        let lease = arguments
+            .lease
+            .then(|| Lease::new(cluster.clone(), &arguments.namespace, &configuration.name, &identity));
+        let start = {
+            let (store, cluster) = (store.clone(), cluster.clone());
+            move |stop| {
+                Source::new(
+                    configuration.clone(),
+                    &store,
+                    cluster.clone(),
+                    board.clone(),
+                    shown.clone(),
+                    stop,
+                )
+                .run()
+            }
+        };
+        work.push(in_turn(lease, start, stop.clone()));
     }
     let page = arguments.page(seen)?;
     let ended = async {
@@ -151,6 +173,32 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let (result, _) = futures::join!(ended, futures::future::join_all(work));
     result.map(|()| exit::OK)
+}
+
+/// Works on a source whenever it is this replica's turn: always, where there are no leases.
+async fn in_turn<F: Future<Output = ()>>(
+    lease: Option<Lease>,
+    start: impl Fn(CancellationToken) -> F,
+    stop: CancellationToken,
+) {
+    let Some(lease) = lease else {
+        return start(stop).await;
+    };
+    while lease.acquire(&stop).await {
+        let turn = stop.child_token();
+        let kept = async {
+            lease.keep(&turn).await;
+            turn.cancel();
+        };
+        futures::join!(start(turn.clone()), kept);
+        lease.release().await;
+    }
+}
+
+/// Who we are to other replicas: the pod's name where there is one, and never twice the same.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "myelin".to_owned());
+    format!("{host}_{:08x}", rand::random::<u32>())
 }
 
 /// Waits for Ctrl-C or the signal that service managers send.

@@ -1,5 +1,6 @@
 //! A house for one test: a sandbox, a git repository made by the real git, and the real `myelin`.
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use myelin_sandbox::Sandbox;
@@ -138,6 +139,12 @@ impl House {
             .and_then(|map| map.data)
             .and_then(|data| data.get("status").cloned());
         text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+    }
+
+    /// Which replica holds the source's lease.
+    pub(crate) async fn lease_holder(&self) -> Option<String> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), "myelin-system");
+        api.get_opt("myelin-source-git").await.unwrap()?.spec?.holder_identity
     }
 
     /// Waits until the source is in a state at a commit.
