@@ -122,7 +122,7 @@ pub(super) fn template_name(id: &PoolId, hash: &str) -> String {
     }
     // Two label names fill the limit of EC2; the hash of the whole keeps what is cut off apart.
     let mark = hex(&Sha256::digest(whole.as_bytes())[..8]);
-    format!("{:.90}-{mark}-{hash}", whole)
+    format!("{whole:.90}-{mark}-{hash}")
 }
 
 /// What all nodes of a generation are tagged with.

@@ -174,7 +174,7 @@ impl Runner<'_> {
         };
         if let Some(found) = self.own_template().cloned() {
             self.cloud
-                .create_tags(&[found.id.clone()], &tags)
+                .create_tags(std::slice::from_ref(&found.id), &tags)
                 .await
                 .map_err(|e| cloud_problem(format!("launch template {} cannot be tagged", found.name), &e))?;
             return Ok(found);
@@ -222,7 +222,7 @@ impl Runner<'_> {
                     );
                 }
                 self.cloud
-                    .create_tags(&[found.id.clone()], tags)
+                    .create_tags(std::slice::from_ref(&found.id), tags)
                     .await
                     .map_err(|e| cloud_problem(format!("launch template {name} cannot be tagged"), &e))?;
                 return Ok(found);
@@ -328,6 +328,9 @@ impl Runner<'_> {
         let count = self.view.nodes.len() + self.view.coming.len();
         let hashes: BTreeSet<String> = self.view.nodes.values().filter_map(|n| n.spec_hash.clone()).collect();
         let unknown = self.launching.open.is_some();
+        if !self.launching.listed {
+            self.launching.templates = self.plan.observed.templates.clone().unwrap_or_default();
+        }
         let Some(own) = self.own_template().cloned() else {
             return;
         };
@@ -339,7 +342,7 @@ impl Runner<'_> {
                 .or_else(|| intent::last_slot(&own).map(|s| (s, 0)))
                 .unwrap_or((0, 0));
             let tags = intent::closed(at.0, at.1, count);
-            if let Err(e) = self.cloud.create_tags(&[own.id.clone()], &tags).await {
+            if let Err(e) = self.cloud.create_tags(std::slice::from_ref(&own.id), &tags).await {
                 tracing::warn!(error = %e, "the pool's size cannot be noted");
             }
         }

@@ -168,7 +168,7 @@ fn desired(pool: &NodePool, seen: &Observed, hash: &str) -> u32 {
 }
 
 /// Nodes to give up first: not ready ones, then the most crowded zone, then the youngest.
-fn surplus<'a>(mut from: Vec<&'a Node>, count: usize) -> Vec<&'a Node> {
+fn surplus(mut from: Vec<&Node>, count: usize) -> Vec<&Node> {
     let mut out = Vec::new();
     for _ in 0..count {
         let mut crowd: BTreeMap<&str, usize> = BTreeMap::new();

@@ -7,6 +7,8 @@
 )]
 
 mod faults;
+mod fleet;
+mod fleet_cloud;
 mod kustomize_cases;
 mod lone_tokens;
 mod promises;

@@ -4,6 +4,7 @@
 //! names, or a sandbox that the bench starts; a sandbox is a test double, and what it takes to answer is part of the wall times.
 
 mod apply;
+mod fleet;
 mod provider;
 mod render;
 mod sandbox;
@@ -22,11 +23,17 @@ use std::path::PathBuf;
 /// # Errors
 /// When a part cannot be run or measured.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let known = ["provider", "apply", "terraform", "render", "sandbox"];
+    let known = ["provider", "apply", "terraform", "render", "sandbox", "fleet"];
     if let Some(unknown) = arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
         bail!("`cargo xtask bench` knows {}; not {unknown:?}", known.join(", "));
     }
     let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == part);
+    if wanted("fleet") {
+        fleet::run()?;
+        if arguments.iter().all(|argument| argument == "fleet") && !arguments.is_empty() {
+            return Ok(());
+        }
+    }
     let interrupt = Interrupt::listen()?;
     let programs = Programs::build(Profile::Release)?;
     println!("{}", machine());
