@@ -11,7 +11,7 @@ usage: infra/bootstrap.sh --project NAME --repository OWNER/NAME [options]
   --repository OWNER/NAME   GitHub repository that deploys
   --region REGION           default: AWS_REGION, else the CLI's configured region
   --vpc ID                  default: the region's default VPC
-  --agent FILE              myelin-agent binary to upload to the models bucket as bin/myelin-agent
+  --upload FILE             program that workers boot, for the models bucket under bin/
   --environment NAME        GitHub environment of the apply (default: production)
   --yes                     do not ask before applying
 
@@ -24,10 +24,10 @@ die() {
   exit 1
 }
 
-project="" repository="" region="${AWS_REGION:-}" vpc="" agent="" environment="production" approve=()
+project="" repository="" region="${AWS_REGION:-}" vpc="" upload="" environment="production" approve=()
 while [ $# -gt 0 ]; do
   case "$1" in
-    --project | --repository | --region | --vpc | --agent | --environment)
+    --project | --repository | --region | --vpc | --upload | --environment)
       [ $# -ge 2 ] || die "$1 needs a value"
       ;;
   esac
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
     --repository) repository="$2"; shift 2 ;;
     --region) region="$2"; shift 2 ;;
     --vpc) vpc="$2"; shift 2 ;;
-    --agent) agent="$2"; shift 2 ;;
+    --upload) upload="$2"; shift 2 ;;
     --environment) environment="$2"; shift 2 ;;
     --yes) approve=(-auto-approve); shift ;;
     -h | --help) usage; exit 0 ;;
@@ -46,7 +46,7 @@ done
 
 [ -n "$project" ] || { usage >&2; die "--project is missing"; }
 [[ "$repository" == */* ]] || die "--repository is OWNER/NAME, not '$repository'"
-[ -z "$agent" ] || [ -f "$agent" ] || die "--agent: there is no file $agent"
+[ -z "$upload" ] || [ -f "$upload" ] || die "--upload: there is no file $upload"
 for tool in aws terraform; do
   command -v "$tool" >/dev/null 2>&1 || die "$tool is not on this machine"
 done
@@ -101,9 +101,10 @@ else
   rm -f terraform.tfstate terraform.tfstate.backup
 fi
 
-if [ -n "$agent" ]; then
-  aws s3 cp "$agent" "s3://$project-models/bin/myelin-agent" --region "$region" --only-show-errors
-  echo "uploaded $agent to s3://$project-models/bin/myelin-agent"
+if [ -n "$upload" ]; then
+  object="s3://$project-models/bin/$(basename "$upload")"
+  aws s3 cp "$upload" "$object" --region "$region" --only-show-errors
+  echo "uploaded $upload to $object"
 fi
 
 cat <<TEXT

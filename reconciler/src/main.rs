@@ -17,7 +17,7 @@ mod pause;
 mod source;
 mod web;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use command::exit;
 use std::process::ExitCode;
 
@@ -64,6 +64,11 @@ enum Command {
     HandOver(command::hand_over::Arguments),
     /// Says yes to a plan that removes much.
     Confirm(command::control::ConfirmArguments),
+    /// Prints the completion script of a shell.
+    Completion {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,6 +86,10 @@ fn main() -> ExitCode {
         Command::Resume(arguments) => wait(command::control::resume(&arguments)),
         Command::Rollback(arguments) => wait(command::control::rollback(&arguments)),
         Command::Release(arguments) => wait(command::control::release(&arguments)),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "myelin", &mut std::io::stdout());
+            Ok(exit::OK)
+        }
         Command::HandOver(arguments) => wait(command::hand_over::run(&arguments)),
         Command::Confirm(arguments) => wait(command::control::confirm(&arguments)),
     };
