@@ -1,8 +1,9 @@
-//! `cargo xtask demo`: one stack through its life, with the real terraform, against the sandbox.
+//! `cargo xtask demo`: one stack through its life, with the real terraform and then from git, against the sandbox.
 //!
-//! The demo shows and checks: each part fails the demo when what it announces does not happen. It needs Rust, a C compiler
-//! and terraform; no cluster, no account, no kubectl.
+//! The demo shows and checks: each part fails the demo when what it announces does not happen. It needs Rust, a C compiler,
+//! git and terraform; no cluster, no account, no kubectl.
 
+mod git;
 mod narrator;
 mod terraform;
 mod watcher;
@@ -12,6 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::repository;
 use crate::sandbox::Sandbox;
 use anyhow::{Context, Result, bail, ensure};
+use git::Deployed;
 use narrator::Narrator;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -36,7 +38,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         _ => bail!("usage: cargo xtask demo [--keep]"),
     };
     let interrupt = Interrupt::listen()?;
-    println!("Building the provider and the sandbox (minutes on a fresh clone, seconds after that) ...");
+    println!(
+        "Building the provider, the reconciler and the sandbox (minutes on a fresh clone, seconds after that) ..."
+    );
     let programs = Programs::build(Profile::Debug)?;
     interrupt.check()?;
     let folder = tempfile::Builder::new()
@@ -72,6 +76,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         let _ = folder.keep();
         return Ok(());
     }
+    let mut deployed = Deployed::new(
+        folder.path(),
+        programs.path("myelin")?,
+        &stage.kubeconfig,
+        stage.interrupt.clone(),
+    )?;
+    stage.hand_to_git(&mut deployed)?;
+    deployed.stop();
     stage.destroy()?;
     stage.narrator.part("That was the demo.");
     Ok(())
@@ -161,9 +173,70 @@ impl Stage {
         self.expect_no_changes()
     }
 
+    fn hand_to_git(&self, deployed: &mut Deployed) -> Result<()> {
+        self.narrator
+            .part("5. The same stack from git: from now on a commit to main is the deployment");
+        let first = deployed.commit(
+            "Take over from Terraform",
+            "synapse-axon: v2.256.0",
+            "synapse-axon: v2.257.0",
+        )?;
+        self.narrator.command("myelin hand-over synapse/synapse --to git:git");
+        deployed.myelin(&["hand-over", "synapse/synapse", "--to", "git:git"])?;
+        self.expect_no_changes()?;
+        self.narrator.command("myelin run --url file://… --path git");
+        deployed.start()?;
+        deployed.reaches("ready", &first, || {})?;
+        let page = deployed.page().unwrap_or_default();
+        self.narrator.tell(&format!(
+            "ready at {}, nothing had to be changed; the page is {page}",
+            &first[..12]
+        ));
+
+        let mut ready = Vec::new();
+        self.narrator.command("git commit -m 'Newer axon'");
+        let second = deployed.commit("Newer axon", "synapse-axon: v2.257.0", "synapse-axon: v2.258.0")?;
+        deployed.reaches("ready", &second, || self.tell_events(&mut ready))?;
+        ensure!(ready == ["axon"], "axon alone should have rolled: {ready:?}");
+
+        self.narrator.command("git commit -m 'A slip of the pen'");
+        let bad = deployed.commit("A slip of the pen", "namespace: synapse", "namespce: synapse")?;
+        let message = deployed.reaches("rejected", &second, || {})?;
+        self.narrator.quote(message.lines().take(3));
+        self.narrator
+            .tell(&format!("{} is refused, {} stays in force", &bad[..12], &second[..12]));
+
+        self.narrator.command("kubectl edit configmap optic -n synapse");
+        let patch = r#"{"data":{"SYN_OPTIC_NETLOC":"elsewhere.example.net"}}"#;
+        self.work("edit", &["--kind", "configmaps", "--name", "optic", "--patch", patch])?;
+        let edited = std::time::Instant::now();
+        loop {
+            let live = self.work("get", &["--kind", "configmaps", "--name", "optic"])?;
+            if live["data"]["SYN_OPTIC_NETLOC"] == "synapse.example.com" {
+                break;
+            }
+            ensure!(edited.elapsed() < Duration::from_secs(30), "the edit should be gone");
+            std::thread::sleep(LOOK);
+        }
+        self.narrator
+            .tell(&format!("put back after {} ms", edited.elapsed().as_millis()));
+
+        let mut ready = Vec::new();
+        let to = &first[..12];
+        self.narrator.command(&format!("myelin rollback --to {to}"));
+        deployed.myelin(&["rollback", "--to", to])?;
+        deployed.reaches("ready", &first, || self.tell_events(&mut ready))?;
+        ensure!(ready == ["axon"], "axon alone should have rolled back: {ready:?}");
+
+        self.narrator.command("myelin hand-over synapse/synapse --to terraform");
+        deployed.stop();
+        deployed.myelin(&["hand-over", "synapse/synapse", "--to", "terraform"])?;
+        self.expect_no_changes()
+    }
+
     fn destroy(&self) -> Result<()> {
         self.narrator
-            .part("5. Destroy: dependants first; data stays unless it is asked for");
+            .part("6. Destroy: dependants first; data stays unless it is asked for");
         self.narrator.command("terraform destroy");
         self.follow(self.terraform.start("destroy", &["-auto-approve"])?, "destroy")?;
         let left = self.work("left", &[])?;

@@ -1,0 +1,172 @@
+//! The demo's repository, made by the real git, and the reconciler that follows it.
+
+use crate::interrupt::Interrupt;
+use crate::repository;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the reconciler may take for anything that the demo asks of it.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two looks at what it says.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A repository and `myelin`.
+pub(crate) struct Deployed {
+    repository: PathBuf,
+    myelin: PathBuf,
+    kubeconfig: PathBuf,
+    interrupt: Interrupt,
+    reconciler: Option<Child>,
+}
+
+impl Deployed {
+    /// A repository with the example's manifests and its document, which `edit` may change before the first commit.
+    pub(crate) fn new(folder: &Path, myelin: PathBuf, kubeconfig: &Path, interrupt: Interrupt) -> Result<Self> {
+        let this = Self {
+            repository: folder.join("repository"),
+            myelin,
+            kubeconfig: kubeconfig.to_owned(),
+            interrupt,
+            reconciler: None,
+        };
+        let example = repository::root().join("examples/vertex-synapse");
+        for file in repository::files()? {
+            let Ok(inside) = file.strip_prefix("examples/vertex-synapse") else {
+                continue;
+            };
+            if !(inside.starts_with("k8s") || inside.starts_with("git")) {
+                continue;
+            }
+            let to = this.repository.join(inside);
+            std::fs::create_dir_all(to.parent().context("a file lies in a folder")?)?;
+            std::fs::copy(example.join(inside), &to).with_context(|| format!("copy {}", inside.display()))?;
+        }
+        this.git(&["init", "--quiet", "--initial-branch=main"])?;
+        Ok(this)
+    }
+
+    /// Replaces a text in the document and commits; answers the commit.
+    pub(crate) fn commit(&self, message: &str, from: &str, to: &str) -> Result<String> {
+        let file = self.repository.join("git/stack.yaml");
+        let text = std::fs::read_to_string(&file).context("read the document")?;
+        ensure!(text.contains(from), "the document should say {from:?}");
+        std::fs::write(&file, text.replacen(from, to, 1))?;
+        self.git(&["add", "--all"])?;
+        self.git(&["commit", "--quiet", "-m", message])?;
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Starts the reconciler on the repository.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        let log = File::create(self.repository.with_extension("log")).context("make the reconciler's log")?;
+        let url = format!("file://{}", self.repository.display());
+        let child = Command::new(&self.myelin)
+            .args([
+                "run",
+                "--url",
+                &url,
+                "--path",
+                "git",
+                "--interval",
+                "1s",
+                "--listen",
+                "127.0.0.1:0",
+            ])
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("start the reconciler")?;
+        self.reconciler = Some(child);
+        Ok(())
+    }
+
+    /// Ends the reconciler. What it applied stays.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.reconciler.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// The address of the reconciler's page, from its log.
+    pub(crate) fn page(&self) -> Option<String> {
+        let log = std::fs::read_to_string(self.repository.with_extension("log")).ok()?;
+        let line = log.lines().find(|line| line.contains("\"listening\""))?;
+        let line: Value = serde_json::from_str(line).ok()?;
+        Some(format!("http://{}/", line["fields"]["address"].as_str()?))
+    }
+
+    /// Runs `myelin` and answers its one line.
+    pub(crate) fn myelin(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.run(arguments)?;
+        ensure!(
+            output.status.success(),
+            "myelin {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// Waits until the source is in a state at a commit, telling meanwhile what `look` tells; its message.
+    pub(crate) fn reaches(&self, state: &str, commit: &str, mut look: impl FnMut()) -> Result<String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.interrupt.check()?;
+            let output = self.run(&["status", "--json"])?;
+            let all: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let source = &all["git"];
+            look();
+            if source["state"] == state && source["commit"] == commit {
+                return Ok(source["message"].as_str().unwrap_or_default().to_owned());
+            }
+            if Instant::now() > end {
+                bail!("the source should be {state} at {commit}: {source:#}");
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<Output> {
+        Command::new(&self.myelin)
+            .args(arguments)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .output()
+            .context("run myelin")
+    }
+
+    fn git(&self, arguments: &[&str]) -> Result<String> {
+        let output = Command::new("git")
+            .args([
+                "-c",
+                "user.name=Demo",
+                "-c",
+                "user.email=demo@example.com",
+                "-c",
+                "commit.gpgsign=false",
+            ])
+            .args(arguments)
+            .current_dir(&self.repository)
+            .output()
+            .context("run git")?;
+        ensure!(
+            output.status.success(),
+            "git {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+}
+
+impl Drop for Deployed {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
