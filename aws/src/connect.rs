@@ -1,0 +1,64 @@
+//! Settings and environment → clients: region, credentials and endpoints as every AWS tool finds them, no repetition of our own.
+
+use crate::ec2::Ec2;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_ec2::config::retry::RetryConfig;
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
+use std::time::Duration;
+
+/// The end of one request. CreateFleet of many instances takes several seconds.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The end of making a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// What the person chose; the rest comes from the environment, the shared configuration files or the instance's role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Region.
+    pub region: Option<String>,
+    /// Profile of the shared configuration files.
+    pub profile: Option<String>,
+    /// Endpoint for both services, for tests against something else than AWS.
+    pub endpoint: Option<String>,
+}
+
+/// Why there are no clients.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// No region anywhere.
+    #[error("no AWS region is configured: set it in the provider, or in AWS_REGION, or in the profile")]
+    NoRegion,
+}
+
+/// Makes the port. Sends nothing but what finding a region and credentials may need.
+///
+/// # Errors
+/// When no region is configured.
+pub async fn connect(settings: &Settings) -> Result<Ec2, ConnectError> {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_timeout(DEADLINE)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        // The fleet repeats, because it alone knows what may be repeated; the SDK would repeat a refusal for want of capacity.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts);
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(endpoint) = &settings.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    let config = loader.load().await;
+    if config.region().is_none() {
+        return Err(ConnectError::NoRegion);
+    }
+    Ok(Ec2::new(
+        aws_sdk_ec2::Client::new(&config),
+        aws_sdk_ssm::Client::new(&config),
+    ))
+}
