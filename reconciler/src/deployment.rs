@@ -3,14 +3,14 @@
 //! The engine knows single stacks; here is only what several of them mean together: all errors before any effect, stacks that
 //! no document names any more, the order, and the limit on what one commit may remove.
 
-use crate::documents::{Documents, Placed};
+use crate::documents::{Body, Documents, Placed};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
 use myelin_engine::cluster::{Cluster, Selection, kinds};
-use myelin_engine::desired::{Desired, Variables, desired};
+use myelin_engine::desired::{Desired, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
-use myelin_engine::document::DocumentName;
+use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
 use myelin_engine::mask::hex;
 use myelin_engine::object::Object;
 use myelin_engine::observe::{DryRun, Observation, observe};
@@ -28,10 +28,11 @@ const AT_ONCE: usize = 16;
 /// Group of our own documents, which may lie among the manifests of a source.
 const OWN_GROUP: &str = "myelin.dev";
 
-/// What one stack should be.
+/// What one stack should be, or one token that is a document of its own: a set of one token and no objects.
 #[derive(Debug, Clone)]
 pub(crate) struct WantedStack {
     pub(crate) id: StackId,
+    pub(crate) name: DocumentName,
     pub(crate) desired: Arc<Desired>,
     pub(crate) after: BTreeSet<DocumentName>,
 }
@@ -68,8 +69,12 @@ impl WantedCommit {
 pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit, Diagnostics> {
     let mut problems = Diagnostics::new();
     let mut commit = WantedCommit::default();
-    for placed in &documents.stacks {
-        match wanted_stack(tree, placed) {
+    for placed in &documents.all {
+        let wanted = match &placed.body {
+            Body::Stack(stack) => wanted_stack(tree, stack, placed),
+            Body::Token(token) => Ok(lone_token(token, TOKEN_TIMEOUT)),
+        };
+        match wanted.map(|desired| of_document(placed, desired)) {
             Ok(stack) => {
                 commit.warnings.extend(stack.desired.warnings.clone());
                 commit.stacks.push(stack);
@@ -80,8 +85,17 @@ pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit,
     problems.or(commit).map(|(commit, _)| commit)
 }
 
-fn wanted_stack(tree: &Tree, placed: &Placed) -> Result<WantedStack, Diagnostics> {
-    let source = &placed.stack.source;
+fn of_document(placed: &Placed, desired: Desired) -> WantedStack {
+    WantedStack {
+        id: desired.stack.clone(),
+        name: placed.name(),
+        desired: Arc::new(desired),
+        after: placed.depends_on().clone(),
+    }
+}
+
+fn wanted_stack(tree: &Tree, stack: &Stack, placed: &Placed) -> Result<Desired, Diagnostics> {
+    let source = &stack.source;
     let outside = || {
         Diagnostics::from(
             Diagnostic::error(format!("source {source} lies outside of the repository"))
@@ -109,17 +123,13 @@ fn wanted_stack(tree: &Tree, placed: &Placed) -> Result<WantedStack, Diagnostics
         .collect();
     let text = |file: &str| folder.join(file).and_then(|path| tree.text(path.as_str()));
     let in_repository = |problem: Diagnostic| or_at(from_source(problem, &folder), &placed.place);
-    let mut desired = desired(&placed.stack, &Variables::default(), rendered, &text)
+    let mut desired = desired(stack, &Variables::default(), rendered, &text)
         .map_err(|found| found.into_iter().map(in_repository).collect::<Diagnostics>())?;
     desired.warnings = std::mem::take(&mut desired.warnings)
         .into_iter()
         .map(in_repository)
         .collect();
-    Ok(WantedStack {
-        id: desired.stack.clone(),
-        desired: Arc::new(desired),
-        after: placed.stack.depends_on.clone(),
-    })
+    Ok(desired)
 }
 
 /// Components are named relative to the source, so origins are too.
@@ -178,7 +188,11 @@ impl Deployment {
 
     /// Objects that would be removed, and objects that there are.
     pub(crate) fn removals(&self) -> (usize, usize) {
-        let gone: usize = self.gone.iter().map(|record| record.entries.len()).sum();
+        let gone: usize = self
+            .gone
+            .iter()
+            .map(|record| record.entries.len() + record.tokens.len())
+            .sum();
         let of = |plan: &Plan, actions: &[Action]| plan.changes.iter().filter(|c| actions.contains(&c.action)).count();
         let removed: usize = self.plans.iter().map(|(_, plan)| of(plan, &[Action::Prune])).sum();
         let there: usize = self
@@ -196,9 +210,13 @@ impl std::fmt::Display for Deployment {
             writeln!(f, "{plan}\n")?;
         }
         for record in &self.gone {
-            writeln!(f, "stack {}: remove all, no document names it", record.stack)?;
+            writeln!(f, "{}: remove all, no document names it", record.stack.title())?;
             for key in record.entries.keys() {
                 writeln!(f, "  remove {}", key.human())?;
+            }
+            for (token, entry) in &record.tokens {
+                let (namespace, name, key) = &entry.secret;
+                writeln!(f, "  remove token {token}: key {key} of Secret {namespace}/{name}")?;
             }
             writeln!(f)?;
         }
@@ -281,10 +299,7 @@ pub(crate) async fn owned(cluster: &dyn Cluster, owner: &Owner) -> Result<Vec<Re
         })?;
     let records = list.items.iter().filter_map(|secret| {
         let text = |pointer: &str| secret.pointer(pointer).and_then(serde_json::Value::as_str);
-        let id = StackId {
-            namespace: text("/metadata/namespace")?.to_owned(),
-            name: text("/metadata/name")?.strip_prefix("myelin-stack-")?.to_owned(),
-        };
+        let id = StackId::of_record(text("/metadata/namespace")?, text("/metadata/name")?)?;
         from_secret(&id, secret).ok().filter(|record| record.owner == *owner)
     });
     Ok(records.collect())
@@ -348,7 +363,7 @@ impl Report {
             all.extend(outcome.diagnostics.clone());
         }
         for (id, why) in &self.skipped {
-            all.push(Diagnostic::error(format!("stack {id} was not applied")).detail(why.clone()));
+            all.push(Diagnostic::error(format!("{} was not applied", id.title())).detail(why.clone()));
         }
         all
     }
@@ -359,18 +374,18 @@ impl Report {
 pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment, run: &Run) -> Report {
     let mut report = Report::default();
     let mut waiting: Vec<&(WantedStack, Plan)> = deployment.plans.iter().collect();
-    let mut done: BTreeSet<&str> = BTreeSet::new();
-    let mut failed: BTreeSet<&str> = BTreeSet::new();
+    let mut done: BTreeSet<&DocumentName> = BTreeSet::new();
+    let mut failed: BTreeSet<&DocumentName> = BTreeSet::new();
     let mut working = FuturesUnordered::new();
     loop {
         waiting.retain(|item| {
             let (stack, plan) = *item;
-            if let Some(cause) = stack.after.iter().find(|on| failed.contains(on.name.as_str())) {
-                failed.insert(&stack.id.name);
+            if let Some(cause) = stack.after.iter().find(|on| failed.contains(on)) {
+                failed.insert(&stack.name);
                 report.skipped.insert(stack.id.clone(), format!("{cause} is not ready"));
                 return false;
             }
-            let free = stack.after.iter().all(|on| done.contains(on.name.as_str()));
+            let free = stack.after.iter().all(|on| done.contains(on));
             if !free || working.len() >= AT_ONCE || run.cancel.is_cancelled() {
                 return true;
             }
@@ -381,9 +396,9 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
             break;
         };
         if outcome.ready {
-            done.insert(&stack.id.name);
+            done.insert(&stack.name);
         } else {
-            failed.insert(&stack.id.name);
+            failed.insert(&stack.name);
         }
         report.stacks.insert(stack.id.clone(), outcome);
     }

@@ -5,8 +5,10 @@
 
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{
-    API_VERSION, DocumentKind, DocumentName, Stack, node_pool_from_value, stack_from_value, token_from_value,
+    API_VERSION, DocumentKind, DocumentName, ProvisioningToken, Stack, node_pool_from_value, stack_from_value,
+    token_from_value,
 };
+use myelin_engine::record::StackId;
 use myelin_engine::tree::{Found, Tree, TreePath};
 use myelin_engine::yaml::{Limits, Node, Profile, parse, to_json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +18,17 @@ const DEEPEST: usize = 32;
 /// Files that are looked at.
 const MOST_FILES: usize = 20_000;
 
-/// A stack and the file that it was written in.
+/// What a document describes.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Stack(Box<Stack>),
+    Token(Box<ProvisioningToken>),
+}
+
+/// A document and the file that it was written in.
 #[derive(Debug)]
 pub(crate) struct Placed {
-    pub(crate) stack: Stack,
+    pub(crate) body: Body,
     /// Where the document begins.
     pub(crate) place: FilePlace,
     /// Folder of the file, which `source` is relative to.
@@ -27,10 +36,33 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    fn name(&self) -> DocumentName {
+    pub(crate) fn name(&self) -> DocumentName {
+        let (kind, name) = match &self.body {
+            Body::Stack(stack) => (DocumentKind::Stack, &stack.name),
+            Body::Token(token) => (DocumentKind::ProvisioningToken, &token.name),
+        };
         DocumentName {
-            kind: DocumentKind::Stack,
-            name: self.stack.name.clone(),
+            kind,
+            name: name.clone(),
+        }
+    }
+
+    /// Whose record it is: the same for two descriptions of one thing.
+    fn id(&self) -> StackId {
+        match &self.body {
+            Body::Stack(stack) => StackId {
+                namespace: stack.namespace.clone(),
+                name: stack.name.clone(),
+            },
+            Body::Token(token) => StackId::of_token(&token.namespace, &token.name),
+        }
+    }
+
+    /// Documents that it comes after.
+    pub(crate) fn depends_on(&self) -> &BTreeSet<DocumentName> {
+        match &self.body {
+            Body::Stack(stack) => &stack.depends_on,
+            Body::Token(token) => &token.depends_on,
         }
     }
 }
@@ -38,8 +70,8 @@ impl Placed {
 /// The documents of a commit.
 #[derive(Debug, Default)]
 pub(crate) struct Documents {
-    /// Stacks, each after those that it depends on.
-    pub(crate) stacks: Vec<Placed>,
+    /// Stacks and tokens, each after those that it depends on.
+    pub(crate) all: Vec<Placed>,
 }
 
 /// Reads all documents under a folder.
@@ -50,22 +82,22 @@ pub(crate) fn read(tree: &Tree, folder: &TreePath) -> Result<Documents, Diagnost
     let mut reading = Reading {
         tree,
         files: 0,
-        stacks: Vec::new(),
+        found: Vec::new(),
         problems: Diagnostics::new(),
     };
     reading.folder(folder, 0);
     let Reading {
-        stacks, mut problems, ..
+        found, mut problems, ..
     } = reading;
-    check_unique(&stacks, &mut problems);
-    let stacks = in_order(stacks, &mut problems);
-    problems.or(Documents { stacks }).map(|(documents, _)| documents)
+    check_unique(&found, &mut problems);
+    let all = in_order(found, &mut problems);
+    problems.or(Documents { all }).map(|(documents, _)| documents)
 }
 
 struct Reading<'a> {
     tree: &'a Tree,
     files: usize,
-    stacks: Vec<Placed>,
+    found: Vec<Placed>,
     problems: Diagnostics,
 }
 
@@ -137,15 +169,11 @@ impl Reading<'_> {
         let kind = node.get("kind").and_then(Node::as_str).unwrap_or_default();
         match DocumentKind::from_word(kind) {
             Some(DocumentKind::Stack) => match stack_from_value(value, &places) {
-                Ok(stack) => self.stacks.push(Placed {
-                    stack,
-                    place: place_of(node, &[], file),
-                    folder: folder.clone(),
-                }),
+                Ok(stack) => self.take(Body::Stack(Box::new(stack)), node, file, folder),
                 Err(problems) => self.problems.extend(problems),
             },
             Some(DocumentKind::ProvisioningToken) => match token_from_value(value, &places) {
-                Ok(_) => self.not_yet(node, file, "put it under `tokens` of the stack that needs it"),
+                Ok(token) => self.take(Body::Token(Box::new(token)), node, file, folder),
                 Err(problems) => self.problems.extend(problems),
             },
             Some(DocumentKind::NodePool) => match node_pool_from_value(value, &places) {
@@ -158,6 +186,14 @@ impl Reading<'_> {
                     .at(place_of(node, &["kind".to_owned()], file)),
             ),
         }
+    }
+
+    fn take(&mut self, body: Body, node: &Node, file: &str, folder: &TreePath) {
+        self.found.push(Placed {
+            body,
+            place: place_of(node, &[], file),
+            folder: folder.clone(),
+        });
     }
 
     fn not_yet(&mut self, node: &Node, file: &str, fix: &str) {
@@ -190,13 +226,14 @@ fn place_of(node: &Node, path: &[String], file: &str) -> FilePlace {
     }
 }
 
-fn check_unique(stacks: &[Placed], problems: &mut Diagnostics) {
-    let mut seen: BTreeMap<(&str, &str), &FilePlace> = BTreeMap::new();
-    for placed in stacks {
-        let key = (placed.stack.namespace.as_str(), placed.stack.name.as_str());
-        if let Some(first) = seen.insert(key, &placed.place) {
+fn check_unique(found: &[Placed], problems: &mut Diagnostics) {
+    let mut seen: BTreeMap<StackId, &FilePlace> = BTreeMap::new();
+    for placed in found {
+        let id = placed.id();
+        let title = id.title();
+        if let Some(first) = seen.insert(id, &placed.place) {
             problems.push(
-                Diagnostic::error(format!("stack {}/{} is described twice", key.0, key.1))
+                Diagnostic::error(format!("{title} is described twice"))
                     .detail(format!("the other is at {first}"))
                     .at(placed.place.clone()),
             );
@@ -204,11 +241,11 @@ fn check_unique(stacks: &[Placed], problems: &mut Diagnostics) {
     }
 }
 
-/// Each stack after those that it depends on; otherwise as they were found.
-fn in_order(stacks: Vec<Placed>, problems: &mut Diagnostics) -> Vec<Placed> {
-    let names: BTreeSet<DocumentName> = stacks.iter().map(Placed::name).collect();
-    for placed in &stacks {
-        for missing in placed.stack.depends_on.iter().filter(|name| !names.contains(name)) {
+/// Each document after those that it depends on; otherwise as they were found.
+fn in_order(found: Vec<Placed>, problems: &mut Diagnostics) -> Vec<Placed> {
+    let names: BTreeSet<DocumentName> = found.iter().map(Placed::name).collect();
+    for placed in &found {
+        for missing in placed.depends_on().iter().filter(|name| !names.contains(name)) {
             problems.push(
                 Diagnostic::error(format!("{} depends on {missing}, which is not there", placed.name()))
                     .detail("documents that it may depend on lie under the same folder of the same source")
@@ -216,13 +253,13 @@ fn in_order(stacks: Vec<Placed>, problems: &mut Diagnostics) -> Vec<Placed> {
             );
         }
     }
-    let mut waiting = stacks;
+    let mut waiting = found;
     let mut ordered: Vec<Placed> = Vec::with_capacity(waiting.len());
     loop {
         let blocked: BTreeSet<DocumentName> = waiting.iter().map(Placed::name).collect();
         let (free, rest): (Vec<Placed>, Vec<Placed>) = waiting
             .into_iter()
-            .partition(|placed| placed.stack.depends_on.is_disjoint(&blocked));
+            .partition(|placed| placed.depends_on().is_disjoint(&blocked));
         waiting = rest;
         if free.is_empty() {
             break;
@@ -239,7 +276,7 @@ fn in_order(stacks: Vec<Placed>, problems: &mut Diagnostics) -> Vec<Placed> {
     ordered
 }
 
-/// A way round among stacks that all wait for another of them.
+/// A way round among documents that all wait for another of them.
 fn circle(waiting: &[Placed]) -> String {
     let mut path: Vec<DocumentName> = Vec::new();
     let mut next = waiting.first().map(Placed::name);
@@ -254,7 +291,7 @@ fn circle(waiting: &[Placed]) -> String {
             .find(|placed| placed.name() == name)
             .and_then(|placed| {
                 let blocked = |on: &&DocumentName| waiting.iter().any(|other| other.name() == **on);
-                placed.stack.depends_on.iter().find(blocked)
+                placed.depends_on().iter().find(blocked)
             })
             .cloned();
         path.push(name);
@@ -298,9 +335,9 @@ mod tests {
             (".github/w.yaml", "apiVersion: myelin.dev/v1alpha1\nkind: Nonsense\n"),
         ];
         let found = read(&tree(&files), &TreePath::root()).expect("documents");
-        let names: Vec<&str> = found.stacks.iter().map(|p| p.stack.name.as_str()).collect();
+        let names: Vec<String> = found.all.iter().map(|p| p.name().name).collect();
         assert_eq!(names, ["b", "c", "a"]);
-        assert_eq!(found.stacks[1].folder.as_str(), "deep");
+        assert_eq!(found.all[1].folder.as_str(), "deep");
     }
 
     #[test]

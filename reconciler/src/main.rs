@@ -71,7 +71,22 @@ enum Command {
     },
 }
 
+/// A core of this process could hold a minted value.
+fn write_no_core() {
+    #[cfg(unix)]
+    {
+        let nothing = rustix::process::Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Core, nothing) {
+            eprintln!("core dumps could not be turned off: {error}");
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    write_no_core();
     let arguments = Arguments::parse();
     let ended = match arguments.command {
         Command::Render(arguments) => command::render::run(&arguments).map(|()| exit::OK),

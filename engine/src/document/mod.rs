@@ -23,7 +23,9 @@ pub use node_pool::{
 pub use policy::{Match, PolicyRule};
 pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
-pub use token::{Exec, Issuer, ObjectName, PodChoice, ProvisioningToken, SecretTarget, token_from_value};
+pub use token::{
+    Exec, Issuer, ObjectName, PodChoice, ProvisioningToken, SecretTarget, TOKEN_TIMEOUT, token_from_value,
+};
 pub use verify::{Ask, Check, Http};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,16 +1,19 @@
 //! JSON of a `ProvisioningToken` document, or of an entry of a stack's `tokens` → [`ProvisioningToken`].
 
-use super::API_VERSION;
+use super::dependency::read_depends_on;
 use super::fields::{Fields, Places};
 use super::stack::{is_label, label_name};
+use super::{API_VERSION, DocumentName};
 use crate::diagnostic::Diagnostics;
 use crate::token::{DEFAULT_MAX_LENGTH, Encoding, Extract};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+/// The end of all waits for a token of its own when nothing is said.
+pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long a tool in a pod may take when nothing is said.
 const DEFAULT_EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bounds of what random issuers make.
@@ -46,6 +49,8 @@ pub struct ProvisioningToken {
     pub revoke: Option<Vec<String>>,
     /// Whether a value that is there already is taken over instead of refused.
     pub adopt: bool,
+    /// Documents of the same source that must be ready first. Always empty in a stack: its components say it there.
+    pub depends_on: BTreeSet<DocumentName>,
 }
 
 /// Who makes the value.
@@ -155,9 +160,11 @@ pub fn token_from_value(value: Value, places: Places<'_>) -> Result<Provisioning
     let namespace = metadata.required("namespace", "name the namespace of its Secret", p);
     label_name(&metadata, "namespace", &namespace, p);
     metadata.end(p);
-    let spec = Fields::new(top.take("spec").unwrap_or_default(), vec!["spec".into()], places, p);
+    let mut spec = Fields::new(top.take("spec").unwrap_or_default(), vec!["spec".into()], places, p);
     top.end(p);
-    let token = read_token(name, &namespace, spec, p);
+    let depends_on = read_depends_on(&mut spec, p);
+    let mut token = read_token(name, &namespace, spec, p);
+    token.depends_on = depends_on;
     if problems.has_errors() {
         Err(problems)
     } else {
@@ -234,6 +241,7 @@ pub(super) fn read_token(
         restart,
         revoke: (!revoke.is_empty()).then_some(revoke),
         adopt,
+        depends_on: BTreeSet::new(),
     }
 }
 
@@ -297,7 +305,7 @@ fn read_random(mut random: Fields<'_>, p: &mut Diagnostics) -> Issuer {
     let characters = random.text("characters", p);
     let issuer = if let Some(characters) = characters {
         let alphabet: Vec<char> = characters.chars().collect();
-        let distinct: std::collections::BTreeSet<char> = alphabet.iter().copied().collect();
+        let distinct: BTreeSet<char> = alphabet.iter().copied().collect();
         if distinct.len() != alphabet.len() || !(2..=256).contains(&alphabet.len()) {
             let fix = "write 2 to 256 different characters";
             random.problem(

@@ -48,6 +48,18 @@ impl StackId {
         }
     }
 
+    /// The stack or token whose record has that name.
+    #[must_use]
+    pub fn of_record(namespace: &str, record: &str) -> Option<Self> {
+        if let Some(token) = record.strip_prefix("myelin-token-") {
+            return Some(Self::of_token(namespace, token));
+        }
+        record.strip_prefix("myelin-stack-").map(|name| Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
     /// The token, if this is the record of a token of its own.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
@@ -328,12 +340,15 @@ mod tests {
         assert_eq!(token.token(), Some("axon"));
         assert_eq!(token.title(), "token synapse/axon");
         assert_eq!(token.record_name(), "myelin-token-axon");
+        assert_eq!(StackId::of_record("synapse", "myelin-token-axon"), Some(token.clone()));
+        assert_eq!(StackId::of_record("synapse", "other"), None);
         assert!(
             token.to_string().parse::<StackId>().is_err(),
             "nobody can name it as a stack"
         );
         let stack: StackId = "synapse/axon".parse().unwrap();
         assert_eq!((stack.token(), &*stack.title()), (None, "stack synapse/axon"));
+        assert_eq!(StackId::of_record("synapse", &stack.record_name()), Some(stack.clone()));
         assert_ne!(stack.apply_set(), token.apply_set());
     }
 

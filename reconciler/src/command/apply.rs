@@ -59,10 +59,14 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         eprintln!("{problem}");
     }
     for (id, outcome) in &report.stacks {
-        println!("stack {id}: {}", if outcome.ready { "ready" } else { "not ready" });
+        println!("{}: {}", id.title(), if outcome.ready { "ready" } else { "not ready" });
     }
     for (id, outcome) in &report.removed {
-        println!("stack {id}: {}", if outcome.ready { "removed" } else { "not removed" });
+        println!(
+            "{}: {}",
+            id.title(),
+            if outcome.ready { "removed" } else { "not removed" }
+        );
     }
     Ok(if report.is_ready() { exit::OK } else { exit::FAILED })
 }

@@ -1,4 +1,4 @@
-//! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes who drives a stack. Only the record's owner changes; while
+//! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes who drives a stack, or with `--token` a token. Only the record's owner changes; while
 //! git owns a stack `terraform plan` is empty and says so, and the other way round a source refuses to touch it.
 
 use super::exit;
@@ -14,6 +14,9 @@ pub(crate) struct Arguments {
     /// The stack.
     #[arg(value_name = "NAMESPACE/STACK")]
     stack: StackId,
+    /// The name is that of a token that is a document of its own.
+    #[arg(long)]
+    token: bool,
     /// Its new owner: `terraform`, or `git:` and the name of a source.
     #[arg(long, value_name = "OWNER")]
     to: Owner,
@@ -23,23 +26,29 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
-    let (stack, to, cancel) = (&arguments.stack, &arguments.to, CancellationToken::new());
+    let (to, cancel) = (&arguments.to, CancellationToken::new());
+    let stack = if arguments.token {
+        &StackId::of_token(&arguments.stack.namespace, &arguments.stack.name)
+    } else {
+        &arguments.stack
+    };
+    let title = stack.title();
     let stored = read(&*cluster, stack, &cancel)
         .await
-        .context("cannot read the stack's record")?;
+        .with_context(|| format!("cannot read the record of {title}"))?;
     let Some(stored) = stored else {
-        bail!("there is no stack {stack} in this cluster");
+        bail!("there is no {title} in this cluster");
     };
     let from = stored.record.owner;
     if from == *to {
-        println!("stack {stack} is {to}'s already");
+        println!("{title} is {to}'s already");
         return Ok(exit::OK);
     }
     let run = hex(&rand::random::<[u8; 8]>());
     hand_over(&*cluster, stack, &from, to, &run, &cancel)
         .await
-        .with_context(|| format!("cannot give stack {stack} from {from} to {to}"))?;
-    println!("stack {stack} was {from}'s and is {to}'s now");
+        .with_context(|| format!("cannot give {title} from {from} to {to}"))?;
+    println!("{title} was {from}'s and is {to}'s now");
     match to {
         Owner::Git(source) => {
             println!("next: a document for it under source {source}; `terraform plan` is empty from now on");

@@ -209,6 +209,12 @@ impl Reconciler {
     }
 }
 
+impl Reconciler {
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
 impl Drop for Reconciler {
     fn drop(&mut self) {
         let _ = self.0.kill();

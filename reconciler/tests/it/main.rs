@@ -4,3 +4,4 @@
 mod deploys;
 mod house;
 mod https;
+mod tokens;

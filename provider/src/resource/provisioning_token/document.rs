@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use myelin_engine::document::{API_VERSION, ProvisioningToken, parse_duration, token_from_value};
+use myelin_engine::document::{API_VERSION, ProvisioningToken, TOKEN_TIMEOUT, parse_duration, token_from_value};
 use serde_json::{Map, json};
 
 use crate::diagnostic::Diagnostics;
@@ -12,9 +12,6 @@ use crate::value::Value;
 
 /// Attributes that are Terraform's own: the document's spec does not have them.
 const NOT_IN_SPEC: [&str; 3] = ["name", "namespace", "timeouts"];
-
-/// The end of every wait when nothing is said.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// Which operation's end is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +38,7 @@ pub(super) fn timeout(attributes: &Value, operation: Operation) -> Duration {
         Operation::Delete => "delete",
     };
     let text = attributes.attribute("timeouts").attribute(name).as_str();
-    text.and_then(|text| parse_duration(text).ok())
-        .unwrap_or(DEFAULT_TIMEOUT)
+    text.and_then(|text| parse_duration(text).ok()).unwrap_or(TOKEN_TIMEOUT)
 }
 
 /// Reads the document that a configuration describes, and the end of the operation.

@@ -1,0 +1,99 @@
+//! Tokens that are documents of their own, from git: in the order of `dependsOn`, minted once, and gone with their document.
+
+use crate::house::{House, map, stack};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams};
+
+fn token(more: &str) -> String {
+    format!(
+        "apiVersion: myelin.dev/v1alpha1\nkind: ProvisioningToken\nmetadata: {{name: key, namespace: shop}}\nspec:\n  \
+         issuer: {{random: {{bytes: 24}}}}\n  secret: {{name: key, key: value}}\n  dependsOn: [{{kind: Stack, name: one}}]\n{more}"
+    )
+}
+
+async fn value(house: &House) -> Option<Vec<u8>> {
+    let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
+    let secret = secrets.get_opt("key").await.unwrap()?;
+    secret.data?.remove("value").map(|bytes| bytes.0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_from_git_is_minted_once_between_its_stacks_and_goes_with_its_document() {
+    let house = House::new().await;
+    let two = stack("two", "  dependsOn: [{kind: ProvisioningToken, name: key}]\n");
+    let first = house.commit(
+        "first",
+        &[
+            ("one.yaml", &stack("one", "")),
+            ("one/map.yaml", &map("one", "red")),
+            ("key.yaml", &token("")),
+            ("two.yaml", &two),
+            ("two/map.yaml", &map("two", "red")),
+        ],
+    );
+    let planned = house.myelin(&["plan", "repository"]);
+    let said = String::from_utf8_lossy(&planned.stdout).into_owned();
+    assert!(said.contains("token shop/key: 1 create"), "{said}");
+    let reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    let minted = value(&house).await.expect("a value");
+    assert!(house.value("two", "color").await.is_some());
+
+    // Another commit mints nothing; another value nowhere.
+    let second = house.commit("blue", &[("one/map.yaml", &map("one", "blue"))]);
+    house.reaches("ready", &second).await;
+    assert_eq!(value(&house).await.as_ref(), Some(&minted));
+
+    // Other keepers, from git.
+    let third = house.commit("rotate", &[("key.yaml", &token("  keepers: {volume: '2'}\n"))]);
+    house.reaches("ready", &third).await;
+    let rotated = value(&house).await.expect("a value");
+    assert_ne!(rotated, minted);
+
+    // The Secret is deleted by hand: the next commit mints anew.
+    let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
+    secrets.delete("key", &DeleteParams::default()).await.unwrap();
+    let fourth = house.commit("white", &[("one/map.yaml", &map("one", "white"))]);
+    house.reaches("ready", &fourth).await;
+    house
+        .eventually("minted again", async || value(&house).await.filter(|v| *v != rotated))
+        .await;
+
+    let log = house.log();
+    for secret in [&minted, &rotated] {
+        let text = String::from_utf8_lossy(secret);
+        assert!(!log.contains(&*text) && !said.contains(&*text), "a value in a log");
+    }
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", reconciler.pid())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    let numbers: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(numbers, ["0", "0"], "a core could hold a value: {core}");
+
+    house.git(&["rm", "--quiet", "key.yaml"]);
+    let fifth = house.commit("without", &[("two.yaml", &stack("two", ""))]);
+    house.reaches("ready", &fifth).await;
+    assert!(value(&house).await.is_none(), "its document is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_descriptions_of_one_token_are_refused() {
+    let house = House::new().await;
+    house.commit(
+        "twice",
+        &[
+            ("one.yaml", &stack("one", "")),
+            ("one/map.yaml", &map("one", "red")),
+            ("a.yaml", &token("")),
+            ("b.yaml", &token("  keepers: {a: b}\n")),
+        ],
+    );
+    let refused = house.myelin(&["validate", "repository"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        said.contains("token shop/key is described twice") && said.contains("a.yaml:1"),
+        "{said}"
+    );
+}
