@@ -45,7 +45,7 @@ enum Command {
     /// Applies the documents of a folder and waits until they are ready.
     Apply(command::apply::Arguments),
     /// Keeps the cluster at the branches of its sources.
-    Run(command::run::Arguments),
+    Run(Box<command::run::Arguments>),
     /// Shows every source, its commit and its stacks.
     Status(command::control::StatusArguments),
     /// Lists the commits that a source has had.
