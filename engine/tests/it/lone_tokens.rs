@@ -11,6 +11,7 @@ use myelin_engine::document::{API_VERSION, token_from_value};
 use myelin_engine::observe::{Refresh, refresh};
 use myelin_engine::plan::Action;
 use myelin_engine::record::{Owner, StackId};
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -348,4 +349,87 @@ async fn a_failure_is_early_and_in_the_persons_words() {
         );
         assert!(value(&world).await.is_none());
     }
+}
+
+#[tokio::test]
+async fn a_forbidden_and_a_hanging_tool_are_told_as_what_to_do() {
+    let world = world_with_aha().await;
+    let met = |effect| Rule {
+        path: "/exec".into(),
+        effect,
+        ..Rule::default()
+    };
+    let forbidden = Effect::Status {
+        code: 403,
+        retry_after: None,
+        message: "forbidden".into(),
+    };
+    for (effect, words) in [
+        (forbidden, "allow create and get on pods/exec"),
+        (Effect::Latency { millis: 4000 }, "did not end within 1s"),
+    ] {
+        let rule = world.sandbox.faults().add(met(effect));
+        let outcome = run(&world.cluster, &exec(json!({"timeout": "1s"})), &quick()).await;
+        let told = outcome.diagnostics.to_string();
+        assert!(!outcome.ready && told.contains(words), "{words}: {told}");
+        world.sandbox.faults().remove(&rule);
+    }
+    assert!(value(&world).await.is_none());
+}
+
+#[tokio::test]
+async fn a_rotation_revokes_the_old_value_and_replaces_a_pod_that_never_became_ready_by_its_uid() {
+    let world = world_with_aha().await;
+    let canned = json!([{"command": ["mint"], "stdout": "{hex:32}"}, {"command": ["revoke"], "stdout": ""}]);
+    let table = json!({"metadata": {"name": "sandbox-exec"}, "data": {"table": canned.to_string()}});
+    post(&world, "configmaps", table).await;
+    let mut axon = deployment("axon", "shop/axon:missing");
+    axon["kind"] = "StatefulSet".into();
+    axon["spec"]["serviceName"] = "axon".into();
+    let kubectl = world.cluster_as("kubectl").await;
+    let sets = format!("/apis/apps/v1/namespaces/{NAMESPACE}/statefulsets");
+    kubectl.request("POST", &sets, "application/json", &axon).await;
+    let uid = async || {
+        let pod = world.get("v1", "Pod", "axon-0").await?;
+        pod["metadata"]["uid"].as_str().map(str::to_owned)
+    };
+    let until = async |other: Option<String>| {
+        let seen = async {
+            loop {
+                match uid().await {
+                    Some(now) if Some(&now) != other.as_ref() => return now,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), seen)
+            .await
+            .expect("a pod")
+    };
+    let before = until(None).await;
+    let wanted = |keeper: &str| {
+        token(json!({
+            "issuer": {"exec": {"pod": "aha-0", "command": ["mint"]}}, "secret": {"name": "axon", "key": "value"},
+            "revoke": ["revoke"], "restart": ["StatefulSet/axon"], "keepers": {"k": keeper},
+        }))
+    };
+    let revoked = || {
+        let log = world.sandbox.faults().log(0);
+        log.iter()
+            .filter(|r| r.path.ends_with("/exec") && r.query.contains("command=revoke"))
+            .count()
+    };
+    applied(&world, &wanted("1")).await;
+    let first = value(&world).await;
+    assert_eq!(
+        (revoked(), uid().await.as_ref()),
+        (0, Some(&before)),
+        "a first mint restarts nothing"
+    );
+    applied(&world, &wanted("2")).await;
+    assert_ne!(value(&world).await, first);
+    assert_eq!(revoked(), 1);
+    until(Some(before)).await;
+    assert!(demolish(&world).await.ready);
+    assert_eq!(revoked(), 2, "a destroy gives the last value up");
 }
