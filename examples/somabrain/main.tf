@@ -25,7 +25,7 @@ resource "myelin_stack" "somabrain" {
       path   = "../../base/postgres"
       tokens = ["postgres"]
       verify = [{
-        exec = { pod = "postgres-0", command = ["sh", "-c", "pg_isready -U \"$POSTGRES_USER\" -d \"$POSTGRES_DB\""] }
+        exec = { pod = "postgres-0", command = ["pg_isready", "-U", "soma", "-d", "somabrain"] }
       }]
     }
     redis   = { path = "../../base/redis" }

@@ -6,6 +6,7 @@
 mod cluster;
 mod core;
 mod crash;
+mod examples;
 mod lifecycle;
 mod protocol;
 mod stack;

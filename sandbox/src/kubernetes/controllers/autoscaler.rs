@@ -1,7 +1,8 @@
 //! HorizontalPodAutoscalers without metrics: what they say when they cannot scale, and the bounds that they enforce.
 //!
 //! There is no metrics server in the sandbox, so no load is ever measured: a Deployment is scaled only to lie between
-//! `minReplicas` and `maxReplicas`.
+//! `minReplicas` and `maxReplicas`. The annotation `sandbox.myelin.dev/metrics: steady` on an autoscaler makes it find its metrics, at
+//! a load that wants the replicas that there are.
 
 use serde_json::{Value, json};
 
@@ -124,6 +125,17 @@ fn reconcile(world: &mut World, scaler: &Value) -> Result<(), Failure> {
         );
         next["status"]["desiredReplicas"] = wanted.into();
         next["status"]["lastScaleTime"] = object::time(world.now);
+    } else if object::annotation(scaler, "sandbox.myelin.dev/metrics") == Some("steady") {
+        let message = "the HPA was able to successfully calculate a replica count from cpu resource utilization (percentage of request)";
+        set(
+            &mut conditions,
+            world,
+            "ScalingActive",
+            "True",
+            "ValidMetricFound",
+            message,
+        );
+        next["status"]["desiredReplicas"] = current.into();
     } else {
         no_metrics(world, scaler, &mut next, &mut conditions);
     }
