@@ -2,8 +2,6 @@
 //! changes in between is what its system is about.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use myelin_sandbox::kubernetes::registry::Actor;
 use serde_json::{Value as Json, json};
@@ -177,126 +175,6 @@ fn somabrain_migrates_again_rolls_on_overrides_and_goes_back_from_a_release_that
             .cluster
             .object("deployments.apps", NAMESPACE, "somabrain")
             .is_none()
-    );
-}
-
-#[test]
-fn matrix_synapse_waits_for_the_operators_and_refuses_placeholders_and_a_second_main_process() {
-    let stand = example("matrix-synapse");
-    stand.variable("server_name", "matrix.example.com");
-    // Of a program that the sandbox does not know it cannot tell that it ends.
-    let labels = "app.kubernetes.io/instance: main}\n    spec:\n      termination";
-    let ends = "app.kubernetes.io/instance: main}\n      annotations:\n        sandbox.myelin.dev/crash-after.generate-config: 1s\n        sandbox.myelin.dev/exit-code.generate-config: '0'\n    spec:\n      termination";
-    change(&stand, "k8s/base/main/statefulset.yaml", labels, ends);
-    let kubectl = |file: &str| {
-        // Right after a definition its kind may not be served yet: kubectl is asked again.
-        let mut said = String::new();
-        let done = (0..50).any(|_| {
-            let output = Command::new("kubectl")
-                .args(["apply", "--validate=false", "-f"])
-                .arg(folder("matrix-synapse").join("tests/cluster").join(file))
-                .env("KUBECONFIG", stand.cluster.kubeconfig())
-                .output()
-                .unwrap();
-            said = text(&output);
-            output.status.success() || {
-                std::thread::sleep(Duration::from_millis(100));
-                false
-            }
-        });
-        assert!(done, "{said}");
-    };
-    kubectl("definitions.yaml");
-    // Of phase 1 only the definitions are there: a plan says so and is no error.
-    let (code, shown) = stand.plan();
-    assert!(
-        code == Some(2) && shown.contains("requires what is not there"),
-        "{shown}"
-    );
-    kubectl("phase-1.yaml");
-    let operator = {
-        let registry = stand.cluster.registry().clone();
-        // The operators take their time: first there is a status that is not ready, and the stack must wait.
-        let set = move |resource: &str, name: &str, status: Json| {
-            let somebody = Actor::admin("operator");
-            registry
-                .modify_status(&somebody, resource, "matrix", name, |object| {
-                    object["status"] = status.clone()
-                })
-                .unwrap();
-        };
-        let condition =
-            |status: &str| json!({"conditions": [{"type": "Ready", "status": status, "reason": "ClusterIsReady"}]});
-        set("clusters.postgresql.cnpg.io", "matrix-postgresql", condition("False"));
-        set(
-            "tenants.minio.min.io",
-            "minio",
-            json!({"currentState": "Provisioning initial users"}),
-        );
-        let registry = stand.cluster.registry().clone();
-        std::thread::spawn(move || {
-            // Once the stack's record is there, the apply is under way.
-            while registry.find("secrets", "matrix", "myelin-stack-synapse").is_none() {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            assert!(registry.find("statefulsets.apps", "matrix", "synapse-main").is_none());
-            set("clusters.postgresql.cnpg.io", "matrix-postgresql", condition("True"));
-            set("tenants.minio.min.io", "minio", json!({"currentState": "Initialized"}));
-        })
-    };
-    stand.apply();
-    operator.join().unwrap();
-    let secrets = object(&stand, "secrets", "matrix", "synapse-secrets");
-    assert_eq!(secrets["data"].as_object().map(serde_json::Map::len), Some(6));
-    let main = || object(&stand, "statefulsets.apps", "matrix", "synapse-main");
-    assert_eq!(
-        main()["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["memory"],
-        "2Gi"
-    );
-
-    // Another size rolls the one pod; the secrets stay.
-    stand.variable("size", "medium");
-    stand.apply();
-    assert_eq!(
-        main()["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["memory"],
-        "4Gi"
-    );
-    assert_eq!(
-        object(&stand, "secrets", "matrix", "synapse-secrets")["data"],
-        secrets["data"]
-    );
-
-    // Guards speak at plan, with file and line.
-    change(&stand, "k8s/base/main/statefulset.yaml", "replicas: 1", "replicas: 2");
-    change(
-        &stand,
-        "k8s/base/config/homeserver.yaml",
-        "report_stats: false",
-        "report_stats: CHANGEME_STATS",
-    );
-    let (code, shown) = stand.plan();
-    assert_eq!(code, Some(1), "{shown}");
-    for part in [
-        "the main process runs exactly once",
-        "CHANGEME_STATS",
-        "homeserver.yaml:9",
-    ] {
-        assert!(shown.contains(part), "{part}: {shown}");
-    }
-    change(&stand, "k8s/base/main/statefulset.yaml", "replicas: 2", "replicas: 1");
-    change(
-        &stand,
-        "k8s/base/config/homeserver.yaml",
-        "report_stats: CHANGEME_STATS",
-        "report_stats: false",
-    );
-    stand.assert_settled();
-    stand.destroy();
-    assert!(
-        stand
-            .cluster
-            .object("clusters.postgresql.cnpg.io", "matrix", "matrix-postgresql")
-            .is_some()
     );
 }
 
