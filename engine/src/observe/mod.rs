@@ -13,7 +13,7 @@ mod trial;
 
 pub(crate) use live::{find, resources};
 pub(crate) use owned::{attest, entries, is_ours, owned_paths};
-pub use refresh::{Refresh, refresh};
+pub use refresh::{Refresh, refresh, token_facts};
 pub use steady::{Standing, kinds_of, set_of, standing};
 pub use tokens::{TokenFacts, read_value, value_is_there};
 pub(crate) use tokens::{look, secret_target, value_in};

@@ -120,6 +120,26 @@ pub async fn refresh(
     }))
 }
 
+/// What is known of the tokens of a stack: its record and their Secrets are read, and nothing else. Empty without a record.
+///
+/// # Errors
+/// As [`refresh`].
+pub async fn token_facts(cluster: &dyn Cluster, stack: &StackId) -> Result<BTreeMap<String, TokenFacts>, Diagnostics> {
+    let cancel = CancellationToken::new();
+    let stored = record::read(cluster, stack, &cancel)
+        .await
+        .map_err(|e| Diagnostics::from(e.diagnostic(stack, "reading")))?;
+    let mut known = BTreeMap::new();
+    for record in stored.iter().map(|stored| &stored.record) {
+        for (name, entry) in &record.tokens {
+            let found = facts(cluster, record, entry, &cancel).await;
+            let found = found.map_err(|e| Diagnostics::from(told(&e, "reading the stack's tokens failed")))?;
+            known.insert(name.clone(), found);
+        }
+    }
+    Ok(known)
+}
+
 fn owned_text(live: &Value, key: &MaskKey) -> String {
     let ours = projection(live).unwrap_or_else(|| Value::Object(Map::new()));
     masked(&ours, &BTreeSet::new(), key).to_string()

@@ -344,3 +344,32 @@ fn the_provider_writes_no_core() {
     let numbers: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(numbers, ["0", "0"], "{core}");
 }
+
+#[test]
+fn a_stack_shows_when_its_tokens_were_minted_and_when_they_expire() {
+    let mut stand = Stand::new(
+        "resource \"myelin_stack\" \"shop\" {\n  name = \"shop\"\n  namespace = \"shop\"\n  source = \"${path.module}/k8s\"\n  \
+         tokens = { axon = {\n    issuer = { random = {} }\n    secret = { name = \"axon\", key = \"value\" }\n    \
+         expires_after = 3600\n  } }\n}\n",
+    );
+    stand.file(
+        "k8s/map.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\n",
+    );
+    stand.apply();
+    let minted = value(&stand.cluster).expect("a value");
+    stand.secret(&minted);
+    stand.search_again();
+    let token = attributes(&stand)["tokens_status"]["axon"].clone();
+    let time = |name: &str| token[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!((time("expires_at") - time("minted_at")).get_seconds(), 3600);
+    assert_eq!(token["mints"], 1);
+    delete_secret(&stand.cluster);
+    let (code, shown) = stand.plan();
+    assert!(
+        code == Some(2) && shown.contains("its Secret or key is gone"),
+        "{shown}"
+    );
+    stand.apply();
+    assert_eq!(attributes(&stand)["tokens_status"]["axon"]["mints"], 2);
+}

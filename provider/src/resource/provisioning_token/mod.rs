@@ -9,7 +9,7 @@ mod intent;
 mod plan;
 mod read;
 mod schema;
-mod state;
+pub(in crate::resource) mod state;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

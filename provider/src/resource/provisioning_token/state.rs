@@ -1,5 +1,7 @@
 //! The computed attributes: where the value is, its keyed hash, times and counts.
 
+use std::collections::BTreeMap;
+
 use myelin_engine::observe::TokenFacts;
 
 use crate::resource::stack::state::with;
@@ -9,13 +11,28 @@ use crate::value::{Number, Value};
 const COMPUTED: [&str; 6] = ["secret_uid", "value_hash", "minted_at", "expires_at", "mints", "due"];
 
 /// A time as people and Terraform's functions read it.
-pub(in crate::resource) fn time(seconds: Option<i64>) -> Value {
+fn time(seconds: Option<i64>) -> Value {
     let time = seconds.and_then(|at| jiff::Timestamp::from_second(at).ok());
     time.map_or(Value::Null, |time| Value::string(time.to_string()))
 }
 
 fn text(text: Option<&str>) -> Value {
     text.map_or(Value::Null, Value::string)
+}
+
+/// What a stack's state shows of its tokens, by name.
+pub(in crate::resource) fn shown(tokens: &BTreeMap<String, TokenFacts>) -> Value {
+    let one = |facts: &TokenFacts| {
+        let parts = [
+            ("secret_uid", text(facts.secret_uid.as_deref())),
+            ("value_hash", text(facts.value_hash.as_deref())),
+            ("minted_at", time(facts.minted_at)),
+            ("expires_at", time(facts.expires_at)),
+            ("mints", Value::Number(Number::from(facts.mints))),
+        ];
+        with(&Value::Null, parts)
+    };
+    Value::Map(tokens.iter().map(|(name, facts)| (name.clone(), one(facts))).collect())
 }
 
 /// A state with what is known of the token.

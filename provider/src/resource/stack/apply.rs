@@ -1,19 +1,21 @@
 //! Applying a stack: create, update, destroy. What is true is in the answer on every exit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use myelin_engine::apply::{Destroy, Fate, Outcome, Progress, Run, apply as engine_apply, destroy as engine_destroy};
+use myelin_engine::cluster::Cluster;
 use myelin_engine::diagnostic::Diagnostics as EngineDiagnostics;
 use myelin_engine::document::{DEFAULT_TIMEOUT, ProtectedKind, parse_duration};
 use myelin_engine::object::ObjectKey;
-use myelin_engine::observe::{DryRun, observe};
+use myelin_engine::observe::{DryRun, observe, token_facts};
 use myelin_engine::plan::plan as engine_plan;
 use myelin_engine::record::{Owner, StackId};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, from_engine};
+use crate::resource::provisioning_token::state::shown;
 use crate::resource::{Applied, ApplyRequest, Call, Resource as _};
 use crate::value::Value;
 
@@ -65,6 +67,7 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         revision,
         warnings,
     } = wanted;
+    let (id, has_tokens) = (desired.stack.clone(), !desired.tokens.is_empty());
     let desired = Arc::new(desired);
     let observed = tokio::select! {
         observed = observe(cluster.as_ref(), &desired, DryRun::Decisions) => observed,
@@ -81,13 +84,18 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
     let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
     let sent: Sent = Arc::default();
     let run = run(call, &sent);
-    let outcome = in_time(call, engine_apply(cluster, &plan, &run))
+    let outcome = in_time(call, engine_apply(Arc::clone(&cluster), &plan, &run))
         .await
         .unwrap_or_else(|| given_up(&sent));
     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut diagnostics = warnings;
     diagnostics.extend(told(&outcome.diagnostics));
     if outcome.ready && !diagnostics.has_errors() {
+        let tokens = if has_tokens {
+            tokens_status(&*cluster, &id, &mut diagnostics).await
+        } else {
+            shown(&BTreeMap::new())
+        };
         let state = with(
             &planned,
             [
@@ -95,6 +103,7 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
                 ("revision", revision),
                 ("ready", Value::Bool(true)),
                 ("components_status", texts(outcome.components)),
+                ("tokens_status", tokens),
             ],
         );
         return answer(state, diagnostics);
@@ -107,6 +116,24 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         diagnostics.push(not_ready(&outcome));
     }
     answer(unfinished(&prior, &planned, &objects, &outcome, &sent), diagnostics)
+}
+
+/// What became of the tokens. That it cannot be read back is a warning: the next refresh shows it.
+async fn tokens_status(cluster: &dyn Cluster, id: &StackId, diagnostics: &mut Diagnostics) -> Value {
+    match token_facts(cluster, id).await {
+        Ok(known) => shown(&known),
+        Err(problems) => {
+            let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            diagnostics.push(Diagnostic::warning(
+                "The tokens could not be read back",
+                format!(
+                    "{}\n\nEverything is applied; the next refresh shows their times.",
+                    said.join("\n\n")
+                ),
+            ));
+            shown(&BTreeMap::new())
+        }
+    }
 }
 
 /// How long an interrupted apply may take to end by itself. The engine gives its last requests five seconds; a person who
@@ -153,6 +180,8 @@ fn unfinished(prior: &Value, planned: &Value, wanted: &Value, outcome: &Outcome,
             ("revision", prior.attribute("revision").clone()),
             ("ready", Value::Bool(false)),
             ("components_status", texts(outcome.components.clone())),
+            // The next refresh shows what came of them.
+            ("tokens_status", prior.attribute("tokens_status").clone()),
         ],
     )
 }

@@ -39,6 +39,7 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
         ("objects", Value::UNKNOWN),
         ("ready", Value::UNKNOWN),
         ("components_status", Value::UNKNOWN),
+        ("tokens_status", Value::UNKNOWN),
         ("revision", Value::UNKNOWN),
     ];
     if document::is_undecided(resource.schema(), &config) {
@@ -67,6 +68,7 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
     let same = [
         ("ready", prior.attribute("ready").clone()),
         ("components_status", prior.attribute("components_status").clone()),
+        ("tokens_status", prior.attribute("tokens_status").clone()),
     ];
     let unchanged = with(&planned.state, same);
     if unchanged == prior && prior.attribute("ready").as_bool() == Some(true) {
@@ -188,6 +190,7 @@ fn leave_to_git(source: &str, prior: &Value, planned: &mut Planned) {
         is_error: prior.is_null(),
         ..told
     });
-    let kept = ["objects", "ready", "components_status", "revision"].map(|name| (name, prior.attribute(name).clone()));
+    let kept = ["objects", "ready", "components_status", "tokens_status", "revision"]
+        .map(|name| (name, prior.attribute(name).clone()));
     planned.state = with(&planned.state, kept);
 }

@@ -8,6 +8,7 @@ use myelin_engine::record::{Owner, StackId};
 
 use crate::cluster::Absent;
 use crate::diagnostic::{Diagnostic, Diagnostics, from_engine};
+use crate::resource::provisioning_token::state::shown;
 use crate::resource::{Call, ImportTarget, Read, Resource as _};
 use crate::value::Value;
 
@@ -74,6 +75,7 @@ pub(super) async fn read(resource: &StackResource, call: &Call, state: Value) ->
                 ("objects", texts(objects)),
                 ("ready", Value::Bool(found.ready)),
                 ("components_status", texts(found.components)),
+                ("tokens_status", shown(&found.tokens)),
             ];
             answer(with(&state, changes), Diagnostics::default())
         }

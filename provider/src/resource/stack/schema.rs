@@ -1,7 +1,7 @@
 //! What `myelin_stack` may say and what it shows: the fields of the `Stack` document in snake_case, and what was computed.
 
 use super::checks::{policies, requires, verify};
-use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Rule, Schema};
+use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Presence, Rule, Schema};
 use crate::value::Type;
 
 /// Configuration and state of a stack.
@@ -179,6 +179,23 @@ pub(super) fn schema() -> Schema {
                 texts(),
                 "Status of each component at the end of the last apply.",
             ),
+            Attribute::nested(
+                "tokens_status",
+                Nesting::Map,
+                vec![
+                    Attribute::computed("secret_uid", Type::String, "UID of the Secret that holds the value."),
+                    Attribute::computed("value_hash", Type::String, "Keyed hash of the value."),
+                    Attribute::computed(
+                        "minted_at",
+                        Type::String,
+                        "When the value was minted, or adopted (RFC 3339).",
+                    ),
+                    Attribute::computed("expires_at", Type::String, "When a new value is due (RFC 3339)."),
+                    Attribute::computed("mints", Type::Number, "How often a value was minted."),
+                ],
+                "What is known of each token; never its value.",
+            )
+            .with_presence(Presence::Computed),
             Attribute::computed(
                 "revision",
                 Type::String,
@@ -209,7 +226,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::schema::{Kind, Presence};
+    use crate::schema::Kind;
 
     /// The rules that Terraform checks when it loads a schema; breaking one makes the whole provider unusable.
     fn check(attributes: &[Attribute], top: bool) {
