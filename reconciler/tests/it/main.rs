@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop where it is")]
 
 mod deploys;
+mod examples;
 mod house;
 mod https;
 mod tokens;
