@@ -620,14 +620,13 @@ async fn wrong_types_for_the_image_are_refused_at_plan() {
     assert_eq!(kind_of("InsufficientInstanceCapacity"), Kind::Capacity);
 }
 
-/// `cargo xtask bench fleet` runs this with its own numbers.
+/// `cargo xtask bench fleet` runs this with its own number of runs and prints what it counts.
 #[tokio::test]
-#[ignore = "a measurement; cargo xtask bench fleet runs it"]
 async fn bench_of_the_fleet() {
     let runs = std::env::var("MYELIN_FLEET_RUNS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(10_000);
+        .unwrap_or(20);
     let begun = std::time::Instant::now();
     let (doubles, orphans) = lossy_runs(runs).boxed().await;
     println!(

@@ -16,7 +16,7 @@ pub(super) fn run() -> Result<()> {
     println!("\nfleet, against a cloud in memory");
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["test", "--quiet", "--package", "myelin-engine", "--test", "it", "--"])
-        .args(["--exact", "fleet::bench_of_the_fleet", "--ignored", "--nocapture"])
+        .args(["--exact", "fleet::bench_of_the_fleet", "--nocapture"])
         .env("MYELIN_FLEET_RUNS", RUNS.to_string())
         .status()
         .context("run the engine's fleet scenario")?;
