@@ -190,9 +190,9 @@ impl Board {
         }
     }
 
-    /// Follows people's words until the token is cancelled. What is written while the watch is down is seen when it is back.
-    pub(crate) fn follow(&self, stop: CancellationToken) -> watch::Receiver<Control> {
-        let (sender, receiver) = watch::channel(Control::default());
+    /// Follows people's words, from those that were read, until the token is cancelled. What is written while the watch is down is seen when it is back.
+    pub(crate) fn follow(&self, from: Control, stop: CancellationToken) -> watch::Receiver<Control> {
+        let (sender, receiver) = watch::channel(from);
         let board = self.clone();
         tokio::spawn(async move {
             stop.run_until_cancelled(board.watch(sender)).await;

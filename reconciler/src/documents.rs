@@ -177,7 +177,7 @@ impl Reading<'_> {
                 Err(problems) => self.problems.extend(problems),
             },
             Some(DocumentKind::NodePool) => match node_pool_from_value(value, &places) {
-                Ok(_) => self.not_yet(node, file, "keep the pool in Terraform"),
+                Ok(_) => self.not_yet(node, file, "pools of nodes cannot be applied by this version"),
                 Err(problems) => self.problems.extend(problems),
             },
             None => self.problems.push(

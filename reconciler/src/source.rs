@@ -77,7 +77,7 @@ impl Source {
             configuration.timeout,
         );
         Self {
-            control: board.follow(stop.clone()),
+            control: watch::channel(Control::default()).1,
             configuration,
             branch,
             cluster,
@@ -92,12 +92,14 @@ impl Source {
 
     /// Works until the reconciler stops.
     pub(crate) async fn run(mut self) {
-        if let Ok((control, status)) = self.board.read().await {
-            self.status.history = status.history;
-            // The last good commit is enforced from the start, also when the branch has a bad one.
-            self.status.commit = status.commit;
-            self.obey(&control);
-        }
+        // Nothing is done before it is known what people said: a source may be suspended or held.
+        let Some((control, status)) = self.first_words().await else {
+            return;
+        };
+        self.control = self.board.follow(control, self.stop.clone());
+        self.status.history = status.history;
+        // The last good commit is enforced from the start, also when the branch has a bad one.
+        self.status.commit = status.commit;
         self.say("starting", "").await;
         let mut pause = Pause::default();
         while !self.stop.is_cancelled() {
@@ -129,9 +131,17 @@ impl Source {
         }
     }
 
-    fn obey(&mut self, control: &Control) {
-        if control.suspended {
-            "suspended".clone_into(&mut self.status.state);
+    /// What the cluster holds of this source; None when the reconciler stops before it answers.
+    async fn first_words(&self) -> Option<(Control, Status)> {
+        let mut pause = Pause::default();
+        loop {
+            match self.stop.run_until_cancelled(self.board.read()).await? {
+                Ok(found) => return Some(found),
+                Err(error) => {
+                    tracing::warn!(source = self.configuration.name, %error, "the cluster does not answer yet");
+                    self.stop.run_until_cancelled(pause.rest()).await?;
+                }
+            }
         }
     }
 

@@ -163,6 +163,8 @@ async fn suspend_rollback_and_release_do_what_they_say_and_history_is_in_the_clu
             (house.value("paint", "color").await.as_deref() == Some("red")).then_some(())
         })
         .await;
+    let history = house.status().await["history"].to_string();
+    assert!(!history.contains(&third), "held from the first moment on: {history}");
     assert_eq!(house.myelin(&["release"]).status.code(), Some(0));
     house.reaches("ready", &third).await;
     assert_eq!(house.value("paint", "color").await.as_deref(), Some("white"));
