@@ -123,6 +123,8 @@ fn aha(python: &Path, folder: &Path) -> Service {
         let environment = [
             ("SYN_AHA_AHA_NETWORK", "synapse".to_owned()),
             ("SYN_AHA_DNS_NAME", "localhost".to_owned()),
+            // A machine that builds may be nearly full; what is tested needs no space.
+            ("SYN_AHA_LIMIT_DISK_FREE", "0".to_owned()),
             (
                 "SYN_AHA_DMON_LISTEN",
                 "ssl://127.0.0.1:0?hostname=localhost&ca=synapse".to_owned(),
@@ -143,7 +145,10 @@ fn aha(python: &Path, folder: &Path) -> Service {
 
 /// An axon on a fresh volume.
 fn axon(python: &Path, folder: &Path, url: &str) -> Service {
-    let environment = [("SYN_AXON_AHA_PROVISION", url.to_owned())];
+    let environment = [
+        ("SYN_AXON_AHA_PROVISION", url.to_owned()),
+        ("SYN_AXON_LIMIT_DISK_FREE", "0".to_owned()),
+    ];
     Service::start(python, "synapse.servers.axon", folder, &environment)
 }
 
