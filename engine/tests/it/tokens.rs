@@ -5,6 +5,7 @@ use crate::world::{NAMESPACE, World, deployment, id, quick, stack};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use myelin_engine::apply::apply;
+use myelin_engine::cluster::{Mode, Precondition, Propagation, Selection, Target, kinds};
 use myelin_engine::desired::Desired;
 use myelin_engine::observe::DryRun;
 use myelin_engine::plan::Action;
@@ -262,4 +263,90 @@ async fn a_destroy_takes_the_key_away_and_leaves_other_keys_alone() {
     assert!(world.get("v1", "Secret", "alone").await.is_none());
     let left = world.get("v1", "Secret", "random").await;
     assert!(left.is_none_or(|s| s["data"].get("value").is_none()), "the key is gone");
+}
+
+/// The only pod of the namespace: its UID and why its container waits.
+async fn reader_pod(world: &World) -> Option<(String, String)> {
+    let selection = Selection {
+        namespace: Some(NAMESPACE.to_owned()),
+        ..Selection::default()
+    };
+    let pods = world
+        .cluster
+        .list(&kinds::known("v1", "Pod"), &selection)
+        .await
+        .unwrap();
+    let text = |pod: &Value, pointer: &str| {
+        pod.pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    match pods.items.as_slice() {
+        [pod] if pod.pointer("/metadata/deletionTimestamp").is_none() => Some((
+            text(pod, "/metadata/uid"),
+            text(pod, "/status/containerStatuses/0/state/waiting/reason"),
+        )),
+        _ => None,
+    }
+}
+
+/// Deletes an object of the namespace, as somebody else would.
+async fn delete(world: &World, kind: &str, name: &str) {
+    let live = world.get("v1", kind, name).await.unwrap();
+    let target = Target {
+        resource: kinds::known("v1", kind),
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+    };
+    let precondition = Precondition {
+        uid: live["metadata"]["uid"].as_str().unwrap().to_owned(),
+        resource_version: None,
+    };
+    let propagation = Propagation::Background;
+    world
+        .cluster
+        .delete(&target, &precondition, propagation, Mode::Real)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_pod_that_waits_for_the_secret_picks_it_up_and_is_not_restarted() {
+    let world = World::start().await;
+    let mut reader = deployment("reader", "shop/reader:1.0");
+    reader["spec"]["template"]["spec"]["containers"][0]["env"] =
+        json!([{"name": "VALUE", "valueFrom": {"secretKeyRef": {"name": "random", "key": "value"}}}]);
+    let mut token = random_token("1");
+    token["restart"] = json!(["Deployment/reader"]);
+    let wanted = stack(
+        json!({"components": {"reader": {"path": "reader", "tokens": ["random"]}}, "tokens": {"random": token}}),
+        vec![("reader", reader)],
+    );
+    world.applied(&wanted).await;
+    let (first, _) = reader_pod(&world).await.expect("the pod");
+
+    // Somebody deletes the Secret and the pod: the new pod cannot be started.
+    delete(&world, "Secret", "random").await;
+    let pods = world
+        .cluster
+        .list(&kinds::known("v1", "Pod"), &Selection::default())
+        .await
+        .unwrap();
+    let name = pods.items[0]
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap()
+        .to_owned();
+    delete(&world, "Pod", &name).await;
+    let waiting = loop {
+        match reader_pod(&world).await {
+            Some((uid, why)) if uid != first && why == "CreateContainerConfigError" => break uid,
+            _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    world.applied(&wanted).await;
+    assert_eq!(mints(&world, "random").await, 2);
+    let (now, why) = reader_pod(&world).await.expect("the pod");
+    assert_eq!((now, why), (waiting, String::new()), "the same pod, running");
 }
