@@ -1,0 +1,95 @@
+//! The command line of `myelin-agent`.
+
+mod ask;
+
+use crate::config::{self, Config};
+use crate::node;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Keeps one node of a pool: starts its workload, finds its peers, serves, and empties it before its capacity goes.
+#[derive(Debug, Parser)]
+#[command(name = "myelin-agent", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the node until SIGTERM, and drains it then.
+    Run {
+        /// Configuration [default: /etc/myelin/agent.yaml, if it is there]
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Log lines as JSON or as text.
+        #[arg(long, default_value = "json", value_parser = ["json", "text"])]
+        log: String,
+        /// The workload: program and arguments. Wins over the configuration's.
+        #[arg(last = true)]
+        workload: Vec<String>,
+    },
+    /// Checks a configuration.
+    Check {
+        /// Configuration [default: /etc/myelin/agent.yaml, if it is there]
+        #[arg(long)]
+        config: Option<PathBuf>,
+    },
+    /// Lists the peers.
+    Peers(ask::Where),
+    /// Shows the node.
+    Status(ask::Where),
+    /// Empties the node; its workload ends within the drain's time.
+    Drain(ask::Where),
+    /// Calls that off, as long as the workload was not stopped.
+    Undrain(ask::Where),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Run { config, log, workload } => run(config, &log, workload),
+        Command::Check { config } => config::read(config.as_deref()).map(drop).map_err(|e| e.to_string()),
+        Command::Peers(place) => ask::peers(&place),
+        Command::Status(place) => ask::status(&place),
+        Command::Drain(place) => ask::change(&place, "/drain"),
+        Command::Undrain(place) => ask::change(&place, "/undrain"),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("myelin-agent: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(path: Option<PathBuf>, log: &str, workload: Vec<String>) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MYELIN_LOG").unwrap_or_else(|_| "info".into());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if log == "json" {
+        builder.json().flatten_event(true).with_target(false).init();
+    } else {
+        builder.with_target(false).init();
+    }
+    let mut config: Config = config::read(path.as_deref()).map_err(|e| e.to_string())?;
+    if !workload.is_empty() {
+        config.workload.command = workload;
+    }
+    // Two threads: one node's traffic does not fill one, and a health check must not wait for a proxied body.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| format!("start the runtime: {e}"))?;
+    let done = runtime.block_on(node::run(config)).map_err(|e| e.to_string());
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    if let Err(error) = &done {
+        tracing::error!(error, "the node cannot run");
+    }
+    done
+}

@@ -1,0 +1,136 @@
+//! What the metadata service says about this node's end: the spot notice, the rebalance recommendation and the pool's drain tag,
+//! polled every five seconds. A service that cannot be asked changes nothing: silence is no answer, and calls nothing off.
+
+use super::machine::Moment;
+use crate::identity::TAG_DRAIN;
+use crate::metadata::{Metadata, MetadataError};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Between two looks; what AWS recommends for spot notices.
+pub const EVERY: Duration = Duration::from_secs(5);
+
+/// Longest and shortest time that a notice can leave. EC2 gives two minutes; a clock of this machine that has jumped must make of
+/// that neither hours nor nothing.
+const NOTICE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(120));
+
+/// What is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// When the capacity goes, by the monotonic clock.
+    pub spot: Option<Moment>,
+    /// The time that the notice names, to know it again.
+    notice: Option<String>,
+    /// Whether a rebalance is recommended.
+    pub rebalance: bool,
+    /// Whether the pool wants the node empty.
+    pub drain_tag: bool,
+    /// What was last wrong with the metadata service.
+    pub trouble: Option<String>,
+}
+
+impl Notices {
+    /// Whether nothing ends this node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.spot.is_none() && !self.drain_tag
+    }
+}
+
+/// Reads a notice: `{"action":"terminate","time":"…"}`; the actions stop and hibernate take the capacity as well.
+fn deadline(body: &str, now: Moment, clock: Timestamp) -> (String, Moment) {
+    let read: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+    let time = read.get("time").and_then(|t| t.as_str()).unwrap_or_default().to_owned();
+    let left = time
+        .parse::<Timestamp>()
+        .ok()
+        .and_then(|at| Duration::try_from(at.duration_since(clock)).ok());
+    // One without a readable time is a notice all the same, and time has passed since it was given.
+    let left = left.unwrap_or(NOTICE.0).clamp(NOTICE.0, NOTICE.1);
+    (time, now.saturating_add(left))
+}
+
+/// Takes a spot answer into what is known.
+fn spot(known: &mut Notices, answer: Option<&str>, now: Moment, clock: Timestamp) {
+    match answer {
+        None => (known.spot, known.notice) = (None, None),
+        Some(body) => {
+            let (time, at) = deadline(body, now, clock);
+            if known.notice.as_ref() != Some(&time) {
+                (known.spot, known.notice) = (Some(at), Some(time));
+            }
+        }
+    }
+}
+
+/// Asks once. What cannot be asked stays as it was known.
+pub async fn look(metadata: &Metadata, known: &Notices, now: Moment) -> Notices {
+    let mut next = known.clone();
+    let asked: Result<(), MetadataError> = async {
+        let answer = metadata.get("meta-data/spot/instance-action").await?;
+        spot(&mut next, answer.as_deref(), now, Timestamp::now());
+        next.rebalance = metadata
+            .get("meta-data/events/recommendations/rebalance")
+            .await?
+            .is_some();
+        let tag = format!("meta-data/tags/instance/{TAG_DRAIN}");
+        next.drain_tag = metadata.get(&tag).await?.is_some();
+        Ok(())
+    }
+    .await;
+    next.trouble = asked.err().map(|e| e.to_string());
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clock(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[test]
+    fn a_notice_becomes_a_deadline_on_the_clock_that_does_not_jump() {
+        let body = r#"{"action":"terminate","time":"2026-01-01T00:02:00Z"}"#;
+        let mut known = Notices::default();
+        let now = Duration::from_secs(50);
+        spot(&mut known, Some(body), now, clock("2026-01-01T00:00:10Z"));
+        assert_eq!(known.spot, Some(Duration::from_secs(160)));
+        // The wall clock jumps an hour back between two looks at the same notice.
+        spot(
+            &mut known,
+            Some(body),
+            Duration::from_secs(55),
+            clock("2025-12-31T23:00:15Z"),
+        );
+        assert_eq!(known.spot, Some(Duration::from_secs(160)));
+        spot(&mut known, None, Duration::from_secs(60), clock("2026-01-01T00:00:20Z"));
+        assert_eq!(known.spot, None);
+    }
+
+    #[test]
+    fn a_wrong_clock_or_an_unreadable_notice_leaves_neither_hours_nor_nothing() {
+        let now = Duration::ZERO;
+        for (body, wall, left) in [
+            (
+                r#"{"action":"terminate","time":"2026-01-01T00:02:00Z"}"#,
+                "2025-12-31T00:00:00Z",
+                120,
+            ),
+            (
+                r#"{"action":"terminate","time":"2026-01-01T00:02:00Z"}"#,
+                "2026-01-02T00:00:00Z",
+                15,
+            ),
+            (r#"{"action":"stop"}"#, "2026-01-01T00:00:00Z", 15),
+            ("soon", "2026-01-01T00:00:00Z", 15),
+        ] {
+            assert_eq!(
+                deadline(body, now, clock(wall)).1,
+                Duration::from_secs(left),
+                "{body} at {wall}"
+            );
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Peers: how they find each other and what they tell each other.
+
+pub mod peer;

@@ -1,0 +1,88 @@
+//! Who this node is: what the metadata service says, and the identity tags that the launcher set. Read once; the tags of a running
+//! node never change who it is.
+
+use crate::config;
+use crate::metadata::{Metadata, MetadataError};
+use std::net::IpAddr;
+
+/// The tag that the agent keeps, and the only one that it may write.
+pub const TAG_STATE: &str = "myelin.dev:state";
+
+/// The tag by which the pool asks for a drain. Its removal calls the drain off.
+pub const TAG_DRAIN: &str = "myelin.dev:drain";
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Instance id.
+    pub instance: String,
+    /// Cluster, from its tag.
+    pub cluster: String,
+    /// Role in it, from its tag.
+    pub role: String,
+    /// Region.
+    pub region: String,
+    /// Availability zone.
+    pub zone: String,
+    /// Private address.
+    pub address: IpAddr,
+}
+
+/// Why it does not know who it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The metadata service did not say.
+    #[error("read who this node is: {0}")]
+    Metadata(#[from] MetadataError),
+    /// A part is absent.
+    #[error("the metadata service has no {0}")]
+    Absent(&'static str),
+    /// Tags are not shown.
+    #[error(
+        "the metadata service shows no tags of this instance: launch it with instance metadata tags enabled (metadataTags: true)"
+    )]
+    NoTags,
+    /// An identity tag is absent.
+    #[error(
+        "this instance has no tag {0}: who launches it sets it, the agent may not (identity in the configuration names others)"
+    )]
+    NoTag(String),
+    /// The address is none.
+    #[error("the metadata service says the private address is {0:?}")]
+    Address(String),
+}
+
+/// Asks.
+///
+/// # Errors
+/// When the service cannot be asked, or identity tags are absent.
+pub async fn read(metadata: &Metadata, tags: &config::Identity) -> Result<Identity, IdentityError> {
+    let instance = part(metadata, "meta-data/instance-id", "instance id").await?;
+    let address = part(metadata, "meta-data/local-ipv4", "private address").await?;
+    let address = address.parse().map_err(|_| IdentityError::Address(address))?;
+    let zone = part(metadata, "meta-data/placement/availability-zone", "zone").await?;
+    let region = part(metadata, "meta-data/placement/region", "region").await?;
+    if metadata.get("meta-data/tags/instance").await?.is_none() {
+        return Err(IdentityError::NoTags);
+    }
+    Ok(Identity {
+        cluster: tag(metadata, &tags.cluster_tag).await?,
+        role: tag(metadata, &tags.role_tag).await?,
+        instance,
+        region,
+        zone,
+        address,
+    })
+}
+
+async fn part(metadata: &Metadata, path: &str, name: &'static str) -> Result<String, IdentityError> {
+    let found = metadata.get(path).await?.filter(|v| !v.is_empty());
+    found.ok_or(IdentityError::Absent(name))
+}
+
+async fn tag(metadata: &Metadata, key: &str) -> Result<String, IdentityError> {
+    let found = metadata.get(&format!("meta-data/tags/instance/{key}")).await?;
+    found
+        .filter(|v| !v.is_empty())
+        .ok_or_else(|| IdentityError::NoTag(key.to_owned()))
+}

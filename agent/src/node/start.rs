@@ -1,0 +1,195 @@
+//! From a configuration to a node that runs, and to its end.
+
+use super::control::{Ask, Control, Wishes};
+use super::view::{Shared, View};
+use crate::admin;
+use crate::backoff;
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::drain::notices::{self, Notices};
+use crate::ec2::{Ec2, Endpoints};
+use crate::front::counters::Counters;
+use crate::identity::{self, Identity, IdentityError, TAG_STATE};
+use crate::metadata::{Metadata, MetadataError};
+use crate::presence::{Presence, Tag};
+use crate::state_tag;
+use crate::workload::supervise::{self, Health, Order, Status};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+/// How long the metadata service may be down when the agent starts. Then the agent ends, and systemd starts it again.
+const IDENTITY: Duration = Duration::from_secs(600);
+
+/// How often the node is looked at when nothing calls for a look.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long a node that has ended waits for EC2 to take its last tag.
+const LAST_TAG: Duration = Duration::from_secs(8);
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// There is nothing to run.
+    #[error(
+        "there is no workload: write the command after `--`, or workload.command or workload.health in the configuration"
+    )]
+    NoWorkload,
+    /// Nobody says who it is.
+    #[error("{0}")]
+    Identity(#[from] IdentityError),
+    /// The metadata service's address is none.
+    #[error("{0}")]
+    Metadata(#[from] MetadataError),
+    /// An endpoint is none, or a part cannot start.
+    #[error("{0}")]
+    Part(String),
+    /// Signals cannot be heard.
+    #[error("listen for signals: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+/// Runs a node until it is told to stop and has drained.
+///
+/// # Errors
+/// When it cannot start.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    if config.workload.command.is_empty() && config.workload.health.is_none() {
+        return Err(RunError::NoWorkload);
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let endpoint = std::env::var("AWS_EC2_METADATA_SERVICE_ENDPOINT")
+        .ok()
+        .filter(|v| !v.is_empty());
+    let metadata = Arc::new(Metadata::new(endpoint.as_deref())?);
+    let identity = tokio::select! {
+        identity = who(&metadata, &config) => identity?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    tracing::info!(instance = identity.instance, cluster = identity.cluster, role = identity.role, zone = identity.zone, address = %identity.address, "this is the node");
+    let left = metadata.get(&format!("meta-data/tags/instance/{TAG_STATE}")).await;
+    // What drains must not begin to serve because the agent was started again.
+    let first = notices::look(&metadata, &Notices::default(), Duration::ZERO).await;
+
+    let credentials = Credentials::new(Credentials::from_environment(), Arc::clone(&metadata));
+    let ec2 = Ec2::new(&identity.region, &Endpoints::from_environment(), credentials).map_err(RunError::Part)?;
+    let ec2 = Arc::new(ec2);
+    let (asks, mut asked) = mpsc::channel(16);
+    let shared = Arc::new(shared(identity, Arc::clone(&ec2), asks));
+    let (tag, tag_wish) = watch::channel(None);
+    let (told_tag, told) = watch::channel(matches!(left, Ok(None)).then_some(Tag::Absent));
+    let held = !first.is_empty();
+    let (order, order_seen) = watch::channel(if held { Order::Terminate } else { Order::Run });
+    let (tell_status, mut status) = watch::channel(Status {
+        health: if held { Health::Stopped } else { Health::Starting },
+        pid: None,
+        restarts: 0,
+    });
+    let (tell_notices, mut seen) = watch::channel(first);
+    let poll = tokio::spawn(poll(Arc::clone(&metadata), Arc::clone(&shared), tell_notices));
+    let keeper = tokio::spawn(state_tag::keep(
+        ec2,
+        shared.identity.instance.clone(),
+        tag_wish,
+        told_tag,
+    ));
+    let workload = tokio::spawn(supervise::supervise(config.workload.clone(), order_seen, tell_status));
+    let parts = admin::serve(&config.admin, &shared).await.map_err(RunError::Part)?;
+
+    let mut control = Control::new(Arc::clone(&shared), &config, Wishes { order, tag }, held);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = look.tick() => {}
+            _ = status.changed() => {}
+            _ = seen.changed() => {}
+            Some(ask) = asked.recv() => control.ask(ask),
+            _ = terminate.recv() => control.stop = true,
+            _ = interrupt.recv() => control.stop = true,
+        }
+        let workload = status.borrow().clone();
+        let notices = seen.borrow().clone();
+        if control.look(&notices, &workload, *told.borrow()) {
+            break;
+        }
+    }
+    let mut told = told;
+    let untagged = told.wait_for(|t| *t == Some(Tag::Absent));
+    if tokio::time::timeout(LAST_TAG, untagged).await.is_err() {
+        tracing::warn!("EC2 did not take the last state of the tag in time; the pool sees the node as draining");
+    }
+    for task in [poll, keeper, workload] {
+        task.abort();
+    }
+    drop(parts);
+    Ok(())
+}
+
+/// Asks who the node is until the metadata service says, for a while.
+async fn who(metadata: &Metadata, config: &Config) -> Result<Identity, IdentityError> {
+    let began = Instant::now();
+    let mut failures = 0;
+    loop {
+        match identity::read(metadata, &config.identity).await {
+            Ok(identity) => return Ok(identity),
+            Err(error) if began.elapsed() >= IDENTITY => return Err(error),
+            Err(error) => {
+                failures += 1;
+                let longest = Duration::from_secs(15);
+                let wait = backoff::full_jitter(Duration::from_secs(1), longest, failures, rand::random());
+                tracing::warn!(%error, "the node does not know who it is yet");
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// Asks for notices for as long as somebody listens.
+async fn poll(metadata: Arc<Metadata>, shared: Arc<Shared>, tell: watch::Sender<Notices>) {
+    while !tell.is_closed() {
+        tokio::time::sleep(notices::EVERY).await;
+        let known = tell.borrow().clone();
+        let next = notices::look(&metadata, &known, shared.now()).await;
+        if let Some(trouble) = next.trouble.as_ref().filter(|_| known.trouble.is_none()) {
+            tracing::warn!(trouble, "notices cannot be read; what is known stays");
+        }
+        tell.send_if_modified(|held| {
+            let changed = *held != next;
+            *held = next;
+            changed
+        });
+    }
+}
+
+fn shared(identity: Identity, ec2: Arc<Ec2>, asks: mpsc::Sender<Ask>) -> Shared {
+    let view = View {
+        instance: identity.instance.clone(),
+        cluster: identity.cluster.clone(),
+        role: identity.role.clone(),
+        zone: identity.zone.clone(),
+        address: identity.address.to_string(),
+        presence: Presence::Starting,
+        workload: "starting",
+        why: None,
+        pid: None,
+        restarts: 0,
+        in_flight: 0,
+        tag: "unknown",
+        drain: None,
+        metadata_trouble: None,
+    };
+    Shared {
+        identity,
+        started: Instant::now(),
+        ec2,
+        presence: watch::Sender::new(Presence::Starting),
+        peers: watch::Sender::new(Arc::new(Vec::new())),
+        view: watch::Sender::new(view),
+        asks,
+        counters: Counters::default(),
+    }
+}

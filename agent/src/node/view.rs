@@ -1,0 +1,91 @@
+//! What the parts of a node share, and what it says of itself to people.
+
+use crate::ec2::Ec2;
+use crate::front::counters::Counters;
+use crate::gossip::peer::Peer;
+use crate::identity::Identity;
+use crate::node::Ask;
+use crate::presence::Presence;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+/// The drain that is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainView {
+    /// Why.
+    pub causes: Vec<&'static str>,
+    /// Where it is: `finishing`, `hook`, `terminating`, `drained`.
+    pub step: &'static str,
+    /// Seconds until everything has to have ended.
+    pub seconds_left: u64,
+}
+
+/// What the node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// Instance id.
+    pub instance: String,
+    /// Cluster.
+    pub cluster: String,
+    /// Role.
+    pub role: String,
+    /// Zone.
+    pub zone: String,
+    /// Private address.
+    pub address: String,
+    /// What it is to others.
+    pub presence: Presence,
+    /// The workload.
+    pub workload: &'static str,
+    /// Why the workload is not healthy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Its process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// How often it was started again.
+    pub restarts: u64,
+    /// Requests that it works on for the front.
+    pub in_flight: u32,
+    /// The state tag that EC2 has taken; `none` for none.
+    pub tag: &'static str,
+    /// The drain that is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainView>,
+    /// What is wrong with the metadata service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata_trouble: Option<String>,
+}
+
+/// What the parts share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who the node is.
+    pub identity: Identity,
+    /// Start of the monotonic clock.
+    pub started: Instant,
+    /// Requests to EC2, and their counts.
+    pub ec2: Arc<Ec2>,
+    /// What the node is to others.
+    pub presence: watch::Sender<Presence>,
+    /// The others, of this cluster and role.
+    pub peers: watch::Sender<Arc<Vec<Peer>>>,
+    /// What it says of itself.
+    pub view: watch::Sender<View>,
+    /// What people ask for.
+    pub asks: mpsc::Sender<Ask>,
+    /// What the front counts.
+    pub counters: Counters,
+}
+
+impl Shared {
+    /// Now, on the clock that does not jump.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

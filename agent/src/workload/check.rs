@@ -1,0 +1,32 @@
+//! One question to the workload about its health. Redirections are healthy answers and are not followed.
+
+use crate::config;
+use crate::wire::{self, Url};
+use bytes::Bytes;
+use http::Method;
+use std::time::Duration;
+
+/// Largest answer to a health question.
+const LIMIT: usize = 1 << 20;
+
+/// Asks; the reason when it is not well.
+///
+/// # Errors
+/// Why it is not well.
+pub async fn ask(health: &config::Health) -> Result<(), String> {
+    let end: Duration = health.timeout.0;
+    if let Some(text) = &health.http {
+        let url = Url::parse(text).ok_or_else(|| format!("{text} is no address"))?;
+        let answer = wire::send(&url, Method::GET, &[], Bytes::new(), LIMIT, end).await;
+        return match answer.map_err(|e| e.to_string())?.status {
+            200..=399 => Ok(()),
+            status => Err(format!("{url} answers {status}")),
+        };
+    }
+    let address = health.tcp.as_deref().unwrap_or_default();
+    match tokio::time::timeout(end, tokio::net::TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(e)) => Err(format!("connect to {address}: {e}")),
+        Err(_) => Err(format!("connect to {address}: no answer within {} ms", end.as_millis())),
+    }
+}

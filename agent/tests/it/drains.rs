@@ -1,0 +1,170 @@
+//! What makes a node drain, in which order it ends, and what calls it off.
+
+use crate::harness::{Agent, Node, World, end, until};
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
+
+async fn ready<'w>(world: &'w World, more: &str) -> (Node<'w>, Agent) {
+    let node = world.launch("prod").await;
+    let agent = node.agent(&node.configuration(more));
+    until("the tag says ready", &agent, async || {
+        node.state().as_deref() == Some("ready")
+    })
+    .await;
+    (node, agent)
+}
+
+async fn drained(agent: &Agent) {
+    until("the node is drained", agent, async || {
+        agent.json("/status").await["drain"]["step"] == "drained"
+    })
+    .await;
+}
+
+/// A hook that notes that it ran, and with what.
+fn hook(node_folder: &str) -> String {
+    format!(
+        "drain: {{hook: {{command: [sh, -c, 'echo \"hook $MYELIN_DRAIN_CAUSE $MYELIN_CLUSTER\" >> {node_folder}/hits'], timeout: 5s}}}}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_spot_notice_drains_in_order_and_ends_before_the_capacity_goes() {
+    let world = World::new().await;
+    let node = world.launch("prod").await;
+    let agent = node.agent(&node.configuration(&hook(&node.folder.display().to_string())));
+    until("the tag says ready", &agent, async || {
+        node.state().as_deref() == Some("ready")
+    })
+    .await;
+    node.spot_notice(120);
+    let began = Instant::now();
+    until("the tag says draining", &agent, async || {
+        node.state().as_deref() == Some("draining")
+    })
+    .await;
+    assert!(
+        began.elapsed() < Duration::from_secs(7),
+        "noticed within a poll of five seconds: {:?}",
+        began.elapsed()
+    );
+    drained(&agent).await;
+    until("the tag is gone", &agent, async || node.state().is_none()).await;
+    assert_eq!(agent.hits(), ["started", "hook spot notice prod", "terminated"]);
+    assert_eq!(
+        agent.get("/healthz").await.map(|a| a.status),
+        Some(503),
+        "it stays to say what it is"
+    );
+}
+
+#[tokio::test]
+async fn a_stubborn_workload_is_killed_a_margin_before_the_deadline() {
+    let world = World::new().await;
+    let (node, agent) = ready(&world, "").await;
+    std::fs::write(node.folder.join("stubborn"), "").expect("room");
+    let began = Instant::now();
+    // EC2's notices leave two minutes; the shortest that is believed leaves fifteen seconds, of which ten are the margin.
+    node.spot_notice(20);
+    drained(&agent).await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(agent.log().contains("gets SIGKILL"), "{}", agent.log());
+    assert_eq!(agent.hits(), ["started", "terminated"]);
+}
+
+#[tokio::test]
+async fn the_pools_drain_tag_drains_and_its_removal_calls_off() {
+    let world = World::new().await;
+    let more = "drain: {timeout: 60s, hook: {command: [sleep, '30'], timeout: 40s}}\n";
+    let (node, agent) = ready(&world, more).await;
+    node.set_tag("myelin.dev:drain", Some("2026-01-01T00:00:00Z"));
+    until("the hook runs", &agent, async || {
+        agent.json("/status").await["drain"]["step"] == "hook"
+    })
+    .await;
+    assert_eq!(node.state().as_deref(), Some("draining"));
+    let refused = agent.command("undrain");
+    assert!(!refused.0 && refused.1.contains("drain tag"), "{refused:?}");
+    // The service goes down; silence calls nothing off.
+    node.set_tag("myelin.dev:drain", None);
+    node.metadata("down").await;
+    until("the trouble is seen", &agent, async || {
+        agent.json("/status").await["metadataTrouble"].is_string()
+    })
+    .await;
+    assert_eq!(agent.presence().await, "draining");
+    node.metadata("up").await;
+    agent.ready().await;
+    until("the tag says ready", &agent, async || {
+        node.state().as_deref() == Some("ready")
+    })
+    .await;
+    assert_eq!(agent.hits(), ["started"], "the workload was never touched");
+}
+
+#[tokio::test]
+async fn people_drain_and_undrain_until_the_workload_has_its_sigterm() {
+    let world = World::new().await;
+    let more = "drain: {timeout: 60s, hook: {command: [sleep, '30'], timeout: 40s}}\n";
+    let (node, agent) = ready(&world, more).await;
+    let (done, said) = agent.command("drain");
+    assert!(done && said.contains("within 50 s"), "{said}");
+    until("the tag says draining", &agent, async || {
+        node.state().as_deref() == Some("draining")
+    })
+    .await;
+    let (done, said) = agent.command("status");
+    assert!(
+        done && said.contains("drain      ") && said.contains("(request)"),
+        "{said}"
+    );
+    let (done, said) = agent.command("undrain");
+    assert!(done && said.contains("called off"), "{said}");
+    agent.ready().await;
+    let (done, said) = agent.command("undrain");
+    assert!(done && said.contains("does not drain"), "{said}");
+    drop(agent);
+
+    let (_, agent) = ready(&world, "").await;
+    assert!(agent.command("drain").0);
+    drained(&agent).await;
+    let (done, said) = agent.command("undrain");
+    assert!(!done && said.contains("SIGTERM already"), "{said}");
+    let (done, said) = agent.command("peers");
+    assert!(done && said.starts_with("INSTANCE"), "{said}");
+}
+
+#[tokio::test]
+async fn a_rebalance_recommendation_does_what_the_policy_says() {
+    for (policy, presence, tag) in [
+        ("ignore", "ready", "ready"),
+        ("cordon", "cordoned", "draining"),
+        ("drain", "draining", ""),
+    ] {
+        let world = World::new().await;
+        let (node, agent) = ready(&world, &format!("drain: {{rebalance: {policy}}}\n")).await;
+        world.cloud.recommend_rebalance(&node.id).expect("launched");
+        // A drain tag that comes and goes later shows that the recommendation was read by then.
+        until("the recommendation is read", &agent, async || {
+            agent.presence().await == presence && node.state().unwrap_or_default() == tag
+        })
+        .await;
+        let stopped = agent.hits().contains(&"terminated".to_owned());
+        assert_eq!(stopped, policy == "drain", "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_starts_on_a_draining_node_does_not_serve() {
+    let world = World::new().await;
+    let node = world.launch("prod").await;
+    node.set_tag("myelin.dev:drain", Some("2026-01-01T00:00:00Z"));
+    // An earlier run of the agent left this.
+    node.set_tag("myelin.dev:state", Some("ready"));
+    let mut agent = node.agent(&node.configuration(""));
+    drained(&agent).await;
+    until("the tag is gone", &agent, async || node.state().is_none()).await;
+    assert!(agent.hits().is_empty(), "{:?}", agent.hits());
+    agent.signal(Signal::TERM);
+    assert!(end(&mut agent).await.success());
+}
