@@ -16,13 +16,15 @@ use super::resource::{Provenance, Resource};
 use super::schema::Schema;
 use super::simple::{self, End, Failure, Namespace, Subjects};
 use super::vars::{self, Var};
-use super::{crds, hash};
+use super::{crds, hash, side_by_side};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::tree::TreePath;
 use crate::yaml::{At, Profile};
-use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+
+/// From how many on the entries of one list are read on all cores.
+const ENOUGH_FILES: usize = 8;
 
 /// What a kustomization comes to.
 #[derive(Debug, Clone, Default)]
@@ -198,10 +200,9 @@ impl Target<'_> {
         shared: &Shared<'_>,
     ) -> Result<(), Diagnostics> {
         let mut problems = Diagnostics::new();
-        let read: Vec<Result<Accumulated, Diagnostics>> = named
-            .par_iter()
-            .map(|one| self.one_resource(one, bases, shared))
-            .collect();
+        let read = side_by_side::map(named.iter().collect(), ENOUGH_FILES, |one| {
+            self.one_resource(one, bases, shared)
+        });
         for (one, result) in named.iter().zip(read) {
             match result {
                 Err(more) => problems.extend(more),

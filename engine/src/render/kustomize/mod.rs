@@ -24,6 +24,7 @@ mod resmap;
 mod resource;
 mod schema;
 mod selector;
+mod side_by_side;
 mod simple;
 mod smp;
 mod smp_several;
@@ -38,7 +39,6 @@ use crate::yaml::{Node, Profile, Tag, to_json};
 use build::{Accumulated, Bases, Shared, Target};
 use kustomization::Kustomization;
 use load::Loader;
-use rayon::prelude::*;
 use reader::{Located, place};
 use resmap::ResMap;
 use schema::Schema;
@@ -115,30 +115,30 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
     finish(all.resources, tree)
 }
 
+/// From how many on bases are built, and objects finished, on all cores.
+const ENOUGH_BASES: usize = 4;
+const ENOUGH_OBJECTS: usize = 64;
+
 /// What the original calls itself in the `managedByLabel` when it is part of kubectl.
 const MANAGED_BY: &str = "kustomize-(devel)";
 
 fn finish(resources: ResMap, tree: &Tree) -> Result<Vec<Object>, Diagnostics> {
-    let made: Vec<Result<Object, Diagnostic>> = resources
-        .all
-        .into_par_iter()
-        .map(|mut resource| {
-            resource.make_texts("annotations");
-            let value = to_json(&resource.node).map_err(|e| {
-                let at = crate::yaml::At {
-                    line: e.line,
-                    column: e.column,
-                    ..resource.at()
-                };
-                Diagnostic::error(format!("{}: {}", resource.id(), e.message)).at(place(tree, at))
-            })?;
-            let origin = FilePlace {
-                column: None,
-                ..place(tree, resource.at())
+    let made = side_by_side::map(resources.all, ENOUGH_OBJECTS, |mut resource| {
+        resource.make_texts("annotations");
+        let value = to_json(&resource.node).map_err(|e| {
+            let at = crate::yaml::At {
+                line: e.line,
+                column: e.column,
+                ..resource.at()
             };
-            Ok(Object { value, origin })
-        })
-        .collect();
+            Diagnostic::error(format!("{}: {}", resource.id(), e.message)).at(place(tree, at))
+        })?;
+        let origin = FilePlace {
+            column: None,
+            ..place(tree, resource.at())
+        };
+        Ok::<_, Diagnostic>(Object { value, origin })
+    });
     let mut problems = Diagnostics::new();
     let mut objects = Vec::with_capacity(made.len());
     for one in made {
@@ -158,14 +158,11 @@ fn build_bases(
 ) -> Result<Bases, Diagnostics> {
     let mut bases = Bases::default();
     for level in levels {
-        let built: Vec<(TreePath, Result<Accumulated, Diagnostics>)> = level
-            .into_par_iter()
-            .map(|target| {
-                let mut all = Accumulated::default();
-                let result = target.accumulate(&mut all, &bases, shared).map(|()| all);
-                (target.loader.root, result)
-            })
-            .collect();
+        let built = side_by_side::map(level, ENOUGH_BASES, |target| {
+            let mut all = Accumulated::default();
+            let result = target.accumulate(&mut all, &bases, shared).map(|()| all);
+            (target.loader.root, result)
+        });
         let mut problems = Diagnostics::new();
         for (folder, result) in built {
             match result {
