@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use myelin_engine::cluster::{Cluster, KubeCluster, connect};
+use myelin_engine::cluster::{Cluster, connect};
 use tokio::sync::OnceCell;
 
 use crate::configuration::Configuration;
@@ -101,10 +101,10 @@ async fn connect(configuration: &Configuration) -> Result<Arc<dyn Cluster>, Diag
         },
         Configuration::InCluster => connect::Access::InCluster,
     };
-    let client = connect::connect(&access)
+    let cluster = connect::connect(&access)
         .await
         .map_err(|problem| from_engine(&problem, |_| None))?;
-    Ok(Arc::new(KubeCluster::new(client)))
+    Ok(Arc::new(cluster))
 }
 
 /// The one file that is there. Merging several, as kubectl does, would make it hard to say which cluster is meant.

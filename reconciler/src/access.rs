@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use myelin_engine::cluster::Cluster;
 use myelin_engine::cluster::connect::{Access, ExecPlugins, connect};
-use myelin_engine::cluster::{Cluster, KubeCluster};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -51,10 +51,10 @@ impl ClusterArguments {
                 exec: ExecPlugins::Run,
             }
         };
-        let client = connect(&access)
+        let cluster = connect(&access)
             .await
             .map_err(|problem| anyhow::anyhow!("{problem}"))
             .context("cannot connect to the cluster")?;
-        Ok(Arc::new(KubeCluster::new(client)))
+        Ok(Arc::new(cluster))
     }
 }

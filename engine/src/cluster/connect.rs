@@ -1,7 +1,8 @@
-//! Access to a cluster → a [`kube::Client`]. Dials nothing: the first request does.
+//! Access to a cluster → a [`KubeCluster`]. Dials nothing: the first request does.
 //!
 //! Nothing is looked for that was not named: no kubeconfig from the environment, no service account, unless asked.
 
+use super::KubeCluster;
 use crate::diagnostic::Diagnostic;
 use http::Uri;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig};
@@ -63,7 +64,7 @@ impl fmt::Debug for Access {
 ///
 /// # Errors
 /// A kubeconfig that cannot be read or names what does not exist; a host that is no URL; a credential plugin that is refused.
-pub async fn connect(access: &Access) -> Result<kube::Client, Diagnostic> {
+pub async fn connect(access: &Access) -> Result<KubeCluster, Diagnostic> {
     let mut config = match access {
         Access::Kubeconfig { path, context, exec } => kubeconfig(path, context.as_deref(), *exec).await?,
         Access::Direct {
@@ -117,7 +118,9 @@ pub async fn connect(access: &Access) -> Result<kube::Client, Diagnostic> {
     // Every request has its own deadline, and retrying is the engine's: it knows what a lost answer means.
     config.read_timeout = None;
     config.default_retry = false;
+    let server = config.cluster_url.to_string();
     kube::Client::try_from(config)
+        .map(|client| KubeCluster::new(client).at(server.trim_end_matches('/')))
         .map_err(|e| Diagnostic::error("the cluster's configuration cannot be used").detail(e.to_string()))
 }
 

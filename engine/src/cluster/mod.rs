@@ -14,7 +14,7 @@ mod wire;
 pub use error::{Cause, ClusterError};
 pub use exec::{CommandOutput, PodCommand};
 pub use proxy::{ServiceAnswer, ServiceRequest};
-pub use retry::retrying;
+pub use retry::{first_contact, retrying};
 pub use wire::KubeCluster;
 
 use futures::future::BoxFuture;

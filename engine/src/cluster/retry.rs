@@ -2,6 +2,7 @@
 
 use super::ClusterError;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The most attempts of one request. With the pauses below about a minute.
@@ -10,14 +11,41 @@ const ATTEMPTS: u32 = 9;
 /// The longest pause that a `Retry-After` may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long a server that has not answered anything yet is tried: a restart of a load balancer is bridged, and a person who
+/// named a server that is gone is told within ten seconds.
+const FIRST_CONTACT: Duration = Duration::from_secs(8);
+
 /// Runs a request until it succeeds, fails for good, is cancelled, or has been tried often enough. The last error is returned.
 ///
 /// # Errors
 /// The request's own; the last transient one at the end or when cancelled.
-pub async fn retrying<T, F>(cancel: &CancellationToken, mut request: impl FnMut() -> F) -> Result<T, ClusterError>
+pub async fn retrying<T, F>(cancel: &CancellationToken, request: impl FnMut() -> F) -> Result<T, ClusterError>
 where
     F: Future<Output = Result<T, ClusterError>>,
 {
+    attempts(cancel, None, request).await
+}
+
+/// As [`retrying`], for the first request to a server: one that gives no answer at all is given up after some seconds.
+///
+/// # Errors
+/// As [`retrying`].
+pub async fn first_contact<T, F>(cancel: &CancellationToken, request: impl FnMut() -> F) -> Result<T, ClusterError>
+where
+    F: Future<Output = Result<T, ClusterError>>,
+{
+    attempts(cancel, Some(FIRST_CONTACT), request).await
+}
+
+async fn attempts<T, F>(
+    cancel: &CancellationToken,
+    silence: Option<Duration>,
+    mut request: impl FnMut() -> F,
+) -> Result<T, ClusterError>
+where
+    F: Future<Output = Result<T, ClusterError>>,
+{
+    let start = Instant::now();
     let mut attempt = 0;
     loop {
         let error = match request().await {
@@ -28,12 +56,20 @@ where
         let Some(pause) = next(attempt, &error, rand::random()) else {
             return Err(error);
         };
+        if silence.is_some_and(|most| is_silent(&error) && start.elapsed() + pause > most) {
+            return Err(error);
+        }
         tracing::debug!(attempt, pause_ms = pause.as_millis(), %error, "sending a request again");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = cancel.cancelled() => return Err(error),
         }
     }
+}
+
+/// Whether nothing was heard from the server at all; one that is busy says so.
+fn is_silent(error: &ClusterError) -> bool {
+    matches!(error, ClusterError::Unreachable(_) | ClusterError::TimedOut(_))
 }
 
 /// The pause before the next attempt after this error; None to give up.
@@ -78,6 +114,17 @@ mod tests {
         assert!(pause(100, None, 1.0) <= Duration::from_secs(10));
         assert!(pause(1, Some(Duration::from_secs(5)), 0.0) > Duration::from_secs(5));
         assert!(pause(1, Some(Duration::from_secs(5000)), 0.0) < Duration::from_secs(31));
+    }
+
+    #[test]
+    fn only_a_server_that_gives_no_answer_is_silent() {
+        for (error, silent) in [
+            (refused(503, ""), false),
+            (ClusterError::Unreachable("refused".into()), true),
+            (ClusterError::TimedOut(Duration::from_secs(35)), true),
+        ] {
+            assert_eq!(is_silent(&error), silent, "{error}");
+        }
     }
 
     #[test]

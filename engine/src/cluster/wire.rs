@@ -11,6 +11,7 @@ use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The end of one request. Above the API server's own limit for mutating requests with webhooks (30 s).
@@ -32,13 +33,34 @@ const LONGEST_EVENT: usize = 16 << 20;
 #[derive(Clone)]
 pub struct KubeCluster {
     client: kube::Client,
+    /// Its URL, for errors.
+    server: Arc<str>,
 }
 
 impl KubeCluster {
     /// On a client, as [`super::connect::connect`] makes it.
     #[must_use]
     pub fn new(client: kube::Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            server: "".into(),
+        }
+    }
+
+    /// With the server's URL, which errors then name.
+    #[must_use]
+    pub(super) fn at(mut self, server: &str) -> Self {
+        self.server = server.into();
+        self
+    }
+
+    fn unreachable(&self, error: impl std::error::Error) -> ClusterError {
+        match unreachable(error) {
+            ClusterError::Unreachable(why) if !self.server.is_empty() => {
+                ClusterError::Unreachable(format!("{}: {why}", self.server))
+            }
+            error => error,
+        }
     }
 
     async fn send(
@@ -60,7 +82,7 @@ impl KubeCluster {
             .body(Body::from(body))
             .map_err(|e| ClusterError::Unreadable(format!("the request cannot be written: {e}")))?;
         let exchange = async {
-            let answer = self.client.send(request).await.map_err(unreachable)?;
+            let answer = self.client.send(request).await.map_err(|e| self.unreachable(e))?;
             let status = answer.status();
             let retry_after = answer
                 .headers()
@@ -68,7 +90,11 @@ impl KubeCluster {
                 .and_then(|v| v.to_str().ok())
                 .and_then(|v| v.parse().ok())
                 .map(Duration::from_secs);
-            let body = answer.into_body().collect_bytes().await.map_err(unreachable)?;
+            let body = answer
+                .into_body()
+                .collect_bytes()
+                .await
+                .map_err(|e| self.unreachable(e))?;
             if status.is_success() {
                 Ok(body.to_vec())
             } else {
@@ -107,6 +133,10 @@ pub(super) fn unreachable(error: impl std::error::Error) -> ClusterError {
             text = format!("{text}: {more}");
         }
         cause = inner.source();
+    }
+    // The names of layers say nothing that the causes do not.
+    for layer in ["ServiceError: ", "client error (Connect): ", "tcp connect error: "] {
+        text = text.replace(layer, "");
     }
     ClusterError::Unreachable(text)
 }
@@ -350,7 +380,7 @@ impl Cluster for KubeCluster {
                     let body = serde_json::to_vec(&*status).unwrap_or_default();
                     return Err(ClusterError::from_status(status.code, &body, None));
                 }
-                Ok(Err(e)) => return Err(unreachable(e)),
+                Ok(Err(e)) => return Err(self.unreachable(e)),
                 Ok(Ok(reader)) => reader,
             };
             let resource = resource.clone();

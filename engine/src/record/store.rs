@@ -1,7 +1,7 @@
 //! Reading and writing the record. Every write names the version it replaces, so that two writers cannot interleave.
 
 use super::{Owner, Record, StackId, from_secret, to_secret};
-use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Target, kinds, retrying};
+use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Target, first_contact, kinds, retrying};
 use crate::diagnostic::Diagnostic;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -99,7 +99,8 @@ pub async fn read(
     cancel: &CancellationToken,
 ) -> Result<Option<Stored>, RecordError> {
     let target = target(stack);
-    let Some(secret) = retrying(cancel, || cluster.get(&target)).await? else {
+    // Every look at a stack begins here.
+    let Some(secret) = first_contact(cancel, || cluster.get(&target)).await? else {
         return Ok(None);
     };
     let record = from_secret(stack, &secret).map_err(RecordError::Unreadable)?;

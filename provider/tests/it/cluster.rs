@@ -105,11 +105,10 @@ impl Cluster {
         self.sandbox.faults().add(rule)
     }
 
-    /// Holds the write after that many others, before or after it takes effect; gives the fault's name.
-    pub(crate) fn hold_write(&self, after: u64, effect: Effect) -> String {
-        let verbs = ["create", "update", "patch", "delete"].map(str::to_owned).to_vec();
+    /// Holds the request of these verbs after that many others, before or after it takes effect; gives the fault's name.
+    pub(crate) fn hold(&self, verbs: &[&str], after: u64, effect: Effect) -> String {
         self.fault(Rule {
-            verbs,
+            verbs: verbs.iter().map(ToString::to_string).collect(),
             skip: after,
             times: 1,
             effect,

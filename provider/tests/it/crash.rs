@@ -47,15 +47,22 @@ fn names(stand: &Stand) -> Vec<String> {
         .collect()
 }
 
-/// Applies, and is held at the write after that many others. False if there is no such write any more.
+/// What changes something.
+pub(crate) const WRITES: [&str; 4] = ["create", "update", "patch", "delete"];
+
+/// What changes nothing.
+const READS: [&str; 3] = ["get", "list", "watch"];
+
+/// Applies, and is held at the request of these verbs after that many others. False if there is no such request any more.
 fn held_at(
     stand: &Stand,
-    write: u64,
+    verbs: &[&str],
+    request: u64,
     effect: &Effect,
     arguments: &[&str],
     strike: impl FnOnce(&crate::stand::Running),
 ) -> bool {
-    let fault = stand.cluster.hold_write(write, effect.clone());
+    let fault = stand.cluster.hold(verbs, request, effect.clone());
     let running = stand.start(arguments);
     let held = stand.cluster.wait_for_or(&fault, LIMIT, || running.has_ended());
     if held {
@@ -79,7 +86,7 @@ fn a_create_that_is_killed_at_any_write_is_finished_by_the_next_apply() {
         let mut write = 0;
         loop {
             let stand = stand();
-            if !held_at(&stand, write, &effect, &APPLY, power_off) {
+            if !held_at(&stand, &WRITES, write, &effect, &APPLY, power_off) {
                 break;
             }
             let before = stand.cluster.uids(&RESOURCES, "shop");
@@ -118,7 +125,7 @@ fn an_update_that_is_killed_at_any_write_is_finished_by_the_next_apply() {
         } else {
             stand.file("k8s/web/extra.yaml", &config("extra"));
         }
-        if !held_at(&stand, write, &Effect::HangAfter, &APPLY, power_off) {
+        if !held_at(&stand, &WRITES, write, &Effect::HangAfter, &APPLY, power_off) {
             break;
         }
         stand.apply_at_once();
@@ -141,7 +148,7 @@ fn a_destroy_that_is_killed_at_any_write_is_finished_by_the_next_one() {
         let stand = stand();
         stand.apply_at_once();
         let destroy = ["destroy", "-input=false", "-no-color", "-auto-approve"];
-        if !held_at(&stand, write, &Effect::HangAfter, &destroy, power_off) {
+        if !held_at(&stand, &WRITES, write, &Effect::HangAfter, &destroy, power_off) {
             break;
         }
         stand.destroy();
@@ -150,6 +157,40 @@ fn a_destroy_that_is_killed_at_any_write_is_finished_by_the_next_one() {
         write += 1;
     }
     assert!(write >= 3, "{write}");
+}
+
+#[test]
+fn a_kill_at_any_read_of_a_create_an_update_or_a_destroy_loses_nothing() {
+    let destroy = ["destroy", "-input=false", "-no-color", "-auto-approve"];
+    // A create and the destroy of what it made, killed at the read after that many others.
+    let mut read = 0;
+    loop {
+        let stand = stand();
+        let created = !held_at(&stand, &READS, read, &Effect::HangBefore, &APPLY, power_off);
+        stand.apply_at_once();
+        assert_eq!(names(&stand), ["configmaps/base", "configmaps/web"], "at read {read}");
+        let uids = stand.cluster.uids(&RESOURCES, "shop");
+        let greeting = format!("greeting {read}");
+        stand.variable("greeting", &greeting);
+        let updated = !held_at(&stand, &READS, read, &Effect::HangBefore, &APPLY, power_off);
+        stand.apply_at_once();
+        assert_eq!(
+            stand.cluster.uids(&RESOURCES, "shop"),
+            uids,
+            "made again at read {read}"
+        );
+        let web = stand.cluster.object("configmaps", "shop", "web").unwrap();
+        assert_eq!(web["data"]["greeting"], greeting);
+        let destroyed = !held_at(&stand, &READS, read, &Effect::HangBefore, &destroy, power_off);
+        stand.destroy();
+        assert_eq!(names(&stand), [""; 0], "at read {read}");
+        assert!(stand.state().is_null());
+        if created && updated && destroyed {
+            break;
+        }
+        read += 1;
+    }
+    assert!(read >= 4, "{read}");
 }
 
 #[test]
@@ -176,7 +217,7 @@ fn an_interrupt_at_any_write_ends_soon_with_a_true_state_and_the_next_apply_fini
                 std::thread::sleep(Duration::from_millis(20));
             }
         };
-        if !held_at(&stand, write, &Effect::HangBefore, &apply, interrupt) {
+        if !held_at(&stand, &WRITES, write, &Effect::HangBefore, &apply, interrupt) {
             break;
         }
         let before = stand.cluster.uids(&RESOURCES, "shop");

@@ -8,6 +8,7 @@ mod core;
 mod crash;
 mod examples;
 mod lifecycle;
+mod others;
 mod protocol;
 mod stack;
 mod stand;

@@ -259,7 +259,7 @@ fn killed_at_every_write_a_token_is_minted_once_by_the_next_apply() {
         let mut ended = false;
         for writes in 0..12 {
             let stand = stand(TOKEN);
-            let fault = stand.cluster.hold_write(writes, effect.clone());
+            let fault = stand.cluster.hold(&crate::crash::WRITES, writes, effect.clone());
             let running = stand.start(&["apply", "-input=false", "-no-color", "-auto-approve"]);
             ended = !stand
                 .cluster
