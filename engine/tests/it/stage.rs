@@ -2,7 +2,7 @@
 
 use myelin_engine::apply::{Destroy, Outcome, Progress, Run, apply, destroy};
 use myelin_engine::cluster::connect::{Access, connect};
-use myelin_engine::cluster::{Cluster, KubeCluster, Mode, Precondition, Propagation, Selection, Target, kinds};
+use myelin_engine::cluster::{Cluster, Mode, Precondition, Propagation, Selection, Target, kinds};
 use myelin_engine::desired::{Variables, desired};
 use myelin_engine::diagnostic::Diagnostics;
 use myelin_engine::document::stack_from_value;
@@ -43,7 +43,7 @@ impl Stage {
             tls_server_name: None,
             insecure: false,
         };
-        let client = connect(&access).await.map_err(|e| e.to_string()).unwrap();
+        let cluster = connect(&access).await.map_err(|e| e.to_string()).unwrap();
         let progress: Arc<Mutex<Vec<Progress>>> = Arc::default();
         let told = Arc::clone(&progress);
         let run = Run {
@@ -63,7 +63,7 @@ impl Stage {
         };
         Self {
             sandbox,
-            cluster: Arc::new(KubeCluster::new(client)),
+            cluster: Arc::new(cluster),
             progress,
             run,
         }

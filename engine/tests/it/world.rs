@@ -1,8 +1,9 @@
 //! A sandbox in this process and the engine before it, as the provider and the reconciler use it.
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
+use myelin_engine::cluster::Cluster;
 use myelin_engine::cluster::connect::{Access, connect};
-use myelin_engine::cluster::{Cluster, KubeCluster};
 use myelin_engine::desired::{Desired, Variables, desired};
 use myelin_engine::diagnostic::FilePlace;
 use myelin_engine::document::{API_VERSION, stack_from_value};
@@ -42,10 +43,10 @@ impl World {
             tls_server_name: None,
             insecure: false,
         };
-        let client = connect(&access).await.unwrap();
+        let cluster = connect(&access).await.unwrap();
         Self {
             sandbox,
-            cluster: Arc::new(KubeCluster::new(client)),
+            cluster: Arc::new(cluster),
         }
     }
 
@@ -124,16 +125,10 @@ pub(crate) struct Meddler {
 
 impl Meddler {
     async fn new(sandbox: &Sandbox, manager: &str) -> Self {
-        let access = Access::Direct {
-            host: sandbox.url().to_owned(),
-            token: Some(sandbox.token().to_owned()),
-            ca_pem: Some(sandbox.authority().to_owned()),
-            client: None,
-            tls_server_name: None,
-            insecure: false,
-        };
+        let kubeconfig = Kubeconfig::from_yaml(&sandbox.kubeconfig()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         Self {
-            client: connect(&access).await.unwrap(),
+            client: kube::Client::try_from(config.unwrap()).unwrap(),
             manager: manager.to_owned(),
         }
     }
