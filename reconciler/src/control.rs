@@ -4,6 +4,8 @@
 //! People's words (`suspend`, `hold`, `confirm`, `request`) and the reconciler's (`status`) are fields of two field managers,
 //! so that neither ever overwrites the other.
 
+use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use myelin_engine::cluster::{Cluster, ClusterError, Mode, Resource, Selection, Target, WatchEvent, kinds};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -80,6 +82,9 @@ pub(crate) struct Taken {
     pub(crate) at: i64,
     /// `ready`, `applying`, `rejected`, `failed`, `superseded`.
     pub(crate) state: String,
+    /// Hash of its last plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) plan: Option<String>,
 }
 
 /// What the reconciler says of a source.
@@ -98,6 +103,15 @@ pub(crate) struct Status {
     pub(crate) unconfirmed: Option<String>,
     /// What became of each stack.
     pub(crate) stacks: BTreeMap<String, String>,
+    /// What is waited for just now, a few of it, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) waiting: BTreeMap<String, String>,
+    /// Drift that is reported and not reverted, by stack: the objects and what was changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) drift: BTreeMap<String, Vec<String>>,
+    /// The last request of a person that was heard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) heard: Option<String>,
     /// The newest first.
     pub(crate) history: Vec<Taken>,
 }
@@ -190,6 +204,22 @@ impl Board {
         }
     }
 
+    /// What the source says from now on, the present first.
+    pub(crate) fn statuses(&self) -> Statuses {
+        Statuses {
+            board: self.clone(),
+            events: None,
+        }
+    }
+
+    fn selection(&self) -> Selection {
+        Selection {
+            namespace: Some(self.target.namespace.clone()),
+            fields: format!("metadata.name={}", self.target.name),
+            ..Selection::default()
+        }
+    }
+
     /// Follows people's words, from those that were read, until the token is cancelled. What is written while the watch is down is seen when it is back.
     pub(crate) fn follow(&self, from: Control, stop: CancellationToken) -> watch::Receiver<Control> {
         let (sender, receiver) = watch::channel(from);
@@ -201,12 +231,7 @@ impl Board {
     }
 
     async fn watch(&self, sender: watch::Sender<Control>) {
-        use futures::StreamExt as _;
-        let selection = Selection {
-            namespace: Some(self.target.namespace.clone()),
-            fields: format!("metadata.name={}", self.target.name),
-            ..Selection::default()
-        };
+        let selection = self.selection();
         let mut pause = crate::pause::Pause::default();
         loop {
             let listed = self.cluster.list(&self.target.resource, &selection).await;
@@ -233,6 +258,43 @@ impl Board {
                 return;
             }
             pause.rest().await;
+        }
+    }
+}
+
+/// The statuses of one source, one after the other.
+pub(crate) struct Statuses {
+    board: Board,
+    events: Option<BoxStream<'static, Result<WatchEvent, ClusterError>>>,
+}
+
+impl Statuses {
+    /// The next one; what was said while the watch was down is in the one after it.
+    ///
+    /// # Errors
+    /// When the cluster refuses or does not answer; asked again, it begins with the present.
+    pub(crate) async fn next(&mut self) -> Result<Status, ClusterError> {
+        let (resource, selection) = (&self.board.target.resource, self.board.selection());
+        let Some(events) = &mut self.events else {
+            let list = self.board.cluster.list(resource, &selection).await?;
+            let watch = self.board.cluster.watch(resource, &selection, &list.resource_version);
+            self.events = Some(watch.await?);
+            return Ok(list.items.first().map(status_of).unwrap_or_default());
+        };
+        loop {
+            match events.next().await {
+                Some(Ok(WatchEvent::Applied(object))) => return Ok(status_of(&object)),
+                Some(Ok(WatchEvent::Deleted(_))) => return Ok(Status::default()),
+                Some(Ok(WatchEvent::Bookmark(_))) => {}
+                Some(Err(error)) => {
+                    self.events = None;
+                    return Err(error);
+                }
+                None => {
+                    self.events = None;
+                    return Err(ClusterError::Unreachable("the watch ended".to_owned()));
+                }
+            }
         }
     }
 }

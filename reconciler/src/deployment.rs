@@ -8,14 +8,14 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
 use myelin_engine::cluster::{Cluster, Selection, kinds};
-use myelin_engine::desired::{Desired, Variables, desired, lone_token};
+use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
 use myelin_engine::mask::hex;
 use myelin_engine::object::Object;
 use myelin_engine::observe::{DryRun, Observation, observe};
-use myelin_engine::plan::{Action, Plan, plan};
-use myelin_engine::record::{Owner, Record, StackId, from_secret};
+use myelin_engine::plan::{Action, Plan, between, plan};
+use myelin_engine::record::{Entry, Owner, Record, StackId, from_secret};
 use myelin_engine::render::{Options, render};
 use myelin_engine::tree::{Tree, TreePath};
 use sha2::{Digest as _, Sha256};
@@ -35,6 +35,24 @@ pub(crate) struct WantedStack {
     pub(crate) name: DocumentName,
     pub(crate) desired: Arc<Desired>,
     pub(crate) after: BTreeSet<DocumentName>,
+    /// Where its document is written.
+    pub(crate) place: FilePlace,
+    /// Folder that its objects' origins are relative to.
+    pub(crate) folder: TreePath,
+}
+
+impl WantedStack {
+    /// Where in the repository an object comes from: its manifest, or the document where nothing else says it.
+    pub(crate) fn place_of(&self, object: &DesiredObject) -> FilePlace {
+        if object.implicit || object.origin.file.is_empty() {
+            return self.place.clone();
+        }
+        let mut place = object.origin.clone();
+        if let Some(path) = self.folder.join(&place.file) {
+            path.as_str().clone_into(&mut place.file);
+        }
+        place
+    }
 }
 
 /// What a commit wants.
@@ -86,7 +104,13 @@ pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit,
 }
 
 fn of_document(placed: &Placed, desired: Desired) -> WantedStack {
+    let source = match &placed.body {
+        Body::Stack(stack) => stack.source.as_str(),
+        Body::Token(_) => ".",
+    };
     WantedStack {
+        place: placed.place.clone(),
+        folder: placed.folder.join(source).unwrap_or_else(|| placed.folder.clone()),
         id: desired.stack.clone(),
         name: placed.name(),
         desired: Arc::new(desired),
@@ -263,21 +287,61 @@ pub(crate) async fn deployment(
             Err(problem) => problems.push(problem),
         }
     }
-    let mut hash = Sha256::new();
-    hash.update(b"myelin commit v1");
-    for (_, plan) in &plans {
-        hash.update(&plan.hash);
-    }
-    for record in &gone {
-        hash.update(format!("gone {} {}", record.stack, record.serial));
-    }
+    let hash = hash(&plans, &gone);
     let deployment = Deployment {
         owner: owner.clone(),
         plans,
         gone,
-        hash: hex(&hash.finalize()[..16]),
+        hash,
     };
     problems.or(deployment).map(|(deployment, _)| deployment)
+}
+
+fn hash(plans: &[(WantedStack, Plan)], gone: &[Record]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"myelin commit v1");
+    for (_, plan) in plans {
+        hash.update(&plan.hash);
+    }
+    for record in gone {
+        hash.update(format!("gone {} {}", record.stack, record.serial));
+    }
+    hex(&hash.finalize()[..16])
+}
+
+/// What changes from one commit to another, by what they render alone: no cluster is asked.
+pub(crate) fn from_to(before: &WantedCommit, after: &WantedCommit, owner: &Owner) -> Deployment {
+    let old = |id: &StackId| before.stacks.iter().find(|stack| stack.id == *id);
+    let plans: Vec<(WantedStack, Plan)> = after
+        .stacks
+        .iter()
+        .map(|stack| {
+            let desired = Arc::clone(&stack.desired);
+            let made = match old(&stack.id) {
+                Some(old) => between(&old.desired, desired, owner.clone()),
+                None => plan(desired, Arc::new(Observation::none()), owner.clone()),
+            };
+            (stack.clone(), made)
+        })
+        .collect();
+    let lost = |stack: &&WantedStack| after.stacks.iter().all(|new| new.id != stack.id);
+    let gone: Vec<Record> = before
+        .stacks
+        .iter()
+        .filter(lost)
+        .map(|stack| {
+            let mut record = Record::new(stack.id.clone(), owner.clone(), [0; 32]);
+            let keys = stack.desired.objects.iter().map(|object| object.key.clone());
+            record.entries = keys.map(|key| (key.clone(), Entry::intended(key))).collect();
+            record
+        })
+        .collect();
+    Deployment {
+        owner: owner.clone(),
+        hash: hash(&plans, &gone),
+        plans,
+        gone,
+    }
 }
 
 /// Records of the stacks that an owner has in the cluster: one list.
@@ -285,6 +349,16 @@ pub(crate) async fn deployment(
 /// # Errors
 /// When the cluster refuses or does not answer.
 pub(crate) async fn owned(cluster: &dyn Cluster, owner: &Owner) -> Result<Vec<Record>, Diagnostic> {
+    let mut all = records(cluster).await?;
+    all.retain(|record| record.owner == *owner);
+    Ok(all)
+}
+
+/// Records of all stacks in the cluster: one list.
+///
+/// # Errors
+/// When the cluster refuses or does not answer.
+pub(crate) async fn records(cluster: &dyn Cluster) -> Result<Vec<Record>, Diagnostic> {
     let selection = Selection {
         labels: "app.kubernetes.io/managed-by=myelin,applyset.kubernetes.io/id".to_owned(),
         fields: "type=myelin.dev/stack".to_owned(),
@@ -294,13 +368,13 @@ pub(crate) async fn owned(cluster: &dyn Cluster, owner: &Owner) -> Result<Vec<Re
         .list(&kinds::known("v1", "Secret"), &selection)
         .await
         .map_err(|error| {
-            Diagnostic::error("the stacks that this source owns could not be listed")
+            Diagnostic::error("the records of stacks could not be listed")
                 .detail(format!("{error}\nallow list of Secrets in all namespaces"))
         })?;
     let records = list.items.iter().filter_map(|secret| {
         let text = |pointer: &str| secret.pointer(pointer).and_then(serde_json::Value::as_str);
         let id = StackId::of_record(text("/metadata/namespace")?, text("/metadata/name")?)?;
-        from_secret(&id, secret).ok().filter(|record| record.owner == *owner)
+        from_secret(&id, secret).ok()
     });
     Ok(records.collect())
 }

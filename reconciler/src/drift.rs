@@ -8,16 +8,22 @@ use myelin_engine::object::ObjectKey;
 use myelin_engine::observe::{Standing, set_of, standing};
 use myelin_engine::record::{PART_OF, Record, StackId};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+
+/// Objects that are not as they should be, that were reported and that are left so.
+pub(crate) type Left = BTreeSet<ObjectKey>;
 
 /// What is known of the stacks that are watched.
 #[derive(Debug)]
 struct Known {
     /// Records by ApplySet id.
     sets: BTreeMap<String, Record>,
+    /// What is left alone, with a digest of it as it was first seen: told again only when it changes again.
+    left: Mutex<BTreeMap<ObjectKey, Option<[u8; 32]>>>,
 }
 
 impl Known {
@@ -27,11 +33,38 @@ impl Known {
         let record = self.sets.get(set_of(live)?)?;
         let drifted = match standing(record, live) {
             Standing::Unknown => false,
-            Standing::Drifted => true,
+            Standing::Drifted => gone || !self.is_left(live),
             Standing::AsRecorded => gone,
         };
         drifted.then(|| record.stack.clone())
     }
+
+    /// Whether the object is left alone as it is. The first sight of it is what was reported.
+    fn is_left(&self, live: &Value) -> bool {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        match left.get_mut(&ObjectKey::of(live)) {
+            None => false,
+            Some(seen @ None) => {
+                *seen = Some(digest(live));
+                true
+            }
+            Some(Some(seen)) => *seen == digest(live),
+        }
+    }
+}
+
+/// An object without what the server and its controllers write.
+fn digest(live: &Value) -> [u8; 32] {
+    let mut live = live.clone();
+    if let Some(object) = live.as_object_mut() {
+        object.remove("status");
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            for name in ["managedFields", "resourceVersion", "generation"] {
+                metadata.remove(name);
+            }
+        }
+    }
+    Sha256::digest(live.to_string()).into()
 }
 
 /// Watches everything that the records name. Dropping it ends the watches.
@@ -43,13 +76,19 @@ pub(crate) struct Drift {
 
 impl Drift {
     /// Starts one list and one watch per kind.
-    pub(crate) fn watch(cluster: &Arc<dyn Cluster>, records: Vec<Record>, resources: BTreeSet<Resource>) -> Self {
+    pub(crate) fn watch(
+        cluster: &Arc<dyn Cluster>,
+        records: Vec<Record>,
+        resources: BTreeSet<Resource>,
+        left: &Left,
+    ) -> Self {
         let (tell, told) = mpsc::channel(64);
         let sets = records
             .into_iter()
             .map(|record| (record.stack.apply_set(), record))
             .collect();
-        let known = Arc::new(Known { sets });
+        let left = Mutex::new(left.iter().map(|key| (key.clone(), None)).collect());
+        let known = Arc::new(Known { sets, left });
         let mut watches = JoinSet::new();
         for resource in resources {
             let (cluster, known, tell) = (Arc::clone(cluster), Arc::clone(&known), tell.clone());

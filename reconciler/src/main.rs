@@ -5,16 +5,24 @@
 #![allow(clippy::print_stdout, reason = "what a command prints is its result")]
 
 mod access;
+mod chronicle;
 mod command;
 mod configuration;
 mod control;
 mod deployment;
 mod documents;
 mod drift;
+mod events;
 mod git;
+mod health;
 mod lease;
+mod origins;
+mod output;
 mod pause;
+mod report;
 mod source;
+mod tree;
+mod waits;
 mod web;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -27,7 +35,8 @@ use std::process::ExitCode;
     name = "myelin",
     version,
     about,
-    after_help = "Exit codes: 0 done or nothing to change, 1 failed, 2 a plan has changes."
+    after_help = "Exit codes: 0 done, or nothing to change; 1 failed, or not everything is ready; 2 a plan or a diff has changes. \
+                  Wrong arguments end with 1. Colour is for terminals; NO_COLOR turns it off."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -46,10 +55,16 @@ enum Command {
     Apply(command::apply::Arguments),
     /// Keeps the cluster at the branches of its sources.
     Run(Box<command::run::Arguments>),
-    /// Shows every source, its commit and its stacks.
-    Status(command::control::StatusArguments),
+    /// Shows the difference between the cluster and the documents, line by line.
+    Diff(command::diff::Arguments),
+    /// Shows sources, stacks, components and objects as a tree, each with its state and reason.
+    Status(command::status::Arguments),
+    /// Says why an object is as it is: commit, file and line, component, last plan, last writer.
+    Why(command::why::Arguments),
+    /// Lists what the reconciler did, from the Events that it writes.
+    Events(command::events::Arguments),
     /// Lists the commits that a source has had.
-    History(command::control::SourceArguments),
+    History(command::status::HistoryArguments),
     /// Makes a source look at its branch now.
     Reconcile(command::control::SourceArguments),
     /// Stops a source until it is resumed; what is applied stays.
@@ -87,15 +102,26 @@ fn write_no_core() {
 
 fn main() -> ExitCode {
     write_no_core();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Two says that a plan has changes; who mistypes must not look like that.
+            let code = if error.use_stderr() { exit::FAILED } else { exit::OK };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
     let ended = match arguments.command {
         Command::Render(arguments) => command::render::run(&arguments).map(|()| exit::OK),
         Command::Validate(arguments) => command::validate::run(&arguments).map(|()| exit::OK),
         Command::Plan(arguments) => wait(command::plan::run(&arguments)),
         Command::Apply(arguments) => wait(command::apply::run(&arguments)),
         Command::Run(arguments) => wait(command::run::run(&arguments)),
-        Command::Status(arguments) => wait(command::control::status(&arguments)),
-        Command::History(arguments) => wait(command::control::history(&arguments)),
+        Command::Diff(arguments) => wait(command::diff::run(&arguments)),
+        Command::Status(arguments) => wait(command::status::status(&arguments)),
+        Command::Why(arguments) => wait(command::why::run(&arguments)),
+        Command::Events(arguments) => wait(command::events::run(&arguments)),
+        Command::History(arguments) => wait(command::status::history(&arguments)),
         Command::Reconcile(arguments) => wait(command::control::reconcile(&arguments)),
         Command::Suspend(arguments) => wait(command::control::suspend(&arguments)),
         Command::Resume(arguments) => wait(command::control::resume(&arguments)),

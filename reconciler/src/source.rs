@@ -3,13 +3,17 @@
 //! The last good commit is enforced until a better one is there. A newer good commit ends the waits of an older one at once;
 //! what was applied stays. Between two looks nothing is asked: watches tell what drifts.
 
+use crate::chronicle;
 use crate::configuration::SourceConfiguration;
 use crate::control::{Board, Control, Status, Taken};
 use crate::deployment::{BlastRadius, Deployment, Report, WantedCommit, deployment, execute, owned, wanted};
 use crate::documents;
-use crate::drift::Drift;
+use crate::drift::{Drift, Left};
+use crate::events::{Events, Kind};
 use crate::git::{Branch, Commit, Limits, Signers};
+use crate::origins::Origins;
 use crate::pause::Pause;
+use crate::waits::Waits;
 use myelin_engine::apply::{Progress, Run};
 use myelin_engine::cluster::Cluster;
 use myelin_engine::diagnostic::Diagnostics;
@@ -41,7 +45,17 @@ pub(crate) struct Source {
     board: Board,
     control: watch::Receiver<Control>,
     status: Status,
+    /// The status that the cluster has, as far as it is known.
+    written: Option<Status>,
     shown: watch::Sender<Status>,
+    events: Events,
+    /// Namespace of the reconciler's own objects.
+    namespace: String,
+    /// The commit whose origins the cluster has.
+    indexed: Option<String>,
+    /// What is not as it should be, was reported and is left so.
+    left: Left,
+    waits: Waits,
     good: Option<Good>,
     /// A commit that was looked at and is not good.
     rejected: Option<String>,
@@ -65,6 +79,7 @@ impl Source {
         store: &Path,
         cluster: Arc<dyn Cluster>,
         board: Board,
+        namespace: &str,
         shown: watch::Sender<Status>,
         stop: CancellationToken,
     ) -> Self {
@@ -76,7 +91,14 @@ impl Source {
             Limits::default(),
             configuration.timeout,
         );
+        let events = Events::start(Arc::clone(&cluster), namespace, &configuration.name);
         Self {
+            events,
+            namespace: namespace.to_owned(),
+            written: None,
+            indexed: None,
+            left: Left::new(),
+            waits: Waits::default(),
             control: watch::channel(Control::default()).1,
             configuration,
             branch,
@@ -97,13 +119,15 @@ impl Source {
             return;
         };
         self.control = self.board.follow(control, self.stop.clone());
-        self.status.history = status.history;
-        // The last good commit is enforced from the start, also when the branch has a bad one.
-        self.status.commit = status.commit;
+        // The last good commit is enforced from the start, also when the branch has a bad one. What was said is not said again.
+        self.written = Some(status.clone());
+        self.status = status;
+        self.status.waiting.clear();
         self.say("starting", "").await;
         let mut pause = Pause::default();
         while !self.stop.is_cancelled() {
             let control = self.control.borrow_and_update().clone();
+            self.status.heard.clone_from(&control.request);
             if control.suspended {
                 self.say("suspended", "resume it with `myelin resume`").await;
                 self.until(None, None).await;
@@ -170,6 +194,8 @@ impl Source {
                 commit = target,
                 "the commit was rejected:\n{why}"
             );
+            self.events
+                .of_source(Kind::Warning, "CommitRejected", "Look", format!("{target}: {why}"));
             self.rejected = Some(target);
             self.restore().await;
             self.say("rejected", &why).await;
@@ -203,6 +229,7 @@ impl Source {
             author: commit.author.clone(),
             at: now(),
             state: "rejected".to_owned(),
+            plan: None,
         };
         let path = self.configuration.path.clone();
         let hash = commit.hash.clone();
@@ -285,6 +312,11 @@ impl Source {
             return Enforced::Interrupted;
         }
         self.status.unconfirmed = None;
+        if only.is_none() {
+            self.mark_plan(hash, &planned.hash);
+            self.index(hash, wanted).await;
+        }
+        self.note_left(&planned);
         if !planned.is_empty() {
             tracing::info!(
                 source = self.configuration.name,
@@ -294,9 +326,17 @@ impl Source {
             );
             self.say("applying", "").await;
         }
-        match self.carry_out(&planned).await {
+        let done = self.carry_out(&planned).await;
+        self.waits.clear();
+        self.status.waiting.clear();
+        match done {
             None => Enforced::Interrupted,
-            Some(report) => self.conclude(hash, &report).await,
+            Some(report) => {
+                for event in chronicle::of(&planned, &report, hash) {
+                    self.events.tell(event);
+                }
+                self.conclude(hash, &report).await
+            }
         }
     }
 
@@ -306,7 +346,13 @@ impl Source {
         let name = self.configuration.name.clone();
         let run = Run {
             cancel: cancel.clone(),
-            progress: Arc::new(move |step| log(&name, &step)),
+            progress: {
+                let waits = self.waits.clone();
+                Arc::new(move |step| {
+                    waits.note(&step);
+                    log(&name, &step);
+                })
+            },
             ..Run::default()
         };
         let cluster = Arc::clone(&self.cluster);
@@ -324,9 +370,15 @@ impl Source {
 
     /// Returns when a newer good commit was taken or a person said something. Bad commits are noted and passed over.
     async fn newer(&mut self) {
+        let mut look = Instant::now() + self.configuration.interval;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(self.configuration.interval) => {}
+                () = tokio::time::sleep_until(look) => {}
+                () = self.waits.changed() => {
+                    self.status.waiting = self.waits.now();
+                    self.say("applying", "").await;
+                    continue;
+                }
                 changed = self.control.changed() => {
                     if changed.is_err() {
                         return std::future::pending().await;
@@ -338,6 +390,7 @@ impl Source {
                     }
                 }
             }
+            look = Instant::now() + self.configuration.interval;
             let before = self.good.as_ref().map(|good| good.hash.clone());
             let control = self.control.borrow().clone();
             self.look(&control).await;
@@ -380,8 +433,64 @@ impl Source {
             "the commit is not in force:\n{problems}"
         );
         self.mark(hash, "failed");
+        self.events
+            .of_source(Kind::Warning, "ApplyFailed", "Apply", format!("{hash}: {problems}"));
         self.say("failed", &problems.to_string()).await;
         Enforced::NotReady
+    }
+
+    /// Notes which plan a commit had; an empty one leaves the one that did something.
+    fn mark_plan(&mut self, hash: &str, plan: &str) {
+        if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash)
+            && (taken.plan.is_none() || taken.state != "ready")
+        {
+            taken.plan = Some(plan.to_owned());
+        }
+    }
+
+    /// Writes down where every object of the commit comes from, once per commit.
+    async fn index(&mut self, hash: &str, wanted: &WantedCommit) {
+        if self.indexed.as_deref() == Some(hash) {
+            return;
+        }
+        let known = Origins::read(&*self.cluster, &self.namespace, &self.configuration.name).await;
+        let written = match known {
+            Ok(known) if known.commit == hash => Ok(()),
+            Ok(_) => {
+                let origins = Origins::of(hash, wanted);
+                origins
+                    .write(&*self.cluster, &self.namespace, &self.configuration.name)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => self.indexed = Some(hash.to_owned()),
+            Err(error) => {
+                tracing::warn!(source = self.configuration.name, %error, "the index of origins could not be written");
+            }
+        }
+    }
+
+    /// Notes what the plan leaves alone though it is not as it should be.
+    fn note_left(&mut self, planned: &Deployment) {
+        for (stack, plan) in &planned.plans {
+            let kept = |key: &myelin_engine::object::ObjectKey| plan.change(key).is_none();
+            self.left.retain(kept);
+            let id = stack.id.to_string();
+            let left: Vec<_> = chronicle::left_alone(plan).collect();
+            self.left.extend(left.iter().map(|change| change.key.clone()));
+            if left.is_empty() {
+                self.status.drift.remove(&id);
+            } else {
+                self.status
+                    .drift
+                    .insert(id, left.iter().map(|change| chronicle::words(change)).collect());
+            }
+        }
+        for record in &planned.gone {
+            self.status.drift.remove(&record.stack.to_string());
+        }
     }
 
     fn mark(&mut self, hash: &str, state: &str) {
@@ -402,7 +511,7 @@ impl Source {
             let Ok(kinds) = kinds_of(&*self.cluster, &records).await else {
                 return;
             };
-            let mut drift = Drift::watch(&self.cluster, records, kinds);
+            let mut drift = Drift::watch(&self.cluster, records, kinds, &self.left);
             let found = loop {
                 if let Some(found) = self.until(Some(self.configuration.interval), Some(&mut drift)).await {
                     break found;
@@ -474,8 +583,15 @@ impl Source {
             }
             new
         });
-        if changed && let Err(error) = self.board.say(&self.status).await {
-            tracing::warn!(source = self.configuration.name, %error, "the status could not be written");
+        // That it starts is nothing to be remembered: a restart writes only what has become different.
+        if !changed || state == "starting" || self.written.as_ref() == Some(&self.status) {
+            return;
+        }
+        match self.board.say(&self.status).await {
+            Ok(()) => self.written = Some(self.status.clone()),
+            Err(error) => {
+                tracing::warn!(source = self.configuration.name, %error, "the status could not be written");
+            }
         }
     }
 }

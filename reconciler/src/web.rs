@@ -278,6 +278,7 @@ mod tests {
                 author: "Ada \"<b>".to_owned(),
                 at: 0,
                 state: "ready".to_owned(),
+                plan: None,
             }],
             ..Status::default()
         }

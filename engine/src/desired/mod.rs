@@ -20,7 +20,7 @@ pub use tokens::{WantedToken, lone_token, token_key};
 pub(crate) use tokens::{is_token, token_text};
 
 use crate::diagnostic::{Diagnostics, FilePlace};
-use crate::document::{Adopt, Check, Conflicts, OnFailure, ProtectedKind, Requirement, Stack, Text};
+use crate::document::{Adopt, Check, Conflicts, Drift, OnFailure, ProtectedKind, Requirement, Stack, Text};
 use crate::graph::{self, Graph};
 use crate::mask::MaskKey;
 use crate::object::{Object, ObjectKey};
@@ -70,6 +70,8 @@ pub struct Policy {
     pub adopt: Adopt,
     /// See [`crate::document::Stack::conflicts`].
     pub conflicts: Conflicts,
+    /// See [`crate::document::Stack::drift`].
+    pub drift: Drift,
     /// The end of every wait.
     pub timeout: Duration,
     /// See [`crate::document::Stack::on_failure`].
@@ -229,6 +231,7 @@ fn policy(stack: &Stack) -> Policy {
         replace: stack.replace.clone(),
         adopt: stack.adopt,
         conflicts: stack.conflicts,
+        drift: stack.drift,
         timeout: stack.timeout,
         on_failure: stack.on_failure,
     }

@@ -2,7 +2,7 @@
 
 use super::{Desired, DesiredObject, Policy};
 use crate::diagnostic::Diagnostics;
-use crate::document::{Adopt, Conflicts, Issuer, OnFailure, PodChoice, ProvisioningToken, Stack};
+use crate::document::{Adopt, Conflicts, Drift, Issuer, OnFailure, PodChoice, ProvisioningToken, Stack};
 use crate::graph::references::{pod_labels, selects};
 use crate::graph::{self, TokenMember};
 use crate::object::ObjectKey;
@@ -69,6 +69,7 @@ pub fn lone_token(token: &ProvisioningToken, timeout: Duration) -> Desired {
             replace: BTreeSet::new(),
             adopt: Adopt::Never,
             conflicts: Conflicts::Fail,
+            drift: Drift::Revert,
             timeout,
         },
         warnings: Diagnostics::new(),

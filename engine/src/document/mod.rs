@@ -89,6 +89,8 @@ pub struct Stack {
     pub adopt: Adopt,
     /// What to do when another field manager owns a field with another value.
     pub conflicts: Conflicts,
+    /// What to do when somebody else changes what the stack sets.
+    pub drift: Drift,
     /// What to do when a component fails.
     pub on_failure: OnFailure,
     /// Rules of the stack's own that every object has to keep.
@@ -99,6 +101,17 @@ pub struct Stack {
     pub tokens: BTreeMap<String, ProvisioningToken>,
     /// Documents that must be ready before this one starts.
     pub depends_on: BTreeSet<DocumentName>,
+}
+
+/// What to do when another writer changes a field that the stack sets, and its manifest is as it was. An object that is deleted is
+/// made again either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drift {
+    /// Take it back.
+    #[default]
+    Revert,
+    /// Say so and leave it, until the object's manifest changes.
+    Report,
 }
 
 /// A part of the stack that becomes ready as one.

@@ -6,7 +6,7 @@ use super::policy::read_policies;
 use super::token::read_token;
 use super::verify::read_checks;
 use super::{
-    API_VERSION, Adopt, Component, Conflicts, DEFAULT_TIMEOUT, OnFailure, ProtectedKind, ProvisioningToken,
+    API_VERSION, Adopt, Component, Conflicts, DEFAULT_TIMEOUT, Drift, OnFailure, ProtectedKind, ProvisioningToken,
     Requirement, Stack, Text,
 };
 use crate::diagnostic::Diagnostics;
@@ -133,6 +133,8 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         ("yield", Conflicts::Yield),
     ];
     let conflicts = spec.word("conflicts", &conflicts, p).unwrap_or_default();
+    let drift = [("revert", Drift::Revert), ("report", Drift::Report)];
+    let drift = spec.word("drift", &drift, p).unwrap_or_default();
     let on_failure = [("stop", OnFailure::Stop), ("rollback", OnFailure::Rollback)];
     let on_failure = spec.word("onFailure", &on_failure, p).unwrap_or_default();
     let restart_on_config_change = spec.boolean("restartOnConfigChange", p).unwrap_or(true);
@@ -155,6 +157,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         replace,
         adopt,
         conflicts,
+        drift,
         on_failure,
         policies,
         restart_on_config_change,

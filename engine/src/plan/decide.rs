@@ -4,7 +4,7 @@ use super::{Action, Change, FieldChange, diff};
 use crate::cluster::ClusterError;
 use crate::desired::{Desired, DesiredObject, redact};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{Adopt, Conflicts};
+use crate::document::{Adopt, Conflicts, Drift};
 use crate::observe::{
     Observation, Trial, attest, immutable_fields, is_deleting, leftover_defaults, mask_key, may_replace, uid, wanted,
 };
@@ -101,6 +101,7 @@ pub(super) fn decide(
         Some(trial) => tried(desired, seen, object, live, trial, &mut change, problems),
         None => change.fields = shown(desired, seen, object, live, None),
     }
+    only_reported(desired, object, &mut change, problems);
     at_war(seen, object, &mut change, problems);
     change
 }
@@ -416,6 +417,25 @@ fn shown(
     let key = mask_key(desired, seen);
     let wanted = seen.wanted.get(&object.key).map_or(&object.value, |w| &w.body);
     diff::fields(live, result, wanted, &object.write_only, &key)
+}
+
+/// Where the stack only wants to know of foreign changes, they stay.
+fn only_reported(desired: &Desired, object: &DesiredObject, change: &mut Change, problems: &mut Diagnostics) {
+    if desired.policy.drift != Drift::Report || !change.drift || change.action != Action::Update {
+        return;
+    }
+    let fields: Vec<&str> = change.fields.iter().map(|f| f.path.as_str()).collect();
+    problems.push(
+        Diagnostic::warning(format!("{} is not as the stack sets it", object.key.human()))
+            .detail(format!(
+                "{} ({}). It is only reported, as drift: report says, and taken back when its manifest changes or with drift: revert",
+                change.reason,
+                fields.join(", ")
+            ))
+            .object(object.key.clone()),
+    );
+    change.action = Action::Unchanged;
+    change.reason = format!("left alone: {}", change.reason);
 }
 
 /// Somebody who writes the same fields again and again wins the war, and is named.

@@ -2,14 +2,17 @@
 //!
 //! A pure function of [`Desired`](crate::desired::Desired) and [`Observation`](crate::observe::Observation). It is the only
 //! way to change anything: `apply` takes a plan and nothing else. `decide` says what happens to each wanted object, `prune` what
-//! happens to those that are wanted no more, `diff` shows fields, `text` prints it all.
+//! happens to those that are wanted no more, `diff` shows fields, `text` prints it all, `between` plans
+//! from one revision to another without a cluster.
 
+mod between;
 mod decide;
 mod diff;
 mod prune;
 mod text;
 mod tokens;
 
+pub use between::between;
 pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS};
 pub use prune::keeps;
 pub(crate) use tokens::{terms, tied};
@@ -87,7 +90,7 @@ pub struct Change {
     pub reason: String,
     /// Field by field, for updates, adoptions and replacements.
     pub fields: Vec<FieldChange>,
-    /// Whether the change reverts what somebody else did to our fields.
+    /// Whether the change reverts what somebody else did to our fields; of an unchanged object, whether that is left alone.
     pub drift: bool,
 }
 

@@ -52,3 +52,19 @@ fn every_tools_word_for_keep_is_understood() {
         assert_eq!(keeps(&live).is_some(), keep, "{name}: {value}");
     }
 }
+
+#[test]
+fn from_one_revision_to_another_only_what_differs_is_planned_and_no_cluster_is_needed() {
+    let by = |before: &str, after: &str| between(&wanted(before), wanted(after), Owner::Terraform);
+    let same = by("1", "1");
+    assert!(same.is_empty(), "{same}");
+    let changed = by("1", "2");
+    let text = changed.to_string();
+    assert!(
+        text.starts_with("stack n/s: 1 update, 1 unchanged\n  update ConfigMap n/c [s]: its manifest changed\n"),
+        "{text}"
+    );
+    assert!(text.contains("data.a: \"1\" -> \"2\""), "{text}");
+    assert_eq!(changed.hash, by("1", "2").hash);
+    assert_ne!(changed.hash, by("1", "3").hash);
+}

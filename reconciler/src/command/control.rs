@@ -1,9 +1,9 @@
-//! What people tell a source: `suspend`, `resume`, `reconcile`, `rollback`, `release`, `confirm`; and what it says: `status`,
-//! `history`. All through the source's ConfigMap, so it works from anywhere that reaches the cluster.
+//! What people tell a source: `suspend`, `resume`, `reconcile`, `rollback`, `release`, `confirm`. All through the source's ConfigMap, so it works from anywhere that reaches the cluster.
 
 use super::exit;
+use super::wait::WaitArguments;
 use crate::access::ClusterArguments;
-use crate::control::{self, Board, Control, NAMESPACE};
+use crate::control::{Board, Control, NAMESPACE};
 use anyhow::{Context as _, bail};
 use clap::Args;
 
@@ -16,6 +16,8 @@ pub(crate) struct SourceArguments {
     /// Namespace of the reconciler's own objects.
     #[arg(long, default_value = NAMESPACE)]
     namespace: String,
+    #[command(flatten)]
+    wait: WaitArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
 }
@@ -39,17 +41,7 @@ pub(crate) struct ConfirmArguments {
     #[arg(long, default_value = NAMESPACE)]
     namespace: String,
     #[command(flatten)]
-    cluster: ClusterArguments,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct StatusArguments {
-    /// Namespace of the reconciler's own objects.
-    #[arg(long, default_value = NAMESPACE)]
-    namespace: String,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
+    wait: WaitArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
 }
@@ -67,8 +59,7 @@ pub(crate) async fn release(arguments: &SourceArguments) -> anyhow::Result<u8> {
 }
 
 pub(crate) async fn reconcile(arguments: &SourceArguments) -> anyhow::Result<u8> {
-    let request = format!("{:016x}", rand::random::<u64>());
-    tell(arguments, "looks now", |control| control.request = Some(request)).await
+    tell(arguments, "looks now", |_| ()).await
 }
 
 pub(crate) async fn rollback(arguments: &RollbackArguments) -> anyhow::Result<u8> {
@@ -80,68 +71,11 @@ pub(crate) async fn rollback(arguments: &RollbackArguments) -> anyhow::Result<u8
 pub(crate) async fn confirm(arguments: &ConfirmArguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
     let board = Board::new(cluster, &arguments.namespace, &arguments.source);
-    board
-        .tell(|control| control.confirmed = Some(arguments.hash.clone()))
-        .await
-        .context("cannot tell the source")?;
-    println!("{}: plan {} is confirmed", arguments.source, arguments.hash);
-    Ok(exit::OK)
-}
-
-pub(crate) async fn status(arguments: &StatusArguments) -> anyhow::Result<u8> {
-    let cluster = arguments.cluster.connect().await?;
-    let all = control::all(&*cluster, &arguments.namespace)
-        .await
-        .context("cannot read the sources")?;
-    if arguments.json {
-        let states: serde_json::Map<String, serde_json::Value> = all
-            .iter()
-            .map(|(name, (_, status))| (name.clone(), serde_json::to_value(status).unwrap_or_default()))
-            .collect();
-        println!("{}", serde_json::to_string_pretty(&states)?);
-    } else if all.is_empty() {
-        println!("no source has reported in namespace {}", arguments.namespace);
-    }
-    for (name, (control, status)) in all.iter().filter(|_| !arguments.json) {
-        let commit = status
-            .commit
-            .as_deref()
-            .map_or("no commit yet", |commit| &commit[..commit.len().min(12)]);
-        println!("{name}: {} at {commit}{}", status.state, held(control));
-        for line in status.message.lines() {
-            println!("    {line}");
-        }
-        for (stack, state) in &status.stacks {
-            println!("  stack {stack}: {state}");
-        }
-    }
-    let good = all
-        .values()
-        .all(|(_, status)| ["ready", "suspended"].contains(&status.state.as_str()));
-    Ok(if good { exit::OK } else { exit::FAILED })
-}
-
-pub(crate) async fn history(arguments: &SourceArguments) -> anyhow::Result<u8> {
-    let cluster = arguments.cluster.connect().await?;
-    let board = Board::new(cluster, &arguments.namespace, &arguments.source);
-    let (_, status) = board.read().await.context("cannot read the source")?;
-    for taken in &status.history {
-        let at = jiff::Timestamp::from_second(taken.at).unwrap_or_default();
-        println!(
-            "{at}  {}  {:<10}  {} ({})",
-            &taken.commit[..taken.commit.len().min(12)],
-            taken.state,
-            taken.subject,
-            taken.author
-        );
-    }
-    Ok(exit::OK)
-}
-
-fn held(control: &Control) -> String {
-    control.hold.as_ref().map_or(String::new(), |hold| {
-        format!(", held at {}", &hold[..hold.len().min(12)])
+    let said = format!("plan {} is confirmed", arguments.hash);
+    say(&board, &arguments.source, &said, &arguments.wait, |control| {
+        control.confirmed = Some(arguments.hash.clone());
     })
+    .await
 }
 
 /// A commit may be named by the beginning of its hash if the source has had it.
@@ -167,7 +101,29 @@ async fn full_hash(arguments: &RollbackArguments) -> anyhow::Result<String> {
 async fn tell(arguments: &SourceArguments, said: &str, change: impl FnOnce(&mut Control)) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
     let board = Board::new(cluster, &arguments.namespace, &arguments.source);
-    board.tell(change).await.context("cannot tell the source")?;
-    println!("{}: {said}", arguments.source);
-    Ok(exit::OK)
+    say(&board, &arguments.source, said, &arguments.wait, change).await
+}
+
+/// Says it, under a number by which the source shows that it has heard.
+async fn say(
+    board: &Board,
+    source: &str,
+    said: &str,
+    wait: &WaitArguments,
+    change: impl FnOnce(&mut Control),
+) -> anyhow::Result<u8> {
+    let request = format!("{:016x}", rand::random::<u64>());
+    board
+        .tell(|control| {
+            change(control);
+            control.request = Some(request.clone());
+        })
+        .await
+        .context("cannot tell the source")?;
+    println!("{source}: {said}");
+    if wait.is_wanted() {
+        wait.until_done(board, &request).await
+    } else {
+        Ok(exit::OK)
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::deployment::{self, WantedCommit};
 use crate::documents;
+use crate::git;
 use anyhow::Context as _;
 use clap::Args;
 use myelin_engine::diagnostic::Diagnostics;
@@ -47,6 +48,16 @@ impl LocalArguments {
         let tree = Tree::open(&root, TreeLimits::default())?;
         let documents = documents::read(&tree, &folder).map_err(told)?;
         deployment::wanted(&tree, &documents).map_err(told)
+    }
+
+    /// Reads and renders a revision of the repository that the folder lies in.
+    ///
+    /// # Errors
+    /// When there is no such revision, or with all problems of its documents.
+    pub(crate) fn wanted_at(&self, revision: &str) -> anyhow::Result<WantedCommit> {
+        let found = git::revision(&self.dir, revision).with_context(|| format!("cannot read revision {revision}"))?;
+        let documents = documents::read(&found.tree, &found.folder).map_err(told)?;
+        deployment::wanted(&found.tree, &documents).map_err(told)
     }
 }
 

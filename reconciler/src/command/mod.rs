@@ -2,12 +2,17 @@
 
 pub(crate) mod apply;
 pub(crate) mod control;
+pub(crate) mod diff;
+pub(crate) mod events;
 pub(crate) mod hand_over;
 pub(crate) mod local;
 pub(crate) mod plan;
 pub(crate) mod render;
 pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod validate;
+pub(crate) mod wait;
+pub(crate) mod why;
 
 /// Exit codes, as documented in the reference.
 pub(crate) mod exit {

@@ -1,9 +1,13 @@
-//! `myelin plan DIR`: what an apply would change. The same text and hash as in Terraform and in the reconciler.
+//! `myelin plan DIR`: what an apply would change. The same text and hash as in Terraform and in the reconciler. `--rev A..B` is for
+//! a pull request: what changes from one commit to another, by what they render alone.
 
 use super::exit;
 use super::local::{LocalArguments, told};
 use crate::access::ClusterArguments;
-use crate::deployment::deployment;
+use crate::deployment::{Deployment, deployment, from_to};
+use crate::output::{Output as Form, write};
+use crate::report::{View, markdown};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 use myelin_engine::observe::DryRun;
 
@@ -13,6 +17,10 @@ pub(crate) struct Arguments {
     local: LocalArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
+    /// A revision of the repository that DIR lies in, in place of the files on disk; or two, A..B: what B changes against A,
+    /// without asking a cluster.
+    #[arg(long, value_name = "REV|A..B")]
+    rev: Option<String>,
     /// How to print it.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -21,13 +29,45 @@ pub(crate) struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Output {
     /// For a terminal.
+    #[value(alias = "table")]
     Text,
     /// For a comment on a pull request.
     Markdown,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let commit = arguments.local.wanted()?;
+    let planned = match arguments.rev.as_deref().and_then(|rev| rev.split_once("..")) {
+        Some((before, after)) => {
+            if before.is_empty() || after.is_empty() || after.starts_with('.') {
+                bail!("--rev wants one revision or A..B, for example origin/main..HEAD");
+            }
+            let before = arguments.local.wanted_at(before)?;
+            let after = arguments.local.wanted_at(after)?;
+            from_to(&before, &after, &arguments.local.owner())
+        }
+        None => against_cluster(arguments).await?,
+    };
+    match arguments.output {
+        Output::Text => write(&format!("{planned}\n"))?,
+        Output::Markdown => write(&markdown(&planned))?,
+        Output::Json => Form::Json.print(&View::of(&planned), |_| String::new())?,
+        Output::Yaml => Form::Yaml.print(&View::of(&planned), |_| String::new())?,
+    }
+    if planned.diagnostics().has_errors() {
+        return Ok(exit::FAILED);
+    }
+    Ok(if planned.is_empty() { exit::OK } else { exit::CHANGES })
+}
+
+async fn against_cluster(arguments: &Arguments) -> anyhow::Result<Deployment> {
+    let commit = match &arguments.rev {
+        Some(rev) => arguments.local.wanted_at(rev)?,
+        None => arguments.local.wanted()?,
+    };
     let cluster = if arguments.cluster.is_given() {
         Some(arguments.cluster.connect().await?)
     } else {
@@ -36,7 +76,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         );
         None
     };
-    let planned = deployment(
+    deployment(
         cluster.as_deref(),
         &commit,
         &arguments.local.owner(),
@@ -44,13 +84,5 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         true,
     )
     .await
-    .map_err(told)?;
-    match arguments.output {
-        Output::Text => println!("{planned}"),
-        Output::Markdown => println!("### Plan · `{}`\n\n```\n{planned}\n```", planned.hash),
-    }
-    if planned.diagnostics().has_errors() {
-        return Ok(exit::FAILED);
-    }
-    Ok(if planned.is_empty() { exit::OK } else { exit::CHANGES })
+    .map_err(told)
 }

@@ -147,13 +147,14 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .lease
             .then(|| Lease::new(cluster.clone(), &arguments.namespace, &configuration.name, &identity));
         let start = {
-            let (store, cluster) = (store.clone(), cluster.clone());
+            let (store, cluster, namespace) = (store.clone(), cluster.clone(), arguments.namespace.clone());
             move |stop| {
                 Source::new(
                     configuration.clone(),
                     &store,
                     cluster.clone(),
                     board.clone(),
+                    &namespace,
                     shown.clone(),
                     stop,
                 )

@@ -5,10 +5,12 @@
 //! touches the disk, and nothing of it is executed.
 
 mod bridge;
+mod local;
 mod repository;
 mod signature;
 
 pub(crate) use bridge::Transport;
+pub(crate) use local::revision;
 pub(crate) use repository::{Commit, Limits};
 pub(crate) use signature::Signers;
 

@@ -122,19 +122,7 @@ impl Repository {
             url: self.shown(),
             said: format!("commit {hash} is not on branch {}", self.branch),
         })?;
-        let root = commit.tree().map_err(refused)?;
-        let mut files = Files {
-            store: &store,
-            limits: self.limits,
-            bytes: 0,
-            entries: Vec::new(),
-        };
-        files.folder(&root, "", 0)?;
-        let limits = TreeLimits {
-            file_bytes: self.limits.file_bytes,
-            ..TreeLimits::default()
-        };
-        let tree = Tree::from_entries(files.entries, limits).map_err(|error| GitError::Unfit(error.to_string()))?;
+        let tree = files_of(&store, &commit, self.limits)?;
         let signature = store
             .extract_signature(&oid, None)
             .ok()
@@ -209,6 +197,28 @@ impl Repository {
             said: error.message().to_owned(),
         }
     }
+}
+
+/// The files of a commit as a tree in memory.
+///
+/// # Errors
+/// When they exceed a limit or cannot be read.
+pub(super) fn files_of(store: &git2::Repository, commit: &git2::Commit<'_>, limits: Limits) -> Result<Tree, GitError> {
+    let root = commit
+        .tree()
+        .map_err(|error| GitError::Unfit(format!("{}: {}", commit.id(), error.message())))?;
+    let mut files = Files {
+        store,
+        limits,
+        bytes: 0,
+        entries: Vec::new(),
+    };
+    files.folder(&root, "", 0)?;
+    let limits = TreeLimits {
+        file_bytes: limits.file_bytes,
+        ..TreeLimits::default()
+    };
+    Tree::from_entries(files.entries, limits).map_err(|error| GitError::Unfit(error.to_string()))
 }
 
 /// A commit's files on their way into memory.

@@ -242,13 +242,11 @@ async fn nothing_is_asked_of_the_cluster_while_nothing_drifts() {
                 .then_some(())
         })
         .await;
-    let quiet = async || {
-        let before = house.sandbox.faults().sequence();
-        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        (house.sandbox.faults().sequence() == before).then_some(())
-    };
     house
-        .eventually("three seconds and three looks at the branch without a request", quiet)
+        .eventually(
+            "three seconds and three looks at the branch without a request",
+            async || house.is_silent().await,
+        )
         .await;
 }
 

@@ -84,6 +84,26 @@ impl House {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// What a command prints; it must end with this code.
+    pub(crate) fn says(&self, code: i32, arguments: &[&str]) -> String {
+        let output = self.myelin(arguments);
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        );
+        assert_eq!(output.status.code(), Some(code), "myelin {arguments:?}\n{out}{err}");
+        out
+    }
+
+    /// Starts a command whose output is read while it runs.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     pub(crate) fn myelin(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
     }
@@ -178,6 +198,13 @@ impl House {
     pub(crate) async fn has_record(&self, stack: &str) -> bool {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), "shop");
         api.get_opt(&format!("myelin-stack-{stack}")).await.unwrap().is_some()
+    }
+
+    /// Whether nobody asks the cluster for anything for three seconds.
+    pub(crate) async fn is_silent(&self) -> Option<()> {
+        let before = self.sandbox.faults().sequence();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        (self.sandbox.faults().sequence() == before).then_some(())
     }
 
     /// Waits for a condition; fails with the reconciler's log when it never comes true.

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop where it is")]
 
 mod deploys;
+mod drift;
 mod examples;
 mod house;
 mod https;
+mod people;
 mod tokens;

@@ -1,0 +1,114 @@
+//! `myelin status`: the tree of sources, stacks, components and objects, each with its state and its reason. `history`: the
+//! commits that a source has had. Both read the cluster alone.
+
+use super::exit;
+use crate::access::ClusterArguments;
+use crate::control::{self, Board, NAMESPACE, Taken};
+use crate::deployment::records;
+use crate::health;
+use crate::output::{Colour, Output, columns, short};
+use crate::tree::{Depth, Forest, printable};
+use anyhow::Context as _;
+use clap::Args;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only this source.
+    source: Option<String>,
+    /// Namespace of the reconciler's own objects.
+    #[arg(long, default_value = NAMESPACE)]
+    namespace: String,
+    /// How to print it.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// How deep to go. Without objects nothing but records is read.
+    #[arg(long, value_enum, default_value_t = Depth::Object)]
+    depth: Depth,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArguments {
+    /// Name of the source.
+    #[arg(default_value = "git")]
+    source: String,
+    /// Namespace of the reconciler's own objects.
+    #[arg(long, default_value = NAMESPACE)]
+    namespace: String,
+    /// How to print it.
+    #[arg(long, short, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    cluster: ClusterArguments,
+}
+
+pub(crate) async fn status(arguments: &Arguments) -> anyhow::Result<u8> {
+    let cluster = arguments.cluster.connect().await?;
+    let mut sources = control::all(&*cluster, &arguments.namespace)
+        .await
+        .context("cannot read the sources")?;
+    if let Some(only) = &arguments.source {
+        anyhow::ensure!(
+            sources.contains_key(only),
+            "no source {only} has reported in namespace {}; there are: {}",
+            arguments.namespace,
+            sources.keys().cloned().collect::<Vec<_>>().join(", ")
+        );
+        sources.retain(|name, _| name == only);
+    }
+    let mut known = Vec::new();
+    if arguments.depth >= Depth::Stack {
+        match records(&*cluster).await {
+            Ok(found) => known = found,
+            // Who may not read records still sees what sources say.
+            Err(problem) => eprintln!("warning: components and objects are not shown: {problem}"),
+        }
+    }
+    if let Some(only) = &arguments.source {
+        let owner = myelin_engine::record::Owner::Git(only.clone());
+        known.retain(|record| record.owner == owner);
+    }
+    let health = if arguments.depth == Depth::Object {
+        health::look(&*cluster, &known)
+            .await
+            .context("cannot look at the objects")?
+    } else {
+        BTreeMap::new()
+    };
+    let forest = Forest::grow(&sources, &known, &health);
+    if arguments.output == Output::Table && sources.is_empty() {
+        println!("no source has reported in namespace {}", arguments.namespace);
+    }
+    let now = jiff::Timestamp::now().as_second();
+    arguments
+        .output
+        .print(&forest, |forest| forest.text(arguments.depth, Colour::of_stdout(), now))?;
+    Ok(if forest.is_good() { exit::OK } else { exit::FAILED })
+}
+
+pub(crate) async fn history(arguments: &HistoryArguments) -> anyhow::Result<u8> {
+    let cluster = arguments.cluster.connect().await?;
+    let board = Board::new(cluster, &arguments.namespace, &arguments.source);
+    let (_, status) = board.read().await.context("cannot read the source")?;
+    arguments.output.print(&status.history, |history| table(history))?;
+    Ok(exit::OK)
+}
+
+fn table(history: &[Taken]) -> String {
+    let row = |taken: &Taken| {
+        let at = jiff::Timestamp::from_second(taken.at).unwrap_or_default();
+        vec![
+            at.to_string(),
+            short(&taken.commit).to_owned(),
+            taken.state.clone(),
+            taken.plan.as_deref().map_or("-", short).to_owned(),
+            printable(&format!("{} ({})", taken.subject, taken.author)),
+        ]
+    };
+    columns(
+        &["TAKEN", "COMMIT", "STATE", "PLAN", "WHAT"],
+        &history.iter().map(row).collect::<Vec<_>>(),
+    )
+}

@@ -1,0 +1,82 @@
+//! What happens to foreign changes: taken back, only reported, or given up in a war.
+
+use crate::house::{House, map, stack};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_drift_is_only_reported_it_stays_is_told_once_and_goes_with_the_next_manifest() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[
+            ("one.yaml", &stack("one", "  drift: report\n")),
+            ("one/map.yaml", &map("paint", "red")),
+            ("two.yaml", &stack("two", "")),
+            ("two/map.yaml", &map("other", "red")),
+        ],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    house.meddle("paint", json!({"color": "green"})).await;
+    let status = house
+        .eventually("reported", async || {
+            let status = house.status().await;
+            status["drift"]["shop/one"][0].is_string().then_some(status)
+        })
+        .await;
+    let said = status["drift"]["shop/one"][0].as_str().unwrap();
+    assert!(
+        said.contains("ConfigMap shop/paint") && said.contains("data.color"),
+        "{said}"
+    );
+    assert_eq!(house.value("paint", "color").await.as_deref(), Some("green"));
+    house
+        .eventually("an event", async || {
+            house.says(0, &["events"]).contains("DriftReported").then_some(())
+        })
+        .await;
+    assert!(house.says(0, &["status"]).contains("ConfigMap shop/paint: drifted"));
+    // Known and left: it costs nothing.
+    house.eventually("silence", async || house.is_silent().await).await;
+    // The other stack takes its own back all the same.
+    house.meddle("other", json!({"color": "green"})).await;
+    house
+        .eventually("reverted", async || {
+            (house.value("other", "color").await.as_deref() == Some("red")).then_some(())
+        })
+        .await;
+    assert_eq!(house.value("paint", "color").await.as_deref(), Some("green"));
+    let second = house.commit("blue", &[("one/map.yaml", &map("paint", "blue"))]);
+    let status = house.reaches("ready", &second).await;
+    assert_eq!(house.value("paint", "color").await.as_deref(), Some("blue"));
+    assert!(status["drift"].is_null(), "{status:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_war_ends_with_a_report_and_then_costs_nothing() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    // The other side writes whenever its value is gone.
+    let status = house
+        .eventually("given up", async || {
+            if house.value("paint", "color").await.as_deref() == Some("red") {
+                house.meddle("paint", json!({"color": "green"})).await;
+            }
+            let status = house.status().await;
+            status["drift"]["shop/one"][0].is_string().then_some(status)
+        })
+        .await;
+    assert!(status.to_string().contains("left alone"), "{status:#}");
+    assert_eq!(house.value("paint", "color").await.as_deref(), Some("green"));
+    let said = house.says(0, &["why", "cm/shop/paint"]);
+    assert!(
+        said.contains("drifted") && said.contains("5 foreign changes within the hour"),
+        "{said}"
+    );
+    house.eventually("silence", async || house.is_silent().await).await;
+}
