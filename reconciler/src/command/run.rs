@@ -6,7 +6,7 @@ use crate::access::ClusterArguments;
 use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::Transport;
-use crate::lease::Lease;
+use crate::lease::{Pace, Replica, Seat};
 use crate::source::Source;
 use crate::web::{self, Shown};
 use anyhow::{Context as _, bail};
@@ -57,6 +57,9 @@ pub(crate) struct Arguments {
     /// Share the sources out among replicas by leases in the cluster: one works on a source, the others wait.
     #[arg(long)]
     lease: bool,
+    /// A replica that is silent for so long is replaced, at least 300ms. Each replica sends one small request per 0.29 of it.
+    #[arg(long, default_value = "700ms", value_name = "DURATION", requires = "lease")]
+    fail_over: String,
     /// Address of the page, the metrics and the health checks; `none` for no page.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9810")]
     listen: String,
@@ -93,7 +96,40 @@ impl Arguments {
     }
 }
 
+/// What beats, and how to end it: only after everything is given back.
+type Beating = (CancellationToken, std::thread::JoinHandle<()>);
+
 impl Arguments {
+    /// This replica, if there are several; it beats from now on in a thread of its own, so that no work delays it.
+    fn replica(&self) -> anyhow::Result<Option<(Replica, Beating)>> {
+        if !self.lease {
+            return Ok(None);
+        }
+        let silence = parse_duration(&self.fail_over).map_err(|why| anyhow::anyhow!("--fail-over: {why}"))?;
+        let pace = Pace::new(silence).context("--fail-over: between 300ms and 60s")?;
+        let replica = Replica::new(&self.namespace, pace);
+        let farewell = CancellationToken::new();
+        let (beating, stop, access) = (replica.clone(), farewell.clone(), self.cluster.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("make a runtime")?;
+        let live = move || {
+            runtime.block_on(async move {
+                // Its own connection: it waits behind no list of a thousand objects.
+                match access.connect().await {
+                    Ok(cluster) => beating.live(cluster, stop).await,
+                    Err(error) => tracing::error!("the leases cannot be used: {error:#}"),
+                }
+            });
+        };
+        let thread = std::thread::Builder::new()
+            .name("beat".to_owned())
+            .spawn(live)
+            .context("start a thread")?;
+        Ok(Some((replica, (farewell, thread))))
+    }
+
     /// Serves the page; for ever silent where none is wanted.
     fn page(
         &self,
@@ -137,15 +173,15 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let stop = CancellationToken::new();
     // One task for all sources: what takes long, rendering and git, runs beside it.
     let mut work = Vec::new();
-    let identity = identity();
+    let replica = arguments.replica()?;
     let mut seen = BTreeMap::new();
     for configuration in sources {
         let board = Board::new(cluster.clone(), &arguments.namespace, &configuration.name);
         let (shown, reader) = watch::channel(Status::default());
         seen.insert(configuration.name.clone(), reader);
-        let lease = arguments
-            .lease
-            .then(|| Lease::new(cluster.clone(), &arguments.namespace, &configuration.name, &identity));
+        let seat = replica
+            .as_ref()
+            .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
         let start = {
             let (store, cluster, namespace) = (store.clone(), cluster.clone(), arguments.namespace.clone());
             move |stop| {
@@ -161,7 +197,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 .run()
             }
         };
-        work.push(in_turn(lease, start, stop.clone()));
+        work.push(in_turn(seat, start, stop.clone()));
     }
     let page = arguments.page(seen)?;
     let ended = async {
@@ -173,33 +209,31 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         result
     };
     let (result, _) = futures::join!(ended, futures::future::join_all(work));
+    if let Some((_, (farewell, thread))) = replica {
+        farewell.cancel();
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
     result.map(|()| exit::OK)
 }
 
 /// Works on a source whenever it is this replica's turn: always, where there are no leases.
 async fn in_turn<F: Future<Output = ()>>(
-    lease: Option<Lease>,
+    seat: Option<Seat>,
     start: impl Fn(CancellationToken) -> F,
     stop: CancellationToken,
 ) {
-    let Some(lease) = lease else {
+    let Some(seat) = seat else {
         return start(stop).await;
     };
-    while lease.acquire(&stop).await {
+    while seat.acquire(&stop).await {
         let turn = stop.child_token();
         let kept = async {
-            lease.keep(&turn).await;
+            seat.keep(&turn).await;
             turn.cancel();
         };
         futures::join!(start(turn.clone()), kept);
-        lease.release().await;
+        seat.release().await;
     }
-}
-
-/// Who we are to other replicas: the pod's name where there is one, and never twice the same.
-fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "myelin".to_owned());
-    format!("{host}_{:08x}", rand::random::<u32>())
 }
 
 /// Waits for Ctrl-C or the signal that service managers send.

@@ -348,29 +348,3 @@ async fn the_page_the_metrics_and_the_checks_say_how_it_stands_to_who_knows_the_
     let state = get(address, "/debug/state.json", known).await;
     assert!(state.contains("\"state\":\"ready\""), "{state}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_replicas_one_works_and_the_other_takes_over_when_it_is_killed() {
-    let house = House::new().await;
-    let first = house.commit(
-        "first",
-        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
-    );
-    let url = format!("file://{}", house.repository().display());
-    let arguments = ["--url", &url, "--lease"];
-    let leader = house.reconciler_of(&arguments);
-    house.reaches("ready", &first).await;
-    let holder = house.lease_holder().await.unwrap();
-    let _second = house.reconciler_of(&arguments);
-    house
-        .eventually("two reconcilers", async || {
-            (house.log().matches("listening").count() == 2).then_some(())
-        })
-        .await;
-    assert_eq!(house.lease_holder().await.as_ref(), Some(&holder));
-    leader.kill();
-    let second = house.commit("blue", &[("one/map.yaml", &map("paint", "blue"))]);
-    house.reaches("ready", &second).await;
-    assert_ne!(house.lease_holder().await.unwrap(), holder);
-    assert_eq!(house.value("paint", "color").await.as_deref(), Some("blue"));
-}

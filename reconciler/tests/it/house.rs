@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use myelin_sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -132,6 +132,11 @@ impl House {
 
     /// Starts the reconciler with arguments of one's own.
     pub(crate) fn reconciler_of(&self, arguments: &[&str]) -> Reconciler {
+        self.replica("myelin", arguments)
+    }
+
+    /// Starts a reconciler with a host name of its own.
+    pub(crate) fn replica(&self, name: &str, arguments: &[&str]) -> Reconciler {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -140,6 +145,8 @@ impl House {
         let child = self
             .command(&["run", "--interval", "1s", "--listen", "127.0.0.1:0"])
             .args(arguments)
+            // Part of a replica's name in the cluster.
+            .env("HOSTNAME", name)
             .stderr(log)
             .stdout(Stdio::null())
             .spawn()
@@ -164,7 +171,15 @@ impl House {
     /// Which replica holds the source's lease.
     pub(crate) async fn lease_holder(&self) -> Option<String> {
         let api: Api<Lease> = Api::namespaced(self.client.clone(), "myelin-system");
-        api.get_opt("myelin-source-git").await.unwrap()?.spec?.holder_identity
+        let holder = api.get_opt("myelin-source-git").await.unwrap()?.spec?.holder_identity;
+        holder.filter(|holder| !holder.is_empty())
+    }
+
+    /// How many replicas have a Lease.
+    pub(crate) async fn replicas(&self) -> usize {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), "myelin-system");
+        let only = ListParams::default().labels("myelin.dev/lease=replica");
+        api.list(&only).await.unwrap().items.len()
     }
 
     /// Waits until the source is in a state at a commit.
@@ -237,6 +252,12 @@ impl Reconciler {
 }
 
 impl Reconciler {
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let done = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
+        assert!(done.success());
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }

@@ -7,4 +7,5 @@ mod examples;
 mod house;
 mod https;
 mod people;
+mod replicas;
 mod tokens;
