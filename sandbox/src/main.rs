@@ -10,7 +10,7 @@ use myelin_sandbox::{Options, Sandbox};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// An embedded Kubernetes API on loopback: a test double, not a cluster.
+/// An embedded Kubernetes API and EC2 API on loopback: a test double, neither a cluster nor a cloud.
 #[derive(Parser)]
 #[command(version = concat!(env!("CARGO_PKG_VERSION"), " (a sandbox, not a cluster)"))]
 struct Arguments {
@@ -32,6 +32,9 @@ struct Up {
     /// TCP port on 127.0.0.1; 0 picks a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
+    /// TCP port on 127.0.0.1 of EC2, SSM and the instance metadata services; 0 picks a free one.
+    #[arg(long, default_value_t = 0)]
+    aws_port: u16,
     /// How many virtual seconds pass in a real one.
     #[arg(long, default_value_t = 1.0)]
     speed: f64,
@@ -80,6 +83,7 @@ async fn run(up: Up) -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(|e| e.to_string())?;
     let options = Options {
         port: up.port,
+        aws_port: up.aws_port,
         speed: up.speed,
         controllers: !up.no_controllers,
         seed: up.seed,
@@ -98,10 +102,17 @@ async fn run(up: Up) -> Result<(), String> {
         }
     };
     write_private(&path, &sandbox.kubeconfig()).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let aws: String = sandbox
+        .aws_environment()
+        .iter()
+        .map(|(name, value)| format!("export {name}={value}\n"))
+        .collect();
     let text = format!(
-        "# myelin-sandbox {}: an embedded Kubernetes API for demos and tests. It is not a cluster.\n\
+        "# myelin-sandbox {}: an embedded Kubernetes API and EC2 API for demos and tests. It is no cluster and no cloud.\n\
          # server {} (loopback only), clock speed {}\n\
          export KUBECONFIG={}\n\
+         unset AWS_PROFILE AWS_SESSION_TOKEN\n\
+         {aws}\
          export MYELIN_SANDBOX_URL={}\n\
          export MYELIN_SANDBOX_TOKEN={}\n",
         env!("CARGO_PKG_VERSION"),

@@ -1,4 +1,4 @@
-//! A running sandbox: the registry, the controllers on it, and the server in front of it.
+//! A running sandbox: the registry, the controllers on it, the model cloud beside it, and the servers in front of both.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::ec2;
 use crate::faults::Faults;
 use crate::kubernetes::api::{Api, PodStreams, server, tls};
 use crate::kubernetes::controllers::{self, Workloads};
@@ -18,6 +19,10 @@ use crate::meddling;
 pub struct Options {
     /// TCP port on loopback; 0 picks a free one.
     pub port: u16,
+    /// TCP port on loopback of EC2, SSM and the metadata services; 0 picks a free one.
+    pub aws_port: u16,
+    /// How long the steps of an instance's life take.
+    pub times: ec2::Times,
     /// How many virtual seconds pass in a real one; 0 stands still.
     pub speed: f64,
     /// Whether the controllers, the scheduler and the model kubelet run.
@@ -34,6 +39,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             port: 0,
+            aws_port: 0,
+            times: ec2::Times::default(),
             speed: 1.0,
             controllers: true,
             history: 8192,
@@ -68,6 +75,8 @@ pub struct Sandbox {
     token: String,
     authority: String,
     workloads: Option<Workloads>,
+    cloud: ec2::Cloud,
+    aws: ec2::Endpoint,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -76,6 +85,7 @@ impl Sandbox {
     /// Start a sandbox on the current tokio runtime: it listens when this returns.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let clock = Clock::new(options.speed);
+        let cloud = ec2::Cloud::new(clock.clone(), options.times);
         let registry = Arc::new(Registry::new(clock, options.history));
         registry.found();
         let faults = Arc::new(Faults::new(options.seed));
@@ -84,6 +94,12 @@ impl Sandbox {
             .await
             .map_err(|source| StartError::Listen {
                 port: options.port,
+                source,
+            })?;
+        let aws = ec2::serve(cloud.clone(), options.aws_port)
+            .await
+            .map_err(|source| StartError::Listen {
+                port: options.aws_port,
                 source,
             })?;
         let token = format!("sandbox-{:032x}", rand::random::<u128>());
@@ -96,6 +112,8 @@ impl Sandbox {
         });
         let sandbox = Self {
             workloads,
+            cloud,
+            aws,
             registry: registry.clone(),
             faults: faults.clone(),
             url: format!("https://127.0.0.1:{}", address.port()),
@@ -148,6 +166,21 @@ impl Sandbox {
     /// Its controllers and kubelets; `None` if it was started without.
     pub fn workloads(&self) -> Option<&Workloads> {
         self.workloads.as_ref()
+    }
+
+    /// The model cloud: its state, faults, request log and clock.
+    pub fn cloud(&self) -> &ec2::Cloud {
+        &self.cloud
+    }
+
+    /// Where EC2, SSM and the metadata services listen.
+    pub fn aws(&self) -> &ec2::Endpoint {
+        &self.aws
+    }
+
+    /// The environment in which every AWS tool and SDK talks to this sandbox and to nothing else.
+    pub fn aws_environment(&self) -> Vec<(&'static str, String)> {
+        self.aws.environment(ec2::ADMINISTRATOR)
     }
 
     /// The API's base URL.

@@ -21,7 +21,7 @@ mod templates;
 mod tokens;
 mod xml;
 
-pub use cloud::{Cloud, Instance, Lifecycle, State};
+pub use cloud::{Cloud, Instance, Lifecycle, State, Times};
 pub use error::Ec2Error;
-pub use faults::{Faults, NoCapacity};
-pub use server::{Endpoint, serve};
+pub use faults::{Failure, Faults, NoCapacity};
+pub use server::{ADMINISTRATOR, Endpoint, serve};

@@ -22,6 +22,9 @@ use super::metadata::Metadata;
 use super::params::Params;
 use super::{fleet, images, instances, tags, templates};
 
+/// The access key that may do everything. So may every other that no policy was given to.
+pub const ADMINISTRATOR: &str = "AKIASANDBOX000000001";
+
 /// Bodies over this many bytes are refused.
 const BODY_LIMIT: usize = 2 << 20;
 
@@ -37,6 +40,17 @@ impl Endpoint {
     /// What `AWS_ENDPOINT_URL` should say.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// The environment of a tool that signs with this access key. Nothing that it sends leaves loopback.
+    pub fn environment(&self, access_key: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL_EC2", self.url()),
+            ("AWS_ENDPOINT_URL_SSM", self.url()),
+            ("AWS_REGION", super::catalog::REGION.to_owned()),
+            ("AWS_ACCESS_KEY_ID", access_key.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "sandbox".to_owned()),
+        ]
     }
 
     /// What `AWS_EC2_METADATA_SERVICE_ENDPOINT` should say for the agent of an instance.
