@@ -51,8 +51,17 @@ pub(super) fn text(shared: &Shared) -> String {
             ("{of=\"taking_work\"}", count(ready)),
         ],
     );
-    let calls = &shared.ec2.calls;
     let get = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+    family(
+        "gossip_dropped_total",
+        "counter",
+        "Packets that strangers sent, and packets that were played again.",
+        &[
+            ("{why=\"foreign\"}", get(&shared.dropped.foreign)),
+            ("{why=\"replayed\"}", get(&shared.dropped.replayed)),
+        ],
+    );
+    let calls = &shared.ec2.calls;
     family(
         "aws_requests_total",
         "counter",

@@ -134,6 +134,12 @@ impl Control {
         wanted == Wanted::Drained && self.stop
     }
 
+    /// What is left of the drain's time.
+    #[must_use]
+    pub fn left(&self) -> std::time::Duration {
+        self.machine.end().unwrap_or_default().saturating_sub(self.shared.now())
+    }
+
     fn drain_view(&self, wanted: Wanted, now: Moment) -> Option<DrainView> {
         let step = match wanted {
             Wanted::Serve => return None,

@@ -6,4 +6,4 @@ mod view;
 
 pub use control::{Ask, Control};
 pub use start::{RunError, run};
-pub use view::{DrainView, Shared, View};
+pub use view::{DrainView, Dropped, Shared, View};

@@ -1,7 +1,7 @@
 //! From a configuration to a node that runs, and to its end.
 
 use super::control::{Ask, Control, Wishes};
-use super::view::{Shared, View};
+use super::view::{Dropped, Shared, View};
 use crate::admin;
 use crate::backoff;
 use crate::config::Config;
@@ -9,6 +9,9 @@ use crate::credentials::Credentials;
 use crate::drain::notices::{self, Notices};
 use crate::ec2::{Ec2, Endpoints};
 use crate::front::counters::Counters;
+use crate::front::forward::Front;
+use crate::front::serve;
+use crate::gossip::net;
 use crate::identity::{self, Identity, IdentityError, TAG_STATE};
 use crate::metadata::{Metadata, MetadataError};
 use crate::presence::{Presence, Tag};
@@ -17,7 +20,7 @@ use crate::workload::supervise::{self, Health, Order, Status};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long the metadata service may be down when the agent starts. Then the agent ends, and systemd starts it again.
 const IDENTITY: Duration = Duration::from_secs(600);
@@ -27,6 +30,9 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// How long a node that has ended waits for EC2 to take its last tag.
 const LAST_TAG: Duration = Duration::from_secs(8);
+
+/// How long requests that pass through a node that has ended may take to finish.
+const FRONT: Duration = Duration::from_secs(30);
 
 /// Why a node does not run.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +103,23 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         told_tag,
     ));
     let workload = tokio::spawn(supervise::supervise(config.workload.clone(), order_seen, tell_status));
+    let (leave, left_word) = oneshot::channel();
+    let peers = config.peers.clone().map(|peers| {
+        let tags = net::Tags {
+            cluster: config.identity.cluster_tag.clone(),
+            role: config.identity.role_tag.clone(),
+        };
+        let port = config.front.as_ref().map_or(0, |f| f.listen.port());
+        tokio::spawn(net::run(peers, tags, port, Arc::clone(&shared), left_word))
+    });
+    let front = match config.front.clone() {
+        Some(front) => Some(
+            serve::serve(Front::new(front, Arc::clone(&shared)))
+                .await
+                .map_err(RunError::Part)?,
+        ),
+        None => None,
+    };
     let parts = admin::serve(&config.admin, &shared).await.map_err(RunError::Part)?;
 
     let mut control = Control::new(Arc::clone(&shared), &config, Wishes { order, tag }, held);
@@ -116,6 +139,15 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         if control.look(&notices, &workload, *told.borrow()) {
             break;
         }
+    }
+    // Requests that this front passes to peers are not the workload's, and finish all the same.
+    if let Some(front) = front {
+        front.close(control.left().min(FRONT)).await;
+    }
+    let _ = leave.send(());
+    if let Some(peers) = peers {
+        // It says good-bye and ends; whom it does not reach finds out.
+        let _ = tokio::time::timeout(Duration::from_secs(1), peers).await;
     }
     let mut told = told;
     let untagged = told.wait_for(|t| *t == Some(Tag::Absent));
@@ -191,5 +223,6 @@ fn shared(identity: Identity, ec2: Arc<Ec2>, asks: mpsc::Sender<Ask>) -> Shared 
         view: watch::Sender::new(view),
         asks,
         counters: Counters::default(),
+        dropped: Dropped::default(),
     }
 }

@@ -8,6 +8,7 @@ use crate::node::Ask;
 use crate::presence::Presence;
 use serde::Serialize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
@@ -80,6 +81,17 @@ pub struct Shared {
     pub asks: mpsc::Sender<Ask>,
     /// What the front counts.
     pub counters: Counters,
+    /// Packets of gossip that were dropped.
+    pub dropped: Dropped,
+}
+
+/// Packets of gossip that were dropped.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    /// Of strangers.
+    pub foreign: AtomicU64,
+    /// Played again.
+    pub replayed: AtomicU64,
 }
 
 impl Shared {

@@ -21,6 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 pub(crate) const WORKLOAD: u16 = 18_000;
 pub(crate) const ADMIN: u16 = 18_098;
 
+pub(crate) const FRONT: u16 = 18_080;
+pub(crate) const GOSSIP: u16 = 17_946;
+
 /// Networks of tests that run at once must differ.
 static NETWORK: AtomicU8 = AtomicU8::new(1);
 
@@ -150,6 +153,16 @@ impl Node<'_> {
         )
     }
 
+    /// The configuration of a node that has peers and a front.
+    pub(crate) fn with_peers(&self, more: &str) -> String {
+        self.configuration(&format!(
+            "peers: {{key: {{file: '{key}'}}, port: {GOSSIP}, interval: 1s}}\n\
+             front: {{listen: '{a}:{FRONT}', backend: '{a}:{WORKLOAD}', headTimeout: 2s, bodyTimeout: 2s}}\n{more}",
+            key = self.world.folder.path().join("key").display(),
+            a = self.address,
+        ))
+    }
+
     /// Starts the agent with a workload.
     pub(crate) fn agent(&self, configuration: &str) -> Agent {
         let file = self.folder.join("agent.yaml");
@@ -217,6 +230,44 @@ impl Agent {
             .to_owned()
     }
 
+    /// How many peers take work.
+    pub(crate) async fn peers(&self) -> usize {
+        let peers = self.json("/peers").await;
+        peers
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|p| p["presence"] == "ready")
+            .count()
+    }
+
+    /// A request through the front.
+    pub(crate) async fn front(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (u16, String) {
+        front(&self.address, method, path, headers, body)
+            .await
+            .unwrap_or_else(|e| (0, e))
+    }
+
+    /// A number of the metrics.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let text = self
+            .get("/metrics")
+            .await
+            .map(|a| String::from_utf8_lossy(&a.body).into_owned())
+            .unwrap_or_default();
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(&format!("myelin_agent_{name} ")));
+        line.and_then(|v| v.parse().ok())
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
     pub(crate) async fn ready(&self) {
         until("the node is ready", self, async || self.presence().await == "ready").await;
     }
@@ -231,6 +282,15 @@ impl Agent {
             .expect("the command runs");
         let text = [done.stdout, done.stderr].concat();
         (done.status.success(), String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// kill -9 of the agent and of its workload: the machine is gone.
+    pub(crate) fn vanish(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was started here");
+        for pid in workload_pid(&self.log()) {
+            let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        }
     }
 
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
@@ -281,6 +341,20 @@ pub(crate) fn workload_pid(log: &str) -> Vec<rustix::process::Pid> {
         rustix::process::Pid::from_raw(i32::try_from(read["pid"].as_i64()?).ok()?)
     };
     started.filter_map(pid).collect()
+}
+
+/// A request to a front on an address of its own connection.
+pub(crate) async fn front(
+    address: &str,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<(u16, String), String> {
+    let url = Url::parse(&format!("http://{address}:{FRONT}{path}")).expect("an address");
+    let answer = wire::send(&url, method, headers, Bytes::from(body.to_owned()), 8 << 20, PATIENCE).await;
+    let answer = answer.map_err(|e| e.to_string())?;
+    Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
 }
 
 /// Waits for a condition; fails with the agent's log.

@@ -1,7 +1,11 @@
 //! The agent as a program, on one machine: real processes on loopback addresses, against a model of EC2 and its metadata services.
 
+mod clusters;
 mod drains;
+mod fronts;
 mod harness;
 mod identity;
+mod pools;
+mod simulation;
 mod supervision;
 mod workload;

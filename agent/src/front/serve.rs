@@ -1,0 +1,133 @@
+//! The front's listener and its limits: so many connections, a head within its time, bodies that do not fall silent, clients that
+//! read what they asked for. It ends gently: requests that are on it finish, and no new ones come.
+
+use super::forward::Front;
+use super::stall::Stalling;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+/// Largest head of a request.
+const HEAD: usize = 64 << 10;
+
+/// A front that listens.
+#[derive(Debug)]
+pub struct Serving {
+    close: watch::Sender<bool>,
+    room: Arc<Semaphore>,
+    size: u32,
+    task: JoinHandle<()>,
+    watch: JoinHandle<()>,
+}
+
+/// Listens.
+///
+/// # Errors
+/// When the address cannot be had.
+pub async fn serve(front: Front) -> Result<Serving, String> {
+    let address = front.config().listen;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|e| format!("listen on {address}: {e}"))?;
+    let size = front
+        .config()
+        .max_connections
+        .min(Semaphore::MAX_PERMITS)
+        .min(u32::MAX as usize);
+    let room = Arc::new(Semaphore::new(size));
+    let (close, closed) = watch::channel(false);
+    let front = Arc::new(front);
+    let mut peers = front.shared().peers.subscribe();
+    let watcher = Arc::clone(&front);
+    let watch = tokio::spawn(async move {
+        while peers.changed().await.is_ok() {
+            let now = Arc::clone(&peers.borrow_and_update());
+            watcher.peers_changed(&now);
+        }
+    });
+    let places = Arc::clone(&room);
+    let task = tokio::spawn(async move {
+        loop {
+            let Ok((stream, from)) = listener.accept().await else {
+                // Out of descriptors: connections that end give some back.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                front.shared().counters.closed.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            let (front, closed) = (Arc::clone(&front), closed.clone());
+            tokio::spawn(async move {
+                connection(front, stream, from.ip(), closed).await;
+                drop(place);
+            });
+        }
+    });
+    Ok(Serving {
+        close,
+        room,
+        size: u32::try_from(size).unwrap_or(u32::MAX),
+        task,
+        watch,
+    })
+}
+
+async fn connection(front: Arc<Front>, stream: TcpStream, client: IpAddr, mut closed: watch::Receiver<bool>) {
+    // Frames of a stream must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let config = front.config();
+    let (head, patience) = (config.head_timeout.0, config.body_timeout.0);
+    let own = Arc::clone(&front);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let front = Arc::clone(&own);
+        async move { Ok::<_, Infallible>(front.answer(client, request).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .max_buf_size(HEAD)
+        .serve_connection(TokioIo::new(Stalling::new(stream, patience)), service);
+    let mut serving = pin!(serving);
+    let ended = tokio::select! {
+        ended = &mut serving => ended,
+        _ = async { closed.wait_for(|c| *c).await.is_ok() } => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if ended.is_err_and(|e| e.is_timeout()) {
+        front.shared().counters.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Serving {
+    /// Takes no new connections, and waits for the requests that are on the old ones.
+    pub async fn close(self, end: Duration) {
+        self.task.abort();
+        self.close.send_replace(true);
+        if tokio::time::timeout(end, self.room.acquire_many(self.size))
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests that the front passes did not end in time");
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.watch.abort();
+    }
+}

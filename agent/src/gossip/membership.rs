@@ -1,0 +1,507 @@
+//! Who is there: SWIM (foca) and what surrounds it, without a socket and without a clock. Packets and timers go in, packets and
+//! timers come out; the same seed and the same input give the same output.
+//!
+//! Beside SWIM there are greetings (a node that EC2 lists has an address, but its session is not known yet), whole lists (a new
+//! node learns everybody at once, and from time to time everybody compares with somebody), and a word to all at once when a node
+//! stops taking work: gossip alone would need seconds for that in a large cluster.
+
+use super::codec::Codec;
+use super::member::MemberId;
+use super::peer::Peer;
+use super::seal::{Dropped, Kind, NOBODY, Sealer, Session};
+use crate::presence::Presence;
+use foca::{
+    AccumulatingRuntime, Codec as _, Config, Foca, Member, NoCustomBroadcast, OwnedNotification, PeriodicParams,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+/// Largest text of a packet: with its envelope and the heads of UDP and IP it fits an Ethernet frame.
+const TEXT: usize = 1_300;
+
+/// Members in one packet of a list; each has at most 80 bytes.
+const LISTED: usize = 15;
+
+/// Greetings that are waited for.
+const GREETINGS: usize = 256;
+
+/// How long after a word to all it is said again, for those who missed it.
+const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Out {
+    /// Send this.
+    Send(SocketAddr, Vec<u8>),
+    /// Come back with this after a while.
+    After(Duration, Token),
+}
+
+/// Something to come back with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// SWIM's.
+    Swim(foca::Timer<MemberId>),
+    /// Say what this node is again.
+    Tell(u8),
+    /// Compare with somebody.
+    Compare,
+}
+
+/// What was dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Packets that strangers sent, or that were changed.
+    pub foreign: u64,
+    /// Packets that were played again.
+    pub replayed: u64,
+    /// Packets of members that could not be read.
+    pub unreadable: u64,
+}
+
+/// The membership of one node.
+pub struct Membership {
+    foca: Foca<MemberId, Codec, StdRng, NoCustomBroadcast>,
+    runtime: AccumulatingRuntime<MemberId>,
+    sealer: Sealer,
+    rng: StdRng,
+    greeted: VecDeque<u64>,
+    size: u32,
+    changed: bool,
+    /// What was dropped.
+    pub drops: Drops,
+}
+
+impl std::fmt::Debug for Membership {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Membership")
+            .field("me", self.foca.identity())
+            .finish_non_exhaustive()
+    }
+}
+
+fn nonzero(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// SWIM's settings for a cluster of this size: a probe a second; suspicion and repetitions grow with the logarithm. Both are half as
+/// much again as foca's own for a LAN: with a tenth of all packets lost, nodes that were suspected were called down before they
+/// could say that they live, and single nodes missed what hundreds had heard (`tests/it/clusters.rs`).
+fn settings(size: u32) -> Config {
+    let every = |frequency, members| {
+        Some(PeriodicParams {
+            frequency,
+            num_members: nonzero(members),
+        })
+    };
+    let logarithm = f64::from(size.max(10)).log10();
+    Config {
+        suspect_to_down_after: Duration::from_secs_f64(6.0 * logarithm),
+        max_transmissions: [8, 8, 12, 18, 24]
+            .get(logarithm_of(size))
+            .copied()
+            .and_then(NonZeroU8::new)
+            .unwrap_or(NonZeroU8::MAX),
+        max_packet_size: nonzero(TEXT),
+        // An instance that is gone for an hour does not come back, and its name is never used again.
+        remove_down_after: Some(Duration::from_secs(3_600)),
+        // Whole lists do this.
+        periodic_announce: None,
+        // This is what heals a split: each side keeps asking some of those that it lost.
+        periodic_announce_to_down_members: every(Duration::from_secs(20), 2),
+        periodic_gossip: every(Duration::from_millis(250), 3),
+        ..Config::new_lan(NonZeroU32::new(size.max(2)).unwrap_or(NonZeroU32::MIN))
+    }
+}
+
+/// Whole decimal logarithm.
+fn logarithm_of(size: u32) -> usize {
+    size.max(1).ilog10() as usize + 1
+}
+
+impl Membership {
+    /// Of a node that knows nobody yet. `seed` decides all that is chance in it.
+    #[must_use]
+    pub fn new(me: MemberId, sealer: Sealer, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let own = StdRng::seed_from_u64(rng.random());
+        let me = MemberId {
+            session: sealer.session(),
+            ..me
+        };
+        Self {
+            foca: Foca::new(me, settings(2), own, Codec),
+            runtime: AccumulatingRuntime::new(),
+            sealer,
+            rng,
+            greeted: VecDeque::new(),
+            size: 2,
+            changed: false,
+            drops: Drops::default(),
+        }
+    }
+
+    /// Who this node is at the moment.
+    #[must_use]
+    pub fn me(&self) -> &MemberId {
+        self.foca.identity()
+    }
+
+    /// The others that are there, by name.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Peer> {
+        let mut peers: Vec<Peer> = self.foca.iter_members().map(|m| m.id().peer()).collect();
+        peers.sort_by(|a, b| a.instance.cmp(&b.instance));
+        peers
+    }
+
+    /// How many others are there.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.foca.num_members()
+    }
+
+    /// Whether nobody is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether somebody listens there.
+    #[must_use]
+    pub fn knows(&self, address: SocketAddr) -> bool {
+        self.foca.iter_members().any(|m| m.id().address == address)
+    }
+
+    /// Whether something changed since this was asked last.
+    pub fn changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Begins.
+    pub fn start(&mut self) -> Vec<Out> {
+        vec![self.next_compare()]
+    }
+
+    fn next_compare(&mut self) -> Out {
+        Out::After(
+            Duration::from_millis(self.rng.random_range(10_000..30_000)),
+            Token::Compare,
+        )
+    }
+
+    /// Greets a node that EC2 lists.
+    pub fn greet(&mut self, address: SocketAddr) -> Vec<Out> {
+        if address == self.me().address || self.knows(address) {
+            return Vec::new();
+        }
+        let text = member(&Member::alive(*self.me()));
+        let (packet, counter) = self.sealer.seal(Kind::Greeting, &NOBODY, &text);
+        if self.greeted.len() == GREETINGS {
+            self.greeted.pop_front();
+        }
+        self.greeted.push_back(counter);
+        vec![Out::Send(address, packet)]
+    }
+
+    /// Takes a packet.
+    pub fn packet(&mut self, from: SocketAddr, packet: &[u8]) -> Vec<Out> {
+        let opened = match self.sealer.open(packet) {
+            Ok(opened) => opened,
+            Err(Dropped::Replayed) => {
+                self.drops.replayed += 1;
+                return Vec::new();
+            }
+            Err(Dropped::Foreign | Dropped::Shape) => {
+                self.drops.foreign += 1;
+                return Vec::new();
+            }
+        };
+        let mut text = &opened.text[..];
+        let mut out = Vec::new();
+        let read = match opened.kind {
+            Kind::Greeting => {
+                let mut answer = opened.counter.to_be_bytes().to_vec();
+                answer.extend(member(&Member::alive(*self.me())));
+                let (packet, _) = self.sealer.seal(Kind::Welcome, &opened.session, &answer);
+                out.push(Out::Send(from, packet));
+                Some(())
+            }
+            Kind::Welcome => self.welcomed(&mut text, &opened.session, &mut out),
+            Kind::Swim => self.foca.handle_data(text, &mut self.runtime).ok(),
+            Kind::Ask => {
+                // Those that are down as well: who missed that would go on to count on them.
+                let members: Vec<Member<MemberId>> = self.foca.iter_membership_state().cloned().collect();
+                let me = Member::new(*self.me(), 0, foca::State::Alive);
+                let all: Vec<Member<MemberId>> = members.into_iter().chain([me]).collect();
+                for some in all.chunks(LISTED) {
+                    let packet = self.list(some, false, &opened.session);
+                    out.push(Out::Send(from, packet));
+                }
+                Some(())
+            }
+            Kind::Members => read_list(text).and_then(|(members, pass_on)| {
+                self.foca
+                    .apply_many(members.into_iter(), pass_on, &mut self.runtime)
+                    .ok()
+            }),
+        };
+        if read.is_none() {
+            self.drops.unreadable += 1;
+        }
+        self.settle(out)
+    }
+
+    fn welcomed(&mut self, text: &mut &[u8], session: &Session, out: &mut Vec<Out>) -> Option<()> {
+        let (counter, rest) = text.split_first_chunk::<8>()?;
+        let counter = u64::from_be_bytes(*counter);
+        let at = self.greeted.iter().position(|c| *c == counter)?;
+        self.greeted.remove(at);
+        let them = *Codec.decode_member(rest).ok()?.id();
+        if them.session != *session || them.name == self.me().name {
+            return None;
+        }
+        self.foca.announce(them, &mut self.runtime).ok()?;
+        let (packet, _) = self.sealer.seal(Kind::Ask, &them.session, &[]);
+        out.push(Out::Send(them.address, packet));
+        Some(())
+    }
+
+    fn list(&mut self, members: &[Member<MemberId>], pass_on: bool, to: &Session) -> Vec<u8> {
+        let mut text = vec![u8::from(pass_on), u8::try_from(members.len()).unwrap_or(0)];
+        members.iter().for_each(|m| text.extend(member(m)));
+        self.sealer.seal(Kind::Members, to, &text).0
+    }
+
+    /// Takes a timer.
+    pub fn timer(&mut self, token: Token) -> Vec<Out> {
+        let mut out = Vec::new();
+        match token {
+            Token::Swim(timer) => {
+                if self.foca.handle_timer(timer, &mut self.runtime).is_err() {
+                    self.drops.unreadable += 1;
+                }
+            }
+            Token::Tell(times) => {
+                let me = Member::alive(*self.me());
+                self.tell_all(&me, &mut out);
+                if let Some(wait) = AGAIN.get(usize::from(times) + 1) {
+                    out.push(Out::After(*wait, Token::Tell(times + 1)));
+                }
+            }
+            Token::Compare => {
+                let some = self.rng.random_range(0..self.len().max(1));
+                let them = self.foca.iter_members().nth(some).map(|m| *m.id());
+                if let Some(them) = them {
+                    let (packet, _) = self.sealer.seal(Kind::Ask, &them.session, &[]);
+                    out.push(Out::Send(them.address, packet));
+                }
+                let next = self.next_compare();
+                out.push(next);
+            }
+        }
+        self.settle(out)
+    }
+
+    /// Says what this node is now.
+    pub fn set_presence(&mut self, presence: Presence) -> Vec<Out> {
+        if self.me().presence == presence {
+            return Vec::new();
+        }
+        let took_work = self.me().presence == Presence::Ready;
+        let next = self.me().with(presence);
+        let mut out = Vec::new();
+        self.become_(next);
+        if took_work {
+            // Before anything that gossip says of it.
+            self.tell_all(&Member::alive(next), &mut out);
+            out.push(Out::After(AGAIN[0], Token::Tell(0)));
+        }
+        self.settle(out)
+    }
+
+    fn become_(&mut self, next: MemberId) {
+        if self.foca.change_identity(next, &mut self.runtime).is_err() {
+            self.drops.unreadable += 1;
+        }
+        self.changed = true;
+    }
+
+    /// Says good-bye.
+    pub fn leave(&mut self) -> Vec<Out> {
+        let mut out = Vec::new();
+        let me = Member::down(*self.me());
+        self.tell_all(&me, &mut out);
+        // Whatever SWIM still wanted to do is of no use to one that leaves.
+        if self.foca.leave_cluster(&mut self.runtime).is_err() {
+            self.drops.unreadable += 1;
+        }
+        self.settle(out)
+    }
+
+    fn tell_all(&mut self, word: &Member<MemberId>, out: &mut Vec<Out>) {
+        let all: Vec<(SocketAddr, Session)> = self
+            .foca
+            .iter_members()
+            .map(|m| (m.id().address, m.id().session))
+            .collect();
+        for (address, session) in all {
+            let packet = self.list(std::slice::from_ref(word), true, &session);
+            out.push(Out::Send(address, packet));
+        }
+    }
+
+    /// Turns what SWIM wants into packets and timers.
+    fn settle(&mut self, mut out: Vec<Out>) -> Vec<Out> {
+        if self.sealer.is_full() {
+            let session = self.rng.random();
+            self.sealer.renew(session);
+            let me = *self.me();
+            self.become_(MemberId {
+                session,
+                ..me.with(me.presence)
+            });
+        }
+        while let Some(note) = self.runtime.to_notify() {
+            self.changed |= !matches!(note, OwnedNotification::Active | OwnedNotification::Idle);
+        }
+        let size = u32::try_from(self.len() + 1).unwrap_or(u32::MAX);
+        if size.ilog2() != self.size.ilog2() {
+            self.size = size;
+            // Only what may be changed is changed.
+            let _ = self.foca.set_config(settings(size));
+        }
+        while let Some((after, timer)) = self.runtime.to_schedule() {
+            out.push(Out::After(after, Token::Swim(timer)));
+        }
+        while let Some((to, text)) = self.runtime.to_send() {
+            let (packet, _) = self.sealer.seal(Kind::Swim, &to.session, &text);
+            out.push(Out::Send(to.address, packet));
+        }
+        out
+    }
+}
+
+fn member(of: &Member<MemberId>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(80);
+    Codec.encode_member(of, &mut out).expect("a vector has room");
+    out
+}
+
+/// Members, and whether to pass them on; None for what cannot be read.
+fn read_list(mut text: &[u8]) -> Option<(Vec<Member<MemberId>>, bool)> {
+    let (pass_on, count) = match text {
+        [pass_on @ (0 | 1), count, ..] => (*pass_on == 1, *count),
+        _ => return None,
+    };
+    text = &text[2..];
+    let mut members = Vec::new();
+    for _ in 0..count {
+        members.push(Codec.decode_member(&mut text).ok()?);
+    }
+    text.is_empty().then_some((members, pass_on))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gossip::key::Ring;
+    use crate::gossip::member::Name;
+
+    fn node(n: u8, cluster: &str) -> Membership {
+        let ring = Ring::new("0123456789abcdef0123456789abcdef", cluster, "w").expect("a key");
+        let me = MemberId {
+            name: Name::new(&format!("i-{n}")).expect("a name"),
+            address: SocketAddr::from(([10, 0, 0, n], 7946)),
+            port: 80,
+            boot: 1,
+            version: 0,
+            renewals: 0,
+            session: NOBODY,
+            presence: Presence::Ready,
+        };
+        Membership::new(me, Sealer::new(ring, [n; 16]), u64::from(n))
+    }
+
+    /// Delivers everything until nothing is on the way.
+    fn deliver(nodes: &mut [Membership], from: usize, out: Vec<Out>) {
+        let mut way: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)> = VecDeque::new();
+        let put = |way: &mut VecDeque<_>, from: SocketAddr, out: Vec<Out>| {
+            for o in out {
+                if let Out::Send(to, packet) = o {
+                    way.push_back((from, to, packet));
+                }
+            }
+        };
+        put(&mut way, nodes[from].me().address, out);
+        while let Some((from, to, packet)) = way.pop_front() {
+            if let Some(node) = nodes.iter_mut().find(|n| n.me().address == to) {
+                let out = node.packet(from, &packet);
+                put(&mut way, to, out);
+            }
+        }
+    }
+
+    #[test]
+    fn a_greeting_makes_two_nodes_know_each_other_and_a_third_learns_both() {
+        let mut nodes = [node(1, "x"), node(2, "x"), node(3, "x")];
+        for at in [0, 2] {
+            let out = nodes[at].greet(SocketAddr::from(([10, 0, 0, 2], 7946)));
+            deliver(&mut nodes, at, out);
+        }
+        let known: Vec<usize> = nodes.iter().map(Membership::len).collect();
+        assert_eq!(known[1..], [2, 2], "who was greeted and who asked for the list");
+        assert_eq!(nodes[2].peers()[0].instance, "i-1");
+        assert!(
+            nodes[2].greet(SocketAddr::from(([10, 0, 0, 1], 7946))).is_empty(),
+            "who is known is not greeted"
+        );
+    }
+
+    #[test]
+    fn who_stops_taking_work_is_known_to_all_after_one_packet_each() {
+        let mut nodes = [node(1, "x"), node(2, "x"), node(3, "x")];
+        for at in [0, 2] {
+            let out = nodes[at].greet(SocketAddr::from(([10, 0, 0, 2], 7946)));
+            deliver(&mut nodes, at, out);
+        }
+        let out = nodes[1].set_presence(Presence::Draining);
+        deliver(&mut nodes, 1, out);
+        for at in [0, 2] {
+            let seen = nodes[at]
+                .peers()
+                .into_iter()
+                .find(|p| p.instance == "i-2")
+                .expect("it is there");
+            assert_eq!(seen.presence, Presence::Draining, "{at}");
+        }
+        let out = nodes[1].leave();
+        deliver(&mut nodes, 1, out);
+        assert!(nodes[0].peers().iter().all(|p| p.instance != "i-2"));
+    }
+
+    #[test]
+    fn a_stranger_learns_nothing_and_changes_nothing() {
+        let mut nodes = [node(1, "x"), node(2, "y")];
+        let out = nodes[1].greet(SocketAddr::from(([10, 0, 0, 1], 7946)));
+        let Out::Send(to, packet) = &out[0] else {
+            panic!("{out:?}")
+        };
+        assert_eq!(nodes[0].packet(*to, packet), [], "not even an answer");
+        assert_eq!((nodes[0].len(), nodes[0].drops.foreign), (0, 1));
+    }
+
+    #[test]
+    fn a_welcome_that_nobody_waits_for_is_dropped() {
+        let (mut a, mut b) = (node(1, "x"), node(2, "x"));
+        let mut text = 77u64.to_be_bytes().to_vec();
+        text.extend(member(&Member::alive(*b.me())));
+        let (packet, _) = b.sealer.seal(Kind::Welcome, &a.sealer.session(), &text);
+        assert_eq!(a.packet(b.me().address, &packet), []);
+        assert_eq!((a.len(), a.drops.unreadable), (0, 1));
+    }
+}

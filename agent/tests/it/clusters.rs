@@ -1,0 +1,300 @@
+//! What a cluster of many nodes promises, on a simulated network: nobody is lost, nobody is forged, EC2 is not overrun.
+
+use crate::simulation::{KEY, Simulation, Way};
+use myelin_agent::gossip::key::Ring;
+use myelin_agent::gossip::seal::{Kind, NOBODY, Sealer};
+use myelin_agent::presence::Presence;
+use std::time::Duration;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn minutes(n: u64) -> Duration {
+    secs(n * 60)
+}
+
+/// A settled cluster.
+fn cluster(seed: u64, nodes: usize) -> Simulation {
+    let mut world = Simulation::new(seed);
+    world.launch(nodes, "prod");
+    world.until(minutes(3), Simulation::settled);
+    world
+}
+
+/// The size is 1,000 where `MYELIN_AGENTS` says so (the bench does), and 300 in every test run: a debug build takes half a minute for that.
+#[test]
+fn nodes_that_boot_together_find_each_other_and_notice_that_a_third_of_them_is_gone() {
+    let count = std::env::var("MYELIN_AGENTS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(300);
+    let mut world = Simulation::new(7);
+    world.launch(count, "prod");
+    let found = world.until(minutes(2), Simulation::settled);
+    assert!(found <= 2 * secs(30), "{found:?} is more than two intervals");
+    let (packets, bytes) = (world.packets, world.bytes);
+    world.pass(minutes(1));
+    let per_node = |n: u64| n / count as u64 / 60;
+    println!(
+        "{count} nodes: all know all {:.1} s after a common start; then {} packets and {} bytes a second and node",
+        found.as_secs_f64(),
+        per_node(world.packets - packets),
+        per_node(world.bytes - bytes),
+    );
+    assert!(world.settled(), "nobody is called down for nothing");
+
+    for n in (0..count)
+        .step_by(10)
+        .flat_map(|n| [n, n + 3, n + 6])
+        .filter(|n| *n < count)
+    {
+        world.kill(n);
+    }
+    let noticed = world.until(minutes(3), Simulation::settled);
+    println!(
+        "{count} nodes: all see that 30 % are gone after {:.1} s",
+        noticed.as_secs_f64()
+    );
+    assert!(noticed <= minutes(3));
+    let asked: u32 = world.nodes.iter().map(|n| n.asked).sum();
+    println!(
+        "{count} nodes: {asked} questions to EC2 in {} s, {} refused, of the controller {}",
+        world.now.as_secs(),
+        world.refused.0,
+        world.refused.1
+    );
+    assert_eq!(
+        world.refused,
+        (0, 0),
+        "neither nodes nor controller meet the limit of EC2's rate"
+    );
+}
+
+#[test]
+fn in_an_hour_a_node_asks_ec2_as_often_as_the_rule_says() {
+    let mut world = cluster(11, 12);
+    let before: u32 = world.nodes.iter().map(|n| n.asked).sum();
+    world.pass(minutes(60));
+    let after: u32 = world.nodes.iter().map(|n| n.asked).sum();
+    let per_node = f64::from(after - before) / 12.0;
+    assert!(
+        (100.0..140.0).contains(&per_node),
+        "{per_node} questions an hour; every 30 s makes 120"
+    );
+    assert!(world.settled());
+}
+
+#[test]
+fn a_zone_that_is_cut_off_is_noticed_on_both_sides_and_the_split_heals() {
+    let mut world = cluster(3, 60);
+    world.way = Way {
+        cut: Some(1),
+        ..world.way
+    };
+    let here = |n: usize| n % 3 == 1;
+    let split = world.until(minutes(2), |w| {
+        w.alive().iter().all(|n| {
+            let membership = w.nodes[*n].membership.as_ref().expect("it runs");
+            membership.len() == if here(*n) { 19 } else { 39 }
+        })
+    });
+    assert!(split <= secs(60), "{split:?}");
+    world.pass(minutes(5));
+    world.way = Way { cut: None, ..world.way };
+    let healed = world.until(minutes(3), Simulation::settled);
+    assert!(healed <= minutes(2), "{healed:?}");
+}
+
+#[test]
+fn a_zone_that_is_gone_is_noticed_within_a_minute() {
+    let mut world = cluster(4, 90);
+    for n in world
+        .alive()
+        .into_iter()
+        .filter(|n| world.nodes[*n].zone == 2)
+        .collect::<Vec<_>>()
+    {
+        world.kill(n);
+    }
+    let noticed = world.until(minutes(2), Simulation::settled);
+    assert!(noticed <= minutes(1), "{noticed:?}");
+}
+
+#[test]
+fn with_a_tenth_of_the_packets_lost_nobody_stays_lost() {
+    let mut world = Simulation::new(5);
+    world.way = Way { loss: 0.1, ..world.way };
+    world.launch(60, "prod");
+    world.until(minutes(3), Simulation::settled);
+    let mut unsettled = 0;
+    for _ in 0..120 {
+        world.pass(secs(5));
+        unsettled += u32::from(!world.settled());
+    }
+    assert!(
+        unsettled <= 6,
+        "of 120 looks in ten minutes {unsettled} saw somebody missing"
+    );
+}
+
+#[test]
+fn who_drains_is_known_to_all_within_a_second_and_comes_back_when_it_is_called_off() {
+    for loss in [0.0, 0.1] {
+        let mut world = cluster(6, 120);
+        world.way = Way { loss, ..world.way };
+        let out = world.nodes[17]
+            .membership
+            .as_mut()
+            .expect("it runs")
+            .set_presence(Presence::Draining);
+        world.act(17, out);
+        world.pass(secs(1));
+        assert_eq!(world.seen_as(17, Presence::Draining), 119, "with {loss} lost");
+        assert_eq!(world.seen_as(17, Presence::Ready), 0);
+        let out = world.nodes[17]
+            .membership
+            .as_mut()
+            .expect("it runs")
+            .set_presence(Presence::Ready);
+        world.act(17, out);
+        world.until(secs(20), |w| w.seen_as(17, Presence::Ready) == 119);
+    }
+}
+
+#[test]
+fn a_node_that_says_good_bye_is_forgotten_at_once() {
+    let mut world = cluster(8, 50);
+    let out = world.nodes[3].membership.as_mut().expect("it runs").leave();
+    world.act(3, out);
+    world.kill(3);
+    world.pass(secs(1));
+    assert!(world.settled());
+}
+
+#[test]
+fn a_node_that_starts_again_with_a_clock_that_went_back_or_ahead_is_taken_in() {
+    let day = 86_400_000;
+    for off in [-day, -3_600_000, -1, 3_600_000, 365 * day] {
+        let mut world = cluster(9, 30);
+        world.kill(7);
+        world.pass(secs(2));
+        world.start(7, off);
+        let back = world.until(minutes(4), Simulation::settled);
+        assert!(back <= minutes(3), "{off} ms: {back:?}");
+        // And again, after the clock was set right.
+        world.kill(7);
+        world.pass(secs(40));
+        world.start(7, 0);
+        world.until(minutes(4), Simulation::settled);
+    }
+}
+
+#[test]
+fn tags_that_lag_by_a_minute_delay_and_do_no_more() {
+    let mut world = Simulation::new(10);
+    world.tag_lag = secs(60);
+    world.launch(40, "prod");
+    let found = world.until(minutes(4), Simulation::settled);
+    assert!(found <= secs(60) + 3 * secs(30), "{found:?}");
+}
+
+#[test]
+fn two_clusters_side_by_side_with_one_key_never_mix_even_where_ec2_lists_both() {
+    let mut world = Simulation::new(12);
+    world.careless = true;
+    world.launch(20, "prod");
+    world.launch(20, "test");
+    world.until(minutes(3), Simulation::settled);
+    for _ in 0..60 {
+        world.pass(secs(5));
+        for n in world.alive() {
+            let own = world.nodes[n].cluster;
+            let peers = world.nodes[n].membership.as_ref().expect("it runs").peers();
+            for peer in peers {
+                let other = usize::from_str_radix(peer.instance.trim_start_matches("i-"), 16).expect("a name");
+                assert_eq!(world.nodes[other].cluster, own);
+            }
+        }
+    }
+    let foreign: u64 = world
+        .nodes
+        .iter()
+        .filter_map(|n| n.membership.as_ref())
+        .map(|m| m.drops.foreign)
+        .sum();
+    assert!(foreign > 0, "they did greet each other");
+}
+
+#[test]
+fn recorded_forged_and_changed_packets_change_nothing() {
+    let mut world = cluster(13, 20);
+    world.recorded = Some(Vec::new());
+    world.pass(secs(30));
+    // Node 5 says that it drains, comes back, and is killed; all of it is on record.
+    for presence in [Presence::Draining, Presence::Ready] {
+        let out = world.nodes[5]
+            .membership
+            .as_mut()
+            .expect("it runs")
+            .set_presence(presence);
+        world.act(5, out);
+        world.pass(secs(5));
+    }
+    let recorded = world.recorded.take().expect("it was kept");
+    world.kill(5);
+    world.until(minutes(1), Simulation::settled);
+    // One node was started anew since; what was recorded must not mean anything to it either.
+    world.kill(9);
+    world.pass(secs(3));
+    world.start(9, 0);
+    world.until(minutes(2), Simulation::settled);
+
+    let mut stranger = Sealer::new(
+        Ring::new("a key that the stranger has made up", "prod", "worker").expect("a key"),
+        [77; 16],
+    );
+    let mut neighbour = Sealer::new(Ring::new(KEY, "test", "worker").expect("a key"), [78; 16]);
+    let dropped = |w: &Simulation| -> u64 {
+        w.nodes
+            .iter()
+            .filter_map(|n| n.membership.as_ref())
+            .map(|m| m.drops.foreign + m.drops.replayed)
+            .sum()
+    };
+    let before = dropped(&world);
+    let everywhere: Vec<_> = world.alive().iter().map(|n| world.nodes[*n].address).collect();
+    let mut sent = 0;
+    for (at, (from, to, bytes)) in recorded.iter().enumerate() {
+        let elsewhere = everywhere[at % everywhere.len()];
+        let mut changed = bytes.clone();
+        let last = changed.len() - 1;
+        changed[at % last] ^= 0x40;
+        let forged = stranger.seal(Kind::Swim, &NOBODY, &bytes[30..]).0;
+        let alien = neighbour.seal(Kind::Greeting, &NOBODY, b"let me in").0;
+        for (to, packet) in [
+            (*to, bytes.clone()),
+            (elsewhere, bytes.clone()),
+            (*to, changed),
+            (elsewhere, forged),
+            (elsewhere, alien),
+        ] {
+            world.send(*from, to, packet);
+            sent += 1;
+        }
+        if at % 50 == 0 {
+            world.pass(Duration::from_millis(5));
+        }
+    }
+    for _ in 0..20 {
+        world.pass(secs(1));
+        assert!(
+            world.settled(),
+            "node 5 is gone and stays so, and nobody else is missed"
+        );
+    }
+    assert_eq!(world.seen_as(9, Presence::Ready), 18);
+    let dropped = dropped(&world) - before;
+    // Those to the dead node reach nobody; greetings that were recorded are answered and lead nowhere.
+    assert!(dropped > sent * 8 / 10, "{dropped} of {sent}");
+}
