@@ -13,7 +13,7 @@ use crate::plan::{Action, Plan, WAR_REVERTS, WAR_SECONDS};
 use crate::record::{self, Entry, Intent, Record, RecordError, Version, desired_hash};
 use crate::token;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use tokio_util::sync::CancellationToken;
 
 /// The record and what is not written of it yet.
@@ -40,8 +40,9 @@ impl Ledger {
             at: seen.at,
         };
         ledger.record.journal.clear();
+        let objects: HashMap<&ObjectKey, &DesiredObject> = plan.desired.objects.iter().map(|o| (&o.key, o)).collect();
         for change in &plan.changes {
-            ledger.intend(plan, change);
+            ledger.intend(plan, change, objects.get(&change.key).copied());
         }
         let same =
             ledger.version.is_some() && before == (ledger.record.entries.clone(), true, ledger.record.journal.clone());
@@ -67,7 +68,7 @@ impl Ledger {
         }
     }
 
-    fn intend(&mut self, plan: &Plan, change: &crate::plan::Change) {
+    fn intend(&mut self, plan: &Plan, change: &crate::plan::Change, object: Option<&DesiredObject>) {
         let key = &change.key;
         if is_token(key) {
             // Tokens keep their own journal: the pending marker.
@@ -86,7 +87,7 @@ impl Ledger {
         if let Some(intent) = intent {
             self.record.journal.insert(key.clone(), intent);
         }
-        let Some(object) = plan.desired.object(key) else { return };
+        let Some(object) = object else { return };
         let live = plan.observation.live.get(key);
         let used_only = object.implicit && change.action == Action::Unchanged && !change.reason.is_empty();
         if used_only {

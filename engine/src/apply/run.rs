@@ -14,7 +14,7 @@ use super::order::{Condition, Consequence, Order, members};
 use super::outcome::{Fate, Outcome, Progress};
 use super::step::{Step, Stepped};
 use crate::cluster::{Cluster, ClusterError, Resource};
-use crate::desired::{DesiredObject, redact_all};
+use crate::desired::{DesiredObject, Redaction};
 use crate::diagnostic::Diagnostic;
 use crate::gate::{State, needs_watching};
 use crate::graph::BASE;
@@ -74,6 +74,8 @@ pub(super) struct Executor<'a> {
     status: BTreeMap<ObjectKey, Status>,
     order: Order,
     gates: Arc<Gates>,
+    /// What must not be repeated of what others say.
+    redaction: Arc<Redaction>,
     /// Objects with a gate, and where they live.
     gated: BTreeMap<ObjectKey, Resource>,
     /// What gates said last of objects that are not ready.
@@ -111,15 +113,17 @@ impl<'a> Executor<'a> {
             .iter()
             .filter_map(|o| Some((&o.key, (o, *changes.get(&o.key)?))))
             .collect();
-        let (progress, desired) = (Arc::clone(&run.progress), Arc::clone(&plan.desired));
+        let redaction = Arc::new(Redaction::of(&plan.desired));
+        let (progress, words) = (Arc::clone(&run.progress), Arc::clone(&redaction));
         let tell: Tell = Arc::new(move |key, verdict| {
             if verdict.state != State::Current {
-                progress(Progress::Waiting(key.clone(), redact_all(&verdict.line(key), &desired)));
+                progress(Progress::Waiting(key.clone(), words.redact(&verdict.line(key))));
             }
         });
         let gates = Gates::new(Arc::clone(&cluster), run.settings, run.patience, tell);
         Self {
             gates: Arc::new(gates),
+            redaction,
             gated: BTreeMap::new(),
             reasons: BTreeMap::new(),
             unverified: BTreeMap::new(),
@@ -383,8 +387,7 @@ impl<'a> Executor<'a> {
 
     /// A wait before a gate ended.
     fn passed(&mut self, key: &ObjectKey, passage: &Passage) -> Vec<Consequence> {
-        let desired = Arc::clone(&self.plan.desired);
-        let complaint = passage.complaint(key, |text| redact_all(text, &desired));
+        let complaint = passage.complaint(key, |text| self.redaction.redact(text));
         match passage {
             Passage::Open(_) if self.status.get(key) == Some(&Status::Applied) => {
                 self.status.insert(key.clone(), Status::Ready);
@@ -544,7 +547,11 @@ impl<'a> Executor<'a> {
     fn settle_fates(&mut self) {
         let why_not = if self.outcome.cancelled { "cancelled" } else { "stopped" };
         for (key, status) in &self.status {
-            let unchanged = self.plan.change(key).is_some_and(|c| c.action == Action::Unchanged);
+            let change = match self.objects.get(key) {
+                Some((_, change)) => Some(*change),
+                None => self.plan.change(key), // a token
+            };
+            let unchanged = change.is_some_and(|c| c.action == Action::Unchanged);
             let fate = match status {
                 Status::Ready if unchanged => Fate::Unchanged,
                 Status::Ready => Fate::Ready,

@@ -51,19 +51,68 @@ pub(super) fn template_annotations(key: &ObjectKey) -> Option<String> {
         .flatten()
 }
 
-/// Any text about a stack (a log line, an event) without the values that its objects keep secret.
-#[must_use]
-pub fn redact_all(text: &str, desired: &super::Desired) -> String {
-    let secretive = desired
-        .objects
-        .iter()
-        .filter(|o| !o.write_only.is_empty() || o.key.kind == "Secret");
-    secretive.fold(text.to_owned(), |text, o| redact(&text, &o.value, &o.write_only))
+/// The values that objects keep secret, for taking them out of what others say: validation errors and log lines repeat values.
+#[derive(Debug, Clone, Default)]
+pub struct Redaction {
+    /// Each value, and how a quoting server writes it where that differs; the longest first, as one may be part of another.
+    secrets: Vec<(String, Option<String>)>,
 }
 
-/// A message of the server about an object, without any value that the object keeps secret. Validation errors repeat values.
+impl Redaction {
+    /// The values of all objects of a stack.
+    #[must_use]
+    pub fn of(desired: &super::Desired) -> Self {
+        let secretive = desired
+            .objects
+            .iter()
+            .filter(|o| !o.write_only.is_empty() || o.key.kind == "Secret");
+        Self::of_values(secretive.flat_map(|o| secrets(&o.value, &o.write_only)).collect())
+    }
+
+    /// The values of one object: of a Secret all data, of any the values at `write_only` (JSON pointers).
+    #[must_use]
+    pub fn of_object(value: &Value, write_only: &BTreeSet<String>) -> Self {
+        Self::of_values(secrets(value, write_only))
+    }
+
+    fn of_values(mut values: BTreeSet<String>) -> Self {
+        values.remove("");
+        let with_escaped = |secret: String| {
+            let escaped = secret.escape_default().to_string();
+            let other = (escaped != secret).then_some(escaped);
+            (secret, other)
+        };
+        let mut secrets: Vec<_> = values.into_iter().map(with_escaped).collect();
+        secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
+        Self { secrets }
+    }
+
+    /// The text without any of the values.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        let mut out = text.to_owned();
+        for (secret, escaped) in &self.secrets {
+            // A short value cannot be cut out of a sentence without tearing it, and not cutting would show it.
+            if secret.len() < 4 && text.contains(secret) {
+                return "the server's words are not shown, because they may contain a secret value".into();
+            }
+            for found in std::iter::once(secret).chain(escaped) {
+                if out.contains(found) {
+                    out = out.replace(found, "(sensitive)");
+                }
+            }
+        }
+        out
+    }
+}
+
+/// A message of the server about an object, without any value that the object keeps secret.
 #[must_use]
 pub fn redact(text: &str, value: &Value, write_only: &BTreeSet<String>) -> String {
+    Redaction::of_object(value, write_only).redact(text)
+}
+
+fn secrets(value: &Value, write_only: &BTreeSet<String>) -> BTreeSet<String> {
     use base64::Engine as _;
     let mut secrets: BTreeSet<String> = BTreeSet::new();
     for pointer in write_only {
@@ -83,21 +132,7 @@ pub fn redact(text: &str, value: &Value, write_only: &BTreeSet<String>) -> Strin
             secrets.insert(text);
         }
     }
-    secrets.remove("");
-    // A short value cannot be cut out of a sentence without tearing it, and not cutting would show it.
-    if secrets.iter().any(|s| s.len() < 4 && text.contains(s.as_str())) {
-        return "the server's words are not shown, because they may contain a secret value".into();
-    }
-    // The longest first: one value may be part of another.
-    let mut all: Vec<&String> = secrets.iter().collect();
-    all.sort_by_key(|s| std::cmp::Reverse(s.len()));
-    let mut out = text.to_owned();
-    for secret in all {
-        out = out.replace(secret.as_str(), "(sensitive)");
-        let escaped = secret.escape_default().to_string();
-        out = out.replace(&escaped, "(sensitive)");
-    }
-    out
+    secrets
 }
 
 #[cfg(test)]

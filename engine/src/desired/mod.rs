@@ -14,7 +14,7 @@ mod shape;
 mod substitute;
 mod tokens;
 
-pub use masked::{masked, redact, redact_all};
+pub use masked::{Redaction, masked, redact};
 pub(crate) use shape::scale_target;
 pub use tokens::{WantedToken, lone_token, token_key};
 pub(crate) use tokens::{is_token, token_text};

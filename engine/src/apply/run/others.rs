@@ -8,7 +8,6 @@ use crate::apply::outcome::Progress;
 use crate::apply::remove::changed;
 use crate::apply::verify::verify;
 use crate::cluster::{Cluster, Resource, Target, retrying};
-use crate::desired::redact_all;
 use crate::diagnostic::Diagnostic;
 use crate::document::{Requirement, show_duration};
 use crate::object::{ObjectKey, split_api_version};
@@ -34,7 +33,7 @@ impl Executor<'_> {
             self.run.cancel.clone(),
         );
         let (requirement, namespace) = (requirement.clone(), self.plan.desired.stack.namespace.clone());
-        let (progress, desired) = (Arc::clone(&self.run.progress), Arc::clone(&self.plan.desired));
+        let (progress, redaction) = (Arc::clone(&self.run.progress), Arc::clone(&self.redaction));
         self.tasks.spawn(async move {
             let key = key_of(&requirement, &namespace, known.as_ref());
             let resource = match known {
@@ -54,7 +53,7 @@ impl Executor<'_> {
             let passage = gates
                 .pass(&key, &resource, Until::ReadyAtLast, None, deadline, &cancel)
                 .await;
-            if let Some(why) = passage.complaint(&key, |text| redact_all(text, &desired)) {
+            if let Some(why) = passage.complaint(&key, |text| redaction.redact(text)) {
                 return Done::Required(index, Err(why));
             }
             let fields = fields(&*cluster, &resource, &key, &requirement, deadline, &cancel).await;
@@ -99,8 +98,7 @@ impl Executor<'_> {
         match result {
             Ok(()) => self.order.met(&Condition::Verified(name.to_owned())),
             Err(why) => {
-                self.unverified
-                    .insert(name.to_owned(), redact_all(&why, &self.plan.desired));
+                self.unverified.insert(name.to_owned(), self.redaction.redact(&why));
                 self.order.unverified(name)
             }
         }

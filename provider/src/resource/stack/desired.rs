@@ -1,11 +1,11 @@
 //! What a configuration wants: the document, the files under its source, the objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use myelin_engine::desired::{Desired, desired};
 use myelin_engine::document::UNKNOWN;
 use myelin_engine::mask::MaskKey;
-use myelin_engine::object::Object;
+use myelin_engine::object::{Object, ObjectKey};
 use myelin_engine::render::{self, render};
 use myelin_engine::tree::{Tree, TreeLimits, TreePath};
 use sha2::{Digest as _, Sha256};
@@ -40,11 +40,12 @@ pub(super) fn wanted(schema: &Schema, config: &Value, operation: Operation) -> R
         .map_err(|problems| document::told(schema, &problems))?;
     let warnings = document::told(schema, &desired.warnings);
     let canonical = desired.canonical(&MaskKey::of_identity(&stack.namespace, &stack.name));
+    let implicit: BTreeSet<&ObjectKey> = desired.objects.iter().filter(|o| o.implicit).map(|o| &o.key).collect();
     let objects: BTreeMap<String, Value> = canonical
         .into_iter()
         // The namespace that the stack makes for itself is the stack's only where it was not there before: a fact of the
         // cluster, which a planned value may not depend on.
-        .filter(|(key, _)| desired.object(key).is_none_or(|object| !object.implicit))
+        .filter(|(key, _)| !implicit.contains(key))
         .map(|(key, json)| (key.to_string(), json.map_or(Value::UNKNOWN, Value::string)))
         .collect();
     // A name that is not known yet makes the whole map unknown: its keys are.
