@@ -251,7 +251,8 @@ impl<'a> Executor<'a> {
             .map_or_else(|| object.value.clone(), |w| w.body.clone());
         Step {
             cluster: Arc::clone(&self.cluster),
-            object: object.clone(),
+            key: object.key.clone(),
+            api_version: object.api_version.clone(),
             action: change.action,
             live: seen.live.get(&object.key).cloned(),
             body,
@@ -265,6 +266,7 @@ impl<'a> Executor<'a> {
                 owned: entry.map(|e| e.owned.clone()).unwrap_or_default(),
                 key: self.ledger.key().clone(),
             },
+            redaction: Redaction::of_object(&object.value, &object.write_only),
             wait_for_run: !self.plan.desired.policy.replace.contains(&object.key.kind),
             deadline: self.deadline_of(object.component.as_deref()),
             cancel: self.run.cancel.clone(),

@@ -4,8 +4,8 @@ use super::jobs::{Busy, at_rest};
 use super::remove::{Removal, gone, remove};
 use super::takeover;
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retrying};
-use crate::desired::{DesiredObject, redact};
-use crate::object::split_api_version;
+use crate::desired::Redaction;
+use crate::object::{ObjectKey, split_api_version};
 use crate::observe::{Manners, Trial, leftover_defaults, settle, target, uid};
 use crate::plan::{Action, keeps};
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ const SETTLING: Duration = Duration::from_secs(30);
 /// Everything that one step needs.
 pub(super) struct Step {
     pub(super) cluster: Arc<dyn Cluster>,
-    pub(super) object: DesiredObject,
+    pub(super) key: ObjectKey,
+    pub(super) api_version: String,
     pub(super) action: Action,
     /// The object as it was observed.
     pub(super) live: Option<Value>,
@@ -30,6 +31,8 @@ pub(super) struct Step {
     /// Where it lives; None when its kind was not served at observation.
     pub(super) resource: Option<Resource>,
     pub(super) manners: Manners,
+    /// What must not be repeated of the server's words.
+    pub(super) redaction: Redaction,
     /// Whether a Job that is to be replaced may end what it runs first.
     pub(super) wait_for_run: bool,
     pub(super) deadline: Instant,
@@ -47,12 +50,12 @@ pub(super) enum Stepped {
 }
 
 impl Step {
-    pub(super) async fn run(self) -> Stepped {
+    pub(super) async fn run(mut self) -> Stepped {
         let resource = match self.resource().await {
             Ok(resource) => resource,
             Err(stepped) => return stepped,
         };
-        let target = target(&resource, &self.object.key);
+        let target = target(&resource, &self.key);
         if let Err(stepped) = self.make_room(&target).await {
             return stepped;
         }
@@ -61,7 +64,7 @@ impl Step {
         {
             return self.failed(&e);
         }
-        let mut body = self.body.clone();
+        let mut body = std::mem::take(&mut self.body);
         if !resource.namespaced {
             body.get_mut("metadata")
                 .and_then(Value::as_object_mut)
@@ -80,12 +83,13 @@ impl Step {
         let mut cleared = false;
         loop {
             let trial = settle(&*self.cluster, &target, &body, &self.manners, Mode::Real, &self.cancel).await;
-            match &trial.result {
-                Ok(live) => return Stepped::Applied(live.clone(), left(&trial), resource),
-                Err(e) if settles(e) && started.elapsed() < SETTLING && !self.cancel.is_cancelled() => {
-                    tracing::debug!(object = %self.object.key, error = %e, "what it needs is not visible yet");
+            let left = left(&trial);
+            match trial.result {
+                Ok(live) => return Stepped::Applied(live, left, resource),
+                Err(ref e) if settles(e) && started.elapsed() < SETTLING && !self.cancel.is_cancelled() => {
+                    tracing::debug!(object = %self.key, error = %e, "what it needs is not visible yet");
                 }
-                Err(e) if !cleared && self.clear_defaults(&target, e).await => cleared = true,
+                Err(ref e) if !cleared && self.clear_defaults(&target, &body, e).await => cleared = true,
                 Err(_) => return self.refused(&trial),
             }
             tokio::select! {
@@ -100,7 +104,7 @@ impl Step {
         if let Some(resource) = &self.resource {
             return Ok(resource.clone());
         }
-        let (api_version, kind) = (&self.object.api_version, &self.object.key.kind);
+        let (api_version, kind) = (&self.api_version, &self.key.kind);
         if let Some(resource) = kinds::built_in(api_version, kind) {
             return Ok(resource);
         }
@@ -170,17 +174,13 @@ impl Step {
 
     /// Clears defaults that no apply can remove, by a plain write of the values around them as the manifest has them. False when
     /// the refusal is about anything else.
-    async fn clear_defaults(&self, target: &Target, error: &ClusterError) -> bool {
-        let Some(around) = self
-            .live
-            .as_ref()
-            .and_then(|live| leftover_defaults(error, live, &self.body))
-        else {
+    async fn clear_defaults(&self, target: &Target, body: &Value, error: &ClusterError) -> bool {
+        let Some(around) = self.live.as_ref().and_then(|live| leftover_defaults(error, live, body)) else {
             return false;
         };
         let patch: Vec<Value> = around
             .iter()
-            .map(|path| json!({"op": "replace", "path": path, "value": self.body.pointer(path)}))
+            .map(|path| json!({"op": "replace", "path": path, "value": body.pointer(path)}))
             .collect();
         let patch = Value::Array(patch);
         retrying(&self.cancel, || self.cluster.json_patch(target, &patch))
@@ -225,7 +225,7 @@ impl Step {
     }
 
     fn failed(&self, error: &ClusterError) -> Stepped {
-        let words = redact(&error.to_string(), &self.object.value, &self.object.write_only);
+        let words = self.redaction.redact(&error.to_string());
         match error {
             ClusterError::Unreachable(_) | ClusterError::TimedOut(_) => Stepped::Uncertain(words),
             ClusterError::Refused { code: 409, .. } if self.action == Action::Update => Stepped::Failed(format!(

@@ -51,6 +51,9 @@ pub(super) fn template_annotations(key: &ObjectKey) -> Option<String> {
         .flatten()
 }
 
+/// Values of fewer bytes occur in sentences that have nothing to do with them.
+const SHORT: usize = 4;
+
 /// The values that objects keep secret, for taking them out of what others say: validation errors and log lines repeat values.
 #[derive(Debug, Clone, Default)]
 pub struct Redaction {
@@ -59,14 +62,15 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// The values of all objects of a stack.
+    /// The values of all objects of a stack. Those of a few letters are left in: every sentence has them by chance.
     #[must_use]
     pub fn of(desired: &super::Desired) -> Self {
         let secretive = desired
             .objects
             .iter()
             .filter(|o| !o.write_only.is_empty() || o.key.kind == "Secret");
-        Self::of_values(secretive.flat_map(|o| secrets(&o.value, &o.write_only)).collect())
+        let all = secretive.flat_map(|o| secrets(&o.value, &o.write_only));
+        Self::of_values(all.filter(|secret| secret.len() >= SHORT).collect())
     }
 
     /// The values of one object: of a Secret all data, of any the values at `write_only` (JSON pointers).
@@ -93,7 +97,7 @@ impl Redaction {
         let mut out = text.to_owned();
         for (secret, escaped) in &self.secrets {
             // A short value cannot be cut out of a sentence without tearing it, and not cutting would show it.
-            if secret.len() < 4 && text.contains(secret) {
+            if secret.len() < SHORT && text.contains(secret) {
                 return "the server's words are not shown, because they may contain a secret value".into();
             }
             for found in std::iter::once(secret).chain(escaped) {
