@@ -121,9 +121,13 @@ pub(super) fn apply(
     }
 }
 
-/// Merges into the one resource that has, or had, the patch's name.
+/// An entry of `patchesStrategicMerge`: merges into the one resource that has, or had, the patch's name. In the original that goes
+/// the way of patches with a target, which makes texts of labels and annotations: a null removes none of them.
 pub(super) fn merge_by_name(resources: &mut ResMap, merge: &Resource, schema: &Schema) -> Result<(), String> {
-    by_name(resources, merge, Allow::default(), schema)
+    let mut merge = merge.clone();
+    merge.make_texts("labels");
+    merge.make_texts("annotations");
+    by_name(resources, &merge, Allow::default(), schema)
 }
 
 fn by_name(resources: &mut ResMap, merge: &Resource, allow: Allow, schema: &Schema) -> Result<(), String> {
