@@ -6,6 +6,7 @@
     reason = "a test may stop where it is, and says what it skips"
 )]
 
+mod beside_kubectl;
 mod faults;
 mod fleet;
 mod fleet_cloud;
