@@ -153,8 +153,18 @@ impl Board {
     /// # Errors
     /// When the cluster refuses or does not answer.
     pub(crate) async fn read(&self) -> Result<(Control, Status), ClusterError> {
+        let (control, status, _) = self.read_at().await?;
+        Ok((control, status))
+    }
+
+    /// The same, with the version to follow from; None when there is nothing yet.
+    ///
+    /// # Errors
+    /// As [`Board::read`].
+    pub(crate) async fn read_at(&self) -> Result<(Control, Status, Option<String>), ClusterError> {
         let object = self.cluster.get(&self.target).await?.unwrap_or_default();
-        Ok((Control::of(&object), status_of(&object)))
+        let version = object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        Ok((Control::of(&object), status_of(&object), version.map(str::to_owned)))
     }
 
     /// Changes people's words.
@@ -221,27 +231,34 @@ impl Board {
     }
 
     /// Follows people's words, from those that were read, until the token is cancelled. What is written while the watch is down is seen when it is back.
-    pub(crate) fn follow(&self, from: Control, stop: CancellationToken) -> watch::Receiver<Control> {
+    pub(crate) fn follow(
+        &self,
+        from: Control,
+        version: Option<String>,
+        stop: CancellationToken,
+    ) -> watch::Receiver<Control> {
         let (sender, receiver) = watch::channel(from);
         let board = self.clone();
         tokio::spawn(async move {
-            stop.run_until_cancelled(board.watch(sender)).await;
+            stop.run_until_cancelled(board.watch(sender, version)).await;
         });
         receiver
     }
 
-    async fn watch(&self, sender: watch::Sender<Control>) {
+    async fn watch(&self, sender: watch::Sender<Control>, mut version: Option<String>) {
         let selection = self.selection();
         let mut pause = crate::pause::Pause::default();
         loop {
-            let listed = self.cluster.list(&self.target.resource, &selection).await;
-            if let Ok(list) = listed {
-                let now = list.items.first().map(Control::of).unwrap_or_default();
-                sender.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
-                let watched = self
-                    .cluster
-                    .watch(&self.target.resource, &selection, &list.resource_version)
-                    .await;
+            let begin = match version.take() {
+                Some(version) => Ok(version),
+                None => self.cluster.list(&self.target.resource, &selection).await.map(|list| {
+                    let now = list.items.first().map(Control::of).unwrap_or_default();
+                    sender.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+                    list.resource_version
+                }),
+            };
+            if let Ok(begin) = begin {
+                let watched = self.cluster.watch(&self.target.resource, &selection, &begin).await;
                 if let Ok(mut events) = watched {
                     while let Some(Ok(event)) = events.next().await {
                         let now = match event {

@@ -4,10 +4,11 @@
 //! no document names any more, the order, and the limit on what one commit may remove.
 
 use crate::documents::{Body, Documents, Placed};
+use crate::shared::Survey;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
-use myelin_engine::cluster::{Cluster, Selection, kinds};
+use myelin_engine::apply::{Destroy, Gates, Outcome, Run, apply, destroy};
+use myelin_engine::cluster::{Cluster, Resource, Selection, kinds};
 use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
@@ -22,8 +23,11 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Stacks that are worked on at once.
-const AT_ONCE: usize = 16;
+/// Stacks that are looked at at once.
+const LOOKED_AT: usize = 64;
+
+/// Stacks that are applied at once. Most of that is waiting, which costs nothing; requests have a limit of their own.
+const AT_ONCE: usize = 2_000;
 
 /// Group of our own documents, which may lie among the manifests of a source.
 const OWN_GROUP: &str = "myelin.dev";
@@ -64,30 +68,37 @@ pub(crate) struct WantedCommit {
     pub(crate) warnings: Diagnostics,
 }
 
-impl WantedCommit {
-    /// Some of its stacks, with nothing to wait for.
-    pub(crate) fn only(&self, stacks: &BTreeSet<StackId>) -> Self {
-        let some = self.stacks.iter().filter(|stack| stacks.contains(&stack.id));
-        Self {
-            stacks: some
-                .map(|stack| WantedStack {
-                    after: BTreeSet::new(),
-                    ..stack.clone()
-                })
-                .collect(),
-            warnings: Diagnostics::new(),
-        }
-    }
-}
-
 /// Renders every stack of a commit. A pure function of the tree.
 ///
 /// # Errors
 /// All problems of all stacks.
 pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit, Diagnostics> {
+    render_all(tree, documents.all.iter())
+}
+
+/// Renders some stacks of a commit, with nothing to wait for.
+///
+/// # Errors
+/// All problems of these stacks.
+pub(crate) fn wanted_only(
+    tree: &Tree,
+    documents: &Documents,
+    stacks: &BTreeSet<StackId>,
+) -> Result<WantedCommit, Diagnostics> {
+    let mut commit = render_all(
+        tree,
+        documents.all.iter().filter(|placed| stacks.contains(&placed.id())),
+    )?;
+    for stack in &mut commit.stacks {
+        stack.after.clear();
+    }
+    Ok(commit)
+}
+
+fn render_all<'a>(tree: &Tree, documents: impl Iterator<Item = &'a Placed>) -> Result<WantedCommit, Diagnostics> {
     let mut problems = Diagnostics::new();
     let mut commit = WantedCommit::default();
-    for placed in &documents.all {
+    for placed in documents {
         let wanted = match &placed.body {
             Body::Stack(stack) => wanted_stack(tree, stack, placed),
             Body::Token(token) => Ok(lone_token(token, TOKEN_TIMEOUT)),
@@ -192,9 +203,29 @@ pub(crate) struct Deployment {
     pub(crate) gone: Vec<Record>,
     /// Identity of the whole.
     pub(crate) hash: String,
+    /// What was seen of everything that the source owns; None when only a part was looked at.
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What a look at everything has seen, for whoever goes on watching from there.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// The records of the source.
+    pub(crate) records: Vec<Record>,
+    /// Version of the list of each kind.
+    pub(crate) versions: BTreeMap<Resource, String>,
 }
 
 impl Deployment {
+    /// What was seen, if applying this writes nothing at all, so that it stays true.
+    pub(crate) fn take_settled(&mut self) -> Option<Seen> {
+        let stands = self.is_empty();
+        let settled = |record: &Record| record.ready && record.journal.is_empty();
+        self.seen
+            .take()
+            .filter(|seen| stands && seen.records.iter().all(settled))
+    }
+
     /// Whether nothing is to be done.
     pub(crate) fn is_empty(&self) -> bool {
         self.gone.is_empty() && self.plans.iter().all(|(_, plan)| plan.is_empty())
@@ -253,20 +284,32 @@ impl std::fmt::Display for Deployment {
 /// # Errors
 /// When the cluster cannot be read. What is wrong with single objects is in the plans.
 pub(crate) async fn deployment(
-    cluster: Option<&dyn Cluster>,
+    cluster: Option<&Arc<dyn Cluster>>,
     commit: &WantedCommit,
     owner: &Owner,
     dry_run: DryRun,
     whole: bool,
 ) -> Result<Deployment, Diagnostics> {
     let mut problems = Diagnostics::new();
+    let survey = match cluster.filter(|_| whole) {
+        Some(cluster) => {
+            let secrets = record_secrets(&**cluster).await?;
+            Some(Survey::new(Arc::clone(cluster), secrets))
+        }
+        None => None,
+    };
+    let eyes: Option<&dyn Cluster> = match (&survey, cluster) {
+        (Some(survey), _) => Some(survey),
+        (None, Some(cluster)) => Some(&**cluster),
+        (None, None) => None,
+    };
     let looked = futures::stream::iter(commit.stacks.iter().map(|stack| async move {
-        match cluster {
-            Some(cluster) => observe(cluster, &stack.desired, dry_run).await,
+        match eyes {
+            Some(eyes) => observe(eyes, &stack.desired, dry_run).await,
             None => Ok(Observation::none()),
         }
     }))
-    .buffered(AT_ONCE)
+    .buffered(LOOKED_AT)
     .collect::<Vec<_>>()
     .await;
     let mut plans = Vec::with_capacity(looked.len());
@@ -280,12 +323,16 @@ pub(crate) async fn deployment(
         }
     }
     let mut gone = Vec::new();
-    if let Some(cluster) = cluster.filter(|_| whole) {
+    let mut seen = None;
+    if let Some(survey) = survey {
         let named: BTreeSet<&StackId> = commit.stacks.iter().map(|stack| &stack.id).collect();
-        match owned(cluster, owner).await {
-            Ok(records) => gone.extend(records.into_iter().filter(|record| !named.contains(&record.stack))),
-            Err(problem) => problems.push(problem),
-        }
+        let mut records = read_records(survey.records());
+        records.retain(|record| record.owner == *owner);
+        gone.extend(records.iter().filter(|record| !named.contains(&record.stack)).cloned());
+        seen = Some(Seen {
+            records,
+            versions: survey.versions(),
+        });
     }
     let hash = hash(&plans, &gone);
     let deployment = Deployment {
@@ -293,6 +340,7 @@ pub(crate) async fn deployment(
         plans,
         gone,
         hash,
+        seen,
     };
     problems.or(deployment).map(|(deployment, _)| deployment)
 }
@@ -341,6 +389,7 @@ pub(crate) fn from_to(before: &WantedCommit, after: &WantedCommit, owner: &Owner
         hash: hash(&plans, &gone),
         plans,
         gone,
+        seen: None,
     }
 }
 
@@ -359,6 +408,20 @@ pub(crate) async fn owned(cluster: &dyn Cluster, owner: &Owner) -> Result<Vec<Re
 /// # Errors
 /// When the cluster refuses or does not answer.
 pub(crate) async fn records(cluster: &dyn Cluster) -> Result<Vec<Record>, Diagnostic> {
+    let secrets = record_secrets(cluster).await?;
+    Ok(read_records(secrets.iter()))
+}
+
+fn read_records<'a>(secrets: impl Iterator<Item = &'a serde_json::Value>) -> Vec<Record> {
+    let read = |secret: &serde_json::Value| {
+        let text = |pointer: &str| secret.pointer(pointer).and_then(serde_json::Value::as_str);
+        let id = StackId::of_record(text("/metadata/namespace")?, text("/metadata/name")?)?;
+        from_secret(&id, secret).ok()
+    };
+    secrets.filter_map(read).collect()
+}
+
+async fn record_secrets(cluster: &dyn Cluster) -> Result<Vec<serde_json::Value>, Diagnostic> {
     let selection = Selection {
         labels: "app.kubernetes.io/managed-by=myelin,applyset.kubernetes.io/id".to_owned(),
         fields: "type=myelin.dev/stack".to_owned(),
@@ -371,12 +434,7 @@ pub(crate) async fn records(cluster: &dyn Cluster) -> Result<Vec<Record>, Diagno
             Diagnostic::error("the records of stacks could not be listed")
                 .detail(format!("{error}\nallow list of Secrets in all namespaces"))
         })?;
-    let records = list.items.iter().filter_map(|secret| {
-        let text = |pointer: &str| secret.pointer(pointer).and_then(serde_json::Value::as_str);
-        let id = StackId::of_record(text("/metadata/namespace")?, text("/metadata/name")?)?;
-        from_secret(&id, secret).ok()
-    });
-    Ok(records.collect())
+    Ok(list.items)
 }
 
 /// How much a commit may remove before somebody has to say yes to exactly that plan.
@@ -447,6 +505,12 @@ impl Report {
 /// when everything new is ready.
 pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment, run: &Run) -> Report {
     let mut report = Report::default();
+    // One set of watches for all stacks: what one has seen, none asks for again.
+    let gates = Gates::new(Arc::clone(cluster), run.settings, run.patience, Arc::new(|_, _| {}));
+    let run = &Run {
+        gates: Some(Arc::new(gates)),
+        ..run.clone()
+    };
     let mut waiting: Vec<&(WantedStack, Plan)> = deployment.plans.iter().collect();
     let mut done: BTreeSet<&DocumentName> = BTreeSet::new();
     let mut failed: BTreeSet<&DocumentName> = BTreeSet::new();

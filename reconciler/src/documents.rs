@@ -48,7 +48,7 @@ impl Placed {
     }
 
     /// Whose record it is: the same for two descriptions of one thing.
-    fn id(&self) -> StackId {
+    pub(crate) fn id(&self) -> StackId {
         match &self.body {
             Body::Stack(stack) => StackId {
                 namespace: stack.namespace.clone(),

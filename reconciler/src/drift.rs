@@ -75,12 +75,13 @@ pub(crate) struct Drift {
 }
 
 impl Drift {
-    /// Starts one list and one watch per kind.
+    /// Starts one list and one watch per kind; only the watch, from a version in `seen`, where everything was looked at then.
     pub(crate) fn watch(
         cluster: &Arc<dyn Cluster>,
         records: Vec<Record>,
         resources: BTreeSet<Resource>,
         left: &Left,
+        seen: &BTreeMap<Resource, String>,
     ) -> Self {
         let (tell, told) = mpsc::channel(64);
         let sets = records
@@ -92,7 +93,8 @@ impl Drift {
         let mut watches = JoinSet::new();
         for resource in resources {
             let (cluster, known, tell) = (Arc::clone(cluster), Arc::clone(&known), tell.clone());
-            watches.spawn(async move { look(&*cluster, &resource, &known, &tell).await });
+            let from = seen.get(&resource).cloned();
+            watches.spawn(async move { look(&*cluster, &resource, &known, &tell, from).await });
         }
         Self {
             told,
@@ -118,10 +120,16 @@ impl Drift {
     }
 }
 
-async fn look(cluster: &dyn Cluster, resource: &Resource, known: &Known, tell: &mpsc::Sender<StackId>) {
+async fn look(
+    cluster: &dyn Cluster,
+    resource: &Resource,
+    known: &Known,
+    tell: &mpsc::Sender<StackId>,
+    mut from: Option<String>,
+) {
     let mut pause = Pause::default();
     while !tell.is_closed() {
-        if let Err(error) = follow(cluster, resource, known, tell, &mut pause).await {
+        if let Err(error) = follow(cluster, resource, known, tell, from.take(), &mut pause).await {
             tracing::warn!(kind = resource.kind, %error, "the watch for drift broke; it starts again");
         }
         pause.rest().await;
@@ -133,36 +141,17 @@ async fn follow(
     resource: &Resource,
     known: &Known,
     tell: &mpsc::Sender<StackId>,
+    from: Option<String>,
     pause: &mut Pause,
 ) -> Result<(), ClusterError> {
     let selection = Selection {
         labels: PART_OF.to_owned(),
         ..Selection::default()
     };
-    let list = cluster.list(resource, &selection).await?;
-    let mut there = BTreeSet::new();
-    for object in &list.items {
-        if let Some(set) = set_of(object) {
-            there.insert((set.to_owned(), ObjectKey::of(object)));
-        }
-        if let Some(stack) = known.drifted(object, false) {
-            let _ = tell.send(stack).await;
-        }
-    }
-    for (set, record) in &known.sets {
-        let of_kind = |key: &&ObjectKey| key.kind == resource.kind && key.group == resource.group;
-        let missing = record
-            .entries
-            .keys()
-            .filter(of_kind)
-            .any(|key| !there.contains(&(set.clone(), key.clone())));
-        if missing {
-            let _ = tell.send(record.stack.clone()).await;
-        }
-    }
-    drop(there);
-    let mut version = list.resource_version;
-    drop(list.items);
+    let mut version = match from {
+        Some(version) => version,
+        None => begin(cluster, resource, &selection, known, tell).await?,
+    };
     loop {
         let mut events = match cluster.watch(resource, &selection, &version).await {
             Err(error) if error.is_expired() => return Ok(()),
@@ -193,4 +182,36 @@ async fn follow(
             return Ok(());
         }
     }
+}
+
+/// The list that a watch begins with; tells what has drifted already.
+async fn begin(
+    cluster: &dyn Cluster,
+    resource: &Resource,
+    selection: &Selection,
+    known: &Known,
+    tell: &mpsc::Sender<StackId>,
+) -> Result<String, ClusterError> {
+    let list = cluster.list(resource, selection).await?;
+    let mut there = BTreeSet::new();
+    for object in &list.items {
+        if let Some(set) = set_of(object) {
+            there.insert((set.to_owned(), ObjectKey::of(object)));
+        }
+        if let Some(stack) = known.drifted(object, false) {
+            let _ = tell.send(stack).await;
+        }
+    }
+    for (set, record) in &known.sets {
+        let of_kind = |key: &&ObjectKey| key.kind == resource.kind && key.group == resource.group;
+        let missing = record
+            .entries
+            .keys()
+            .filter(of_kind)
+            .any(|key| !there.contains(&(set.clone(), key.clone())));
+        if missing {
+            let _ = tell.send(record.stack.clone()).await;
+        }
+    }
+    Ok(list.resource_version)
 }

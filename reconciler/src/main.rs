@@ -20,6 +20,7 @@ mod origins;
 mod output;
 mod pause;
 mod report;
+mod shared;
 mod source;
 mod tree;
 mod waits;

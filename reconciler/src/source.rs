@@ -6,8 +6,10 @@
 use crate::chronicle;
 use crate::configuration::SourceConfiguration;
 use crate::control::{Board, Control, Status, Taken};
-use crate::deployment::{BlastRadius, Deployment, Report, WantedCommit, deployment, execute, owned, wanted};
-use crate::documents;
+use crate::deployment::{
+    BlastRadius, Deployment, Report, Seen, WantedCommit, deployment, execute, owned, wanted, wanted_only,
+};
+use crate::documents::{self, Documents};
 use crate::drift::{Drift, Left};
 use crate::events::{Events, Kind};
 use crate::git::{Branch, Commit, Limits, Signers};
@@ -15,12 +17,13 @@ use crate::origins::Origins;
 use crate::pause::Pause;
 use crate::waits::Waits;
 use myelin_engine::apply::{Progress, Run};
-use myelin_engine::cluster::Cluster;
-use myelin_engine::diagnostic::Diagnostics;
+use myelin_engine::cluster::{Cluster, Resource};
+use myelin_engine::diagnostic::{Diagnostic, Diagnostics};
+use myelin_engine::object::ObjectKey;
 use myelin_engine::observe::{DryRun, kinds_of};
 use myelin_engine::record::{Owner, StackId};
-use myelin_engine::tree::TreePath;
-use std::collections::BTreeSet;
+use myelin_engine::tree::{Tree, TreePath};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,10 +34,17 @@ use tokio_util::sync::CancellationToken;
 /// Drift after this long without any is new, not the same again.
 const CALM: Duration = Duration::from_secs(5);
 
-/// A commit whose documents are good.
+/// A commit whose documents are good: its files, from which everything is rendered again when it is needed. What is rendered is
+/// many times as large, and is kept only until it is applied.
 struct Good {
     hash: String,
-    wanted: Arc<WantedCommit>,
+    files: Arc<Files>,
+}
+
+/// The files and documents of a commit.
+struct Files {
+    tree: Tree,
+    documents: Documents,
 }
 
 /// One source at work.
@@ -57,6 +67,10 @@ pub(crate) struct Source {
     left: Left,
     waits: Waits,
     good: Option<Good>,
+    /// The good commit as it was rendered when it was taken, until it is applied.
+    fresh: Option<WantedCommit>,
+    /// What was seen of everything, as long as nothing was written since.
+    seen: Option<Seen>,
     /// A commit that was looked at and is not good.
     rejected: Option<String>,
     stop: CancellationToken,
@@ -107,6 +121,8 @@ impl Source {
             status: Status::default(),
             shown,
             good: None,
+            fresh: None,
+            seen: None,
             rejected: None,
             stop,
         }
@@ -115,10 +131,10 @@ impl Source {
     /// Works until the reconciler stops.
     pub(crate) async fn run(mut self) {
         // Nothing is done before it is known what people said: a source may be suspended or held.
-        let Some((control, status)) = self.first_words().await else {
+        let Some((control, status, version)) = self.first_words().await else {
             return;
         };
-        self.control = self.board.follow(control, self.stop.clone());
+        self.control = self.board.follow(control, version, self.stop.clone());
         // The last good commit is enforced from the start, also when the branch has a bad one. What was said is not said again.
         self.written = Some(status.clone());
         self.status = status;
@@ -137,7 +153,7 @@ impl Source {
             let Some(good) = self
                 .good
                 .as_ref()
-                .map(|good| (good.hash.clone(), Arc::clone(&good.wanted)))
+                .map(|good| (good.hash.clone(), Arc::clone(&good.files)))
             else {
                 self.until(Some(self.configuration.interval), None).await;
                 continue;
@@ -156,10 +172,10 @@ impl Source {
     }
 
     /// What the cluster holds of this source; None when the reconciler stops before it answers.
-    async fn first_words(&self) -> Option<(Control, Status)> {
+    async fn first_words(&self) -> Option<(Control, Status, Option<String>)> {
         let mut pause = Pause::default();
         loop {
-            match self.stop.run_until_cancelled(self.board.read()).await? {
+            match self.stop.run_until_cancelled(self.board.read_at()).await? {
                 Ok(found) => return Some(found),
                 Err(error) => {
                     tracing::warn!(source = self.configuration.name, %error, "the cluster does not answer yet");
@@ -238,16 +254,17 @@ impl Source {
             return Err(why);
         }
         // Rendering is work for a processor and must not hold up other sources.
-        let read = tokio::task::spawn_blocking(move || read(&commit, &path)).await;
+        let read = tokio::task::spawn_blocking(move || read(commit, &path)).await;
         match read.map_err(|panicked| format!("the renderer failed: {panicked}"))? {
-            Ok(wanted) => {
+            Ok((files, wanted)) => {
                 "applying".clone_into(&mut taken.state);
                 self.status.note(taken);
                 self.status.commit = Some(hash.clone());
                 self.good = Some(Good {
                     hash,
-                    wanted: Arc::new(wanted),
+                    files: Arc::new(files),
                 });
+                self.fresh = Some(wanted);
                 self.rejected = None;
                 Ok(())
             }
@@ -281,18 +298,15 @@ impl Source {
     }
 
     /// Brings the cluster to the commit: all stacks, or only some of them.
-    async fn enforce(&mut self, hash: &str, wanted: &WantedCommit, only: Option<&BTreeSet<StackId>>) -> Enforced {
-        let part;
-        let wanted = match only {
-            None => wanted,
-            Some(stacks) => {
-                part = wanted.only(stacks);
-                &part
-            }
+    async fn enforce(&mut self, hash: &str, files: &Arc<Files>, only: Option<&BTreeSet<StackId>>) -> Enforced {
+        self.seen = None;
+        let wanted = match self.rendered(files, only).await {
+            Ok(wanted) => wanted,
+            Err(problems) => return self.failed(hash, &problems).await,
         };
         let owner = Owner::Git(self.configuration.name.clone());
-        let planned = deployment(Some(&*self.cluster), wanted, &owner, DryRun::Decisions, only.is_none()).await;
-        let planned = match planned {
+        let planned = deployment(Some(&self.cluster), &wanted, &owner, DryRun::Decisions, only.is_none()).await;
+        let mut planned = match planned {
             Ok(planned) => planned,
             Err(problems) => return self.failed(hash, &problems).await,
         };
@@ -308,13 +322,24 @@ impl Source {
             self.status.unconfirmed = Some(planned.hash.clone());
             let how = format!("{refusal}\nmyelin confirm {} {}", self.configuration.name, planned.hash);
             self.say("refused", &how).await;
-            self.until(Some(self.configuration.interval), None).await;
+            // Nothing is asked of the cluster until somebody speaks or the branch moves.
+            while !self.stop.is_cancelled() && !self.control.has_changed().unwrap_or(true) {
+                self.until(Some(self.configuration.interval), None).await;
+                let control = self.control.borrow().clone();
+                self.look(&control).await;
+                if self.good.as_ref().is_none_or(|good| good.hash != hash) {
+                    break;
+                }
+                if self.status.state == "unreachable" && self.status.head.as_deref() == Some(hash) {
+                    self.say("refused", &how).await;
+                }
+            }
             return Enforced::Interrupted;
         }
         self.status.unconfirmed = None;
         if only.is_none() {
-            self.mark_plan(hash, &planned.hash);
-            self.index(hash, wanted).await;
+            self.mark_plan(hash, &planned);
+            self.index(hash, &wanted).await;
         }
         self.note_left(&planned);
         if !planned.is_empty() {
@@ -326,18 +351,42 @@ impl Source {
             );
             self.say("applying", "").await;
         }
+        let settled = planned.take_settled();
         let done = self.carry_out(&planned).await;
         self.waits.clear();
         self.status.waiting.clear();
         match done {
             None => Enforced::Interrupted,
             Some(report) => {
+                self.seen = settled.filter(|_| self.left.is_empty());
                 for event in chronicle::of(&planned, &report, hash) {
                     self.events.tell(event);
                 }
                 self.conclude(hash, &report).await
             }
         }
+    }
+
+    /// All stacks of the commit, or some: as they were rendered when the commit was taken, or rendered again.
+    async fn rendered(
+        &mut self,
+        files: &Arc<Files>,
+        only: Option<&BTreeSet<StackId>>,
+    ) -> Result<WantedCommit, Diagnostics> {
+        if only.is_none()
+            && let Some(fresh) = self.fresh.take()
+        {
+            return Ok(fresh);
+        }
+        let (files, only) = (Arc::clone(files), only.cloned());
+        let work = move || match only {
+            None => wanted(&files.tree, &files.documents),
+            Some(stacks) => wanted_only(&files.tree, &files.documents, &stacks),
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
+            let problem = Diagnostic::error("the renderer failed").detail(panicked.to_string());
+            Err(Diagnostics::from(problem))
+        })
     }
 
     /// Executes until it is done or something newer is to be done. None for the latter.
@@ -440,11 +489,11 @@ impl Source {
     }
 
     /// Notes which plan a commit had; an empty one leaves the one that did something.
-    fn mark_plan(&mut self, hash: &str, plan: &str) {
+    fn mark_plan(&mut self, hash: &str, planned: &Deployment) {
         if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash)
-            && (taken.plan.is_none() || taken.state != "ready")
+            && (taken.plan.is_none() || !planned.is_empty())
         {
-            taken.plan = Some(plan.to_owned());
+            taken.plan = Some(planned.hash.clone());
         }
     }
 
@@ -475,7 +524,7 @@ impl Source {
     /// Notes what the plan leaves alone though it is not as it should be.
     fn note_left(&mut self, planned: &Deployment) {
         for (stack, plan) in &planned.plans {
-            let kept = |key: &myelin_engine::object::ObjectKey| plan.change(key).is_none();
+            let kept = |key: &ObjectKey| plan.change(key).is_none();
             self.left.retain(kept);
             let id = stack.id.to_string();
             let left: Vec<_> = chronicle::left_alone(plan).collect();
@@ -500,18 +549,28 @@ impl Source {
     }
 
     /// Keeps the cluster at the commit until the branch moves or a person speaks.
-    async fn keep(&mut self, hash: &str, wanted: &WantedCommit) {
+    async fn keep(&mut self, hash: &str, files: &Arc<Files>) {
         // The first drift is answered at once; one that comes back and back is answered ever more slowly.
         let (mut pause, mut last) = (Pause::default(), None::<Instant>);
         loop {
             let owner = Owner::Git(self.configuration.name.clone());
-            let Ok(records) = owned(&*self.cluster, &owner).await else {
-                return;
+            let (records, kinds, seen) = if let Some(seen) = self.seen.take() {
+                let owns = |kind: &&Resource| {
+                    let of_kind = |key: &ObjectKey| key.kind == kind.kind && key.group == kind.group;
+                    seen.records.iter().any(|record| record.entries.keys().any(of_kind))
+                };
+                let kinds = seen.versions.keys().filter(owns).cloned().collect();
+                (seen.records, kinds, seen.versions)
+            } else {
+                let Ok(records) = owned(&*self.cluster, &owner).await else {
+                    return;
+                };
+                let Ok(kinds) = kinds_of(&*self.cluster, &records).await else {
+                    return;
+                };
+                (records, kinds, BTreeMap::new())
             };
-            let Ok(kinds) = kinds_of(&*self.cluster, &records).await else {
-                return;
-            };
-            let mut drift = Drift::watch(&self.cluster, records, kinds, &self.left);
+            let mut drift = Drift::watch(&self.cluster, records, kinds, &self.left, &seen);
             let found = loop {
                 if let Some(found) = self.until(Some(self.configuration.interval), Some(&mut drift)).await {
                     break found;
@@ -538,7 +597,7 @@ impl Source {
                 _ => pause.reset(),
             }
             last = Some(Instant::now());
-            if !matches!(self.enforce(hash, wanted, Some(&found)).await, Enforced::Ready) {
+            if !matches!(self.enforce(hash, files, Some(&found)).await, Enforced::Ready) {
                 return;
             }
         }
@@ -597,14 +656,17 @@ impl Source {
 }
 
 /// The documents of a commit, rendered.
-fn read(commit: &Commit, path: &str) -> Result<WantedCommit, Diagnostics> {
-    let folder = TreePath::root().join(path).ok_or_else(|| {
-        Diagnostics::from(myelin_engine::diagnostic::Diagnostic::error(format!(
-            "path {path} lies outside of the repository"
-        )))
-    })?;
+fn read(commit: Commit, path: &str) -> Result<(Files, WantedCommit), Diagnostics> {
+    let folder = TreePath::root()
+        .join(path)
+        .ok_or_else(|| Diagnostics::from(Diagnostic::error(format!("path {path} lies outside of the repository"))))?;
     let documents = documents::read(&commit.tree, &folder)?;
-    wanted(&commit.tree, &documents)
+    let wanted = wanted(&commit.tree, &documents)?;
+    let files = Files {
+        tree: commit.tree,
+        documents,
+    };
+    Ok((files, wanted))
 }
 
 fn log(source: &str, step: &Progress) {

@@ -53,6 +53,8 @@ pub struct Run {
     pub settings: Settings,
     /// How long a failure may last before waiting ends.
     pub patience: Patience,
+    /// Watches that several applies share; each its own where there are none.
+    pub gates: Option<Arc<Gates>>,
 }
 
 impl Default for Run {
@@ -63,6 +65,7 @@ impl Default for Run {
             in_flight: 32,
             settings: Settings::default(),
             patience: Patience::default(),
+            gates: None,
         }
     }
 }

@@ -120,7 +120,10 @@ impl<'a> Executor<'a> {
                 progress(Progress::Waiting(key.clone(), words.redact(&verdict.line(key))));
             }
         });
-        let gates = Gates::new(Arc::clone(&cluster), run.settings, run.patience, tell);
+        let gates = match &run.gates {
+            Some(shared) => shared.beside(tell),
+            None => Gates::new(Arc::clone(&cluster), run.settings, run.patience, tell),
+        };
         Self {
             gates: Arc::new(gates),
             redaction,

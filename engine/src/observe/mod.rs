@@ -78,6 +78,8 @@ pub struct Observation {
     pub(crate) absent: Vec<String>,
     /// When it was seen, in seconds since 1970.
     pub(crate) at: i64,
+    /// The key before there is a record, once it is made: that is slow on purpose.
+    pub(crate) identity: std::sync::OnceLock<MaskKey>,
     /// Whether a new object in place of one that cannot change would be accepted.
     pub(crate) recreations: BTreeMap<ObjectKey, Result<(), ClusterError>>,
 }
@@ -252,7 +254,10 @@ pub(crate) fn wanted(object: &DesiredObject, left: Vec<String>, key: &MaskKey) -
 /// The record's key, or one of the stack's identity before there is a record.
 pub(crate) fn mask_key(desired: &Desired, seen: &Observation) -> MaskKey {
     seen.stored.as_ref().map_or_else(
-        || MaskKey::of_identity(&desired.stack.namespace, &desired.stack.name),
+        || {
+            let make = || MaskKey::of_identity(&desired.stack.namespace, &desired.stack.name);
+            seen.identity.get_or_init(make).clone()
+        },
         |s| s.record.key.clone(),
     )
 }

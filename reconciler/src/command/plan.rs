@@ -77,7 +77,7 @@ async fn against_cluster(arguments: &Arguments) -> anyhow::Result<Deployment> {
         None
     };
     deployment(
-        cluster.as_deref(),
+        cluster.as_ref(),
         &commit,
         &arguments.local.owner(),
         DryRun::Changes,

@@ -7,14 +7,17 @@ use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::Transport;
 use crate::lease::{Pace, Replica, Seat};
+use crate::shared::Shared;
 use crate::source::Source;
 use crate::web::{self, Shown};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use myelin_engine::cluster::Cluster;
 use myelin_engine::document::parse_duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -167,7 +170,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         .with_writer(std::io::stderr)
         .init();
     let sources = arguments.sources()?;
-    let cluster = arguments.cluster.connect().await?;
+    let cluster: Arc<dyn Cluster> = Arc::new(Shared::new(arguments.cluster.connect().await?));
     let scratch = tempfile::tempdir().context("make a folder for git's objects")?;
     let store = arguments.data.clone().unwrap_or_else(|| scratch.path().to_owned());
     let stop = CancellationToken::new();

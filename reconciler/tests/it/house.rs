@@ -143,7 +143,12 @@ impl House {
             .open(self.folder.path().join("log"))
             .unwrap();
         let child = self
-            .command(&["run", "--interval", "1s", "--listen", "127.0.0.1:0"])
+            .command(&["run", "--listen", "127.0.0.1:0"])
+            .args(
+                ["--interval", "1s"]
+                    .iter()
+                    .filter(|_| !arguments.contains(&"--interval")),
+            )
             .args(arguments)
             // Part of a replica's name in the cluster.
             .env("HOSTNAME", name)

@@ -8,4 +8,5 @@ mod house;
 mod https;
 mod people;
 mod replicas;
+mod steady;
 mod tokens;

@@ -100,18 +100,18 @@ impl Passage {
 /// Told when the verdict on an object has something new to say.
 pub type Tell = Arc<dyn Fn(&ObjectKey, &Verdict) + Send + Sync>;
 
-/// The watches of one apply, and everybody who waits. Dropping it ends the watches.
+/// The watches of one apply, or of several that share them, and everybody who waits. Dropping the last of them ends the watches.
 pub struct Gates {
     inner: Arc<Inner>,
+    tell: Tell,
     stop: CancellationToken,
-    _guard: DropGuard,
+    guard: Arc<DropGuard>,
 }
 
 struct Inner {
     cluster: Arc<dyn Cluster>,
     settings: Settings,
     patience: Patience,
-    tell: Tell,
     started: Instant,
     started_at: Moment,
     state: Mutex<Store>,
@@ -134,13 +134,24 @@ impl Gates {
                 cluster,
                 settings,
                 patience,
-                tell,
                 started: Instant::now(),
                 started_at: Moment(jiff::Timestamp::now().as_millisecond()),
                 state: Mutex::new(Store::default()),
             }),
-            _guard: stop.clone().drop_guard(),
+            tell,
+            guard: Arc::new(stop.clone().drop_guard()),
             stop,
+        }
+    }
+
+    /// The same watches for another apply of the same commit, with its own listener: what one has seen, none asks for again.
+    #[must_use]
+    pub fn beside(&self, tell: Tell) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            tell,
+            stop: self.stop.clone(),
+            guard: Arc::clone(&self.guard),
         }
     }
 
@@ -200,10 +211,14 @@ impl Gates {
         }
         let mut said = String::new();
         loop {
+            // Heard from before the look on: what changes meanwhile is not missed, however many wait for the same.
+            let woken = waking.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
             let (verdict, decision) = self.inner.look(key, until, uid);
             let why = verdict.why();
             if why != said {
-                (self.inner.tell)(key, &verdict);
+                (self.tell)(key, &verdict);
                 said = why;
             }
             let wake = match decision {
@@ -212,7 +227,7 @@ impl Gates {
                 Decision::Wait(at) => at.map_or(deadline, |at| self.inner.instant(at).min(deadline)),
             };
             tokio::select! {
-                () = waking.notified() => {}
+                () = woken => {}
                 () = cancel.cancelled() => return self.stuck(Stuck::Cancelled, verdict, cancel).await,
                 () = sleep_until(wake) => {
                     if wake >= deadline {
@@ -314,7 +329,7 @@ impl Inner {
     fn wake(store: &Store, concerned: &BTreeSet<ObjectKey>) {
         for key in concerned {
             if let Some(notify) = store.waiting.get(key) {
-                notify.notify_one();
+                notify.notify_waiters();
             }
         }
     }
@@ -356,7 +371,7 @@ impl Inner {
         let mut store = self.store();
         store.sights.go_blind();
         for notify in store.waiting.values() {
-            notify.notify_one();
+            notify.notify_waiters();
         }
     }
 
