@@ -1,7 +1,7 @@
 //! `myelin.yaml`: which sources there are. All problems at once, each with its line; nothing in it holds a secret, only names of
 //! files that do.
 
-use crate::git::Transport;
+use crate::git::{FORMS, Remote, Transport};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::parse_duration;
 use myelin_engine::yaml::{At, Entry, FileId, Limits, Node, Profile, parse_one};
@@ -13,8 +13,8 @@ use std::time::Duration;
 pub(crate) struct SourceConfiguration {
     /// Name; it is the owner that records name, so it must not change.
     pub(crate) name: String,
-    /// `https://…`, `file://…` or an absolute path.
-    pub(crate) url: String,
+    /// Where the repository lies.
+    pub(crate) remote: Remote,
     /// Branch.
     pub(crate) branch: String,
     /// Folder of the documents in the repository.
@@ -25,16 +25,18 @@ pub(crate) struct SourceConfiguration {
     pub(crate) timeout: Duration,
     /// What a commit may remove, in per cent of the objects that there are.
     pub(crate) blast_radius: u8,
-    /// Credentials and authorities of an https remote.
+    /// What a remote wants to see, and what we want to see of it.
     pub(crate) transport: Transport,
-    /// File of those whose signature a commit needs; no signature is needed if not given.
-    pub(crate) signers: Option<PathBuf>,
+    /// Files of those whose signature a commit needs; no signature is needed if there are none.
+    pub(crate) signers: Vec<PathBuf>,
+    /// File with the age keys that open files encrypted by SOPS.
+    pub(crate) age_key_file: Option<PathBuf>,
 }
 
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 14] = [
     "name",
     "url",
     "branch",
@@ -44,22 +46,27 @@ const FIELDS: [&str; 10] = [
     "blastRadius",
     "credentials",
     "authorities",
+    "identity",
+    "knownHosts",
     "signers",
+    "verify",
+    "decryption",
 ];
 
 impl SourceConfiguration {
     /// A source with everything left as it is usually wanted.
-    pub(crate) fn new(name: &str, url: &str) -> Self {
+    pub(crate) fn new(name: &str, remote: Remote) -> Self {
         Self {
             name: name.to_owned(),
-            url: url.to_owned(),
+            remote,
             branch: "main".to_owned(),
             path: ".".to_owned(),
             interval: INTERVAL,
             timeout: TIMEOUT,
             blast_radius: 30,
             transport: Transport::default(),
-            signers: None,
+            signers: Vec::new(),
+            age_key_file: None,
         }
     }
 }
@@ -140,7 +147,19 @@ impl Reading<'_> {
             }
         }
         let text = |name: &str| item.get(name).and_then(Node::text).filter(|text| !text.is_empty());
-        let mut source = SourceConfiguration::new(text("name").unwrap_or_default(), text("url").unwrap_or_default());
+        let remote = match text("url").map(Remote::parse) {
+            Some(Ok(remote)) => remote,
+            other => {
+                let why = other.map_or_else(
+                    || "needs a url".to_owned(),
+                    |parsed| format!("has a url that {}", parsed.err().unwrap_or_default()),
+                );
+                self.problem(item, &why, &format!("url: {FORMS}"));
+                // Nothing is done with it: there is a problem.
+                Remote::Local("/".to_owned())
+            }
+        };
+        let mut source = SourceConfiguration::new(text("name").unwrap_or_default(), remote);
         if !is_name(&source.name) {
             self.problem(
                 item,
@@ -148,23 +167,37 @@ impl Reading<'_> {
                 "name: at most 40 lower-case letters, digits and dashes",
             );
         }
-        if !is_url(&source.url) {
-            self.problem(item, "needs a url", "url: https://…, file://… or an absolute path");
-        }
-        if source.url.split_once("://").is_some_and(|(scheme, rest)| {
-            scheme.starts_with("http") && rest.split('/').next().is_some_and(|host| host.contains('@'))
-        }) {
-            self.problem(
-                item,
-                "has a password in its url",
-                "keep it in a file and name that file under credentials",
-            );
-        }
         source.branch = text("branch").unwrap_or("main").to_owned();
         source.path = text("path").unwrap_or(".").to_owned();
         source.transport.credentials = text("credentials").map(PathBuf::from);
         source.transport.authorities = text("authorities").map(PathBuf::from);
-        source.signers = text("signers").map(PathBuf::from);
+        source.transport.identity = text("identity").map(PathBuf::from);
+        source.transport.known_hosts = text("knownHosts").map(PathBuf::from);
+        if matches!(source.remote, Remote::Ssh(_)) {
+            for (name, given) in [
+                ("identity", source.transport.identity.is_some()),
+                ("knownHosts", source.transport.known_hosts.is_some()),
+            ] {
+                if !given {
+                    let fix = "ssh needs the file with the private key under identity, and the keys of its host under knownHosts";
+                    self.problem(item, &format!("needs {name}"), fix);
+                }
+            }
+        }
+        source.signers = self.signers(item);
+        if let Some(decryption) = item.get("decryption") {
+            for entry in decryption.entries().iter().filter(|entry| &*entry.key != "ageKeyFile") {
+                self.unknown(entry, "decryption has one field: ageKeyFile, a file with age keys");
+            }
+            source.age_key_file = decryption.get("ageKeyFile").and_then(Node::text).map(PathBuf::from);
+            if source.age_key_file.is_none() {
+                self.problem(
+                    item,
+                    "asks for decryption and names no key",
+                    "decryption: {ageKeyFile: FILE}",
+                );
+            }
+        }
         for (name, value) in [("interval", &mut source.interval), ("timeout", &mut source.timeout)] {
             if let Some(node) = item.get(name) {
                 match node.text().map(parse_duration) {
@@ -188,6 +221,33 @@ impl Reading<'_> {
         }
         Some(source)
     }
+
+    /// `signers: FILE`, or `verify: {signers: [FILE, …]}`.
+    fn signers(&mut self, item: &Node) -> Vec<PathBuf> {
+        let verify = item.get("verify");
+        for entry in verify.into_iter().flat_map(Node::entries) {
+            if &*entry.key != "signers" {
+                self.unknown(entry, "verify has one field: signers, a file or a list of files");
+            }
+        }
+        let given = verify
+            .and_then(|verify| verify.get("signers"))
+            .or_else(|| item.get("signers"));
+        let files: Vec<PathBuf> = match given {
+            None => Vec::new(),
+            Some(one) if one.text().is_some() => one.text().into_iter().map(PathBuf::from).collect(),
+            Some(list) => list.items().iter().filter_map(Node::text).map(PathBuf::from).collect(),
+        };
+        // Whoever writes that signatures are to be verified must never run without.
+        if files.iter().all(|file| file.as_os_str().is_empty()) && (given.is_some() || verify.is_some()) {
+            self.problem(
+                item,
+                "asks for signatures and names no signers",
+                "verify: {signers: [FILE, …]}",
+            );
+        }
+        files
+    }
 }
 
 /// Whether a text can name a source: it becomes part of the name of an object and of the owner in records.
@@ -201,10 +261,6 @@ pub(crate) fn is_name(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn is_url(text: &str) -> bool {
-    ["https://", "file://", "/"].iter().any(|start| text.starts_with(start))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +269,8 @@ mod tests {
     fn a_source_has_what_is_said_and_else_the_usual() {
         let text = "sources:\n- name: main\n  url: https://example.com/x.git\n- {name: b, url: file:///srv/b, branch: prod, path: deploy, interval: 5s, blastRadius: 50%}\n";
         let found = sources(text, "myelin.yaml").expect("sources");
-        assert_eq!(found[0], SourceConfiguration::new("main", "https://example.com/x.git"));
+        let remote = Remote::parse("https://example.com/x.git").expect("a remote");
+        assert_eq!(found[0], SourceConfiguration::new("main", remote));
         assert_eq!(
             (
                 found[1].branch.as_str(),
@@ -227,16 +284,19 @@ mod tests {
 
     #[test]
     fn all_problems_come_at_once_with_their_lines() {
-        let text = "sorces: []\nsources:\n- name: Main\n  url: nowhere\n  intervall: 5s\n- {name: a, url: 'https://u:p@h/x', interval: soon}\n- {name: a, url: /x}\n";
+        let text = "sorces: []\nsources:\n- name: Main\n  url: nowhere\n  intervall: 5s\n- {name: a, url: 'https://u:p@h/x', interval: soon}\n- {name: a, url: /x}\n- {name: s, url: 'git@h:x', verify: {signers: []}}\n";
         let told = sources(text, "myelin.yaml").expect_err("problems").to_string();
         for expected in [
             "myelin.yaml:1",
             "needs a name",
-            "needs a url",
+            "has a url that is of no kind",
             "intervall",
             "password",
             "soon",
             "second source",
+            "needs identity",
+            "needs knownHosts",
+            "names no signers",
         ] {
             assert!(told.contains(expected), "{expected} is missing in\n{told}");
         }

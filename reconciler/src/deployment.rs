@@ -5,6 +5,7 @@
 
 use crate::documents::{Body, Documents, Placed};
 use crate::shared::Survey;
+use crate::sops;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use myelin_engine::apply::{Destroy, Gates, Outcome, Run, apply, destroy};
@@ -111,7 +112,10 @@ fn render_all<'a>(tree: &Tree, documents: impl Iterator<Item = &'a Placed>) -> R
             Err(found) => problems.extend(found),
         }
     }
-    problems.or(commit).map(|(commit, _)| commit)
+    problems
+        .or(commit)
+        .map(|(commit, _)| commit)
+        .map_err(|problems| sops::without(&tree.opened_values(), problems))
 }
 
 fn of_document(placed: &Placed, desired: Desired) -> WantedStack {
@@ -156,9 +160,13 @@ fn wanted_stack(tree: &Tree, stack: &Stack, placed: &Placed) -> Result<Desired, 
             object
         })
         .collect();
+    let variables = Variables {
+        opened: tree.opened_values(),
+        ..Variables::default()
+    };
     let text = |file: &str| folder.join(file).and_then(|path| tree.text(path.as_str()));
     let in_repository = |problem: Diagnostic| or_at(from_source(problem, &folder), &placed.place);
-    let mut desired = desired(stack, &Variables::default(), rendered, &text)
+    let mut desired = desired(stack, &variables, rendered, &text)
         .map_err(|found| found.into_iter().map(in_repository).collect::<Diagnostics>())?;
     desired.warnings = std::mem::take(&mut desired.warnings)
         .into_iter()

@@ -21,6 +21,7 @@ mod output;
 mod pause;
 mod report;
 mod shared;
+mod sops;
 mod source;
 mod tree;
 mod waits;

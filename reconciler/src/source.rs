@@ -15,6 +15,7 @@ use crate::events::{Events, Kind};
 use crate::git::{Branch, Commit, Limits, Signers};
 use crate::origins::Origins;
 use crate::pause::Pause;
+use crate::sops::Decryption;
 use crate::waits::Waits;
 use myelin_engine::apply::{Progress, Run};
 use myelin_engine::cluster::{Cluster, Resource};
@@ -24,7 +25,7 @@ use myelin_engine::observe::{DryRun, kinds_of};
 use myelin_engine::record::{Owner, StackId};
 use myelin_engine::tree::{Tree, TreePath};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -98,7 +99,7 @@ impl Source {
         stop: CancellationToken,
     ) -> Self {
         let branch = Branch::new(
-            &configuration.url,
+            configuration.remote.clone(),
             &configuration.branch,
             configuration.transport.clone(),
             store.join(&configuration.name),
@@ -254,7 +255,8 @@ impl Source {
             return Err(why);
         }
         // Rendering is work for a processor and must not hold up other sources.
-        let read = tokio::task::spawn_blocking(move || read(commit, &path)).await;
+        let keys = self.configuration.age_key_file.clone();
+        let read = tokio::task::spawn_blocking(move || read(commit, &path, keys.as_ref())).await;
         match read.map_err(|panicked| format!("the renderer failed: {panicked}"))? {
             Ok((files, wanted)) => {
                 "applying".clone_into(&mut taken.state);
@@ -277,16 +279,16 @@ impl Source {
 
     /// The file is read each time: who may sign is taken away at once.
     fn check_signature(&self, commit: &Commit) -> Result<(), String> {
-        let Some(file) = &self.configuration.signers else {
+        if self.configuration.signers.is_empty() {
             return Ok(());
-        };
+        }
         let signature = commit
             .signature
             .as_ref()
             .map(|(signature, signed)| (signature.as_slice(), signed.as_slice()));
-        let signers = Signers::read(file)?;
+        let signers = Signers::read(&self.configuration.signers)?;
         let by = signers
-            .verify(signature)
+            .verify(signature, SystemTime::now())
             .map_err(|why| format!("commit {} is refused: {why}", commit.hash))?;
         tracing::info!(
             source = self.configuration.name,
@@ -656,16 +658,14 @@ impl Source {
 }
 
 /// The documents of a commit, rendered.
-fn read(commit: Commit, path: &str) -> Result<(Files, WantedCommit), Diagnostics> {
+fn read(commit: Commit, path: &str, keys: Option<&PathBuf>) -> Result<(Files, WantedCommit), Diagnostics> {
     let folder = TreePath::root()
         .join(path)
         .ok_or_else(|| Diagnostics::from(Diagnostic::error(format!("path {path} lies outside of the repository"))))?;
-    let documents = documents::read(&commit.tree, &folder)?;
-    let wanted = wanted(&commit.tree, &documents)?;
-    let files = Files {
-        tree: commit.tree,
-        documents,
-    };
+    let tree = commit.tree.opened_by(Decryption::with(keys));
+    let documents = documents::read(&tree, &folder)?;
+    let wanted = wanted(&tree, &documents)?;
+    let files = Files { tree, documents };
     Ok((files, wanted))
 }
 

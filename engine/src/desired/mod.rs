@@ -8,6 +8,7 @@ mod assign;
 mod checksum;
 mod images;
 mod masked;
+mod opened;
 mod placeholders;
 mod policies;
 mod shape;
@@ -34,6 +35,8 @@ use std::time::Duration;
 pub struct Variables {
     /// Write-only variables: they win over `substitute`, and whatever they touch is masked without a hash.
     pub write_only: BTreeMap<String, Text>,
+    /// Values out of sealed files: a text that holds one is masked, wherever it stands.
+    pub opened: Vec<String>,
 }
 
 /// One object as it will be sent.
@@ -168,6 +171,7 @@ pub fn desired(
         name: stack.name.clone(),
     };
     let mut objects = substitute::substitute(stack, variables, rendered, text, &mut problems);
+    opened::hide(&variables.opened, &mut objects);
     images::set_images(&stack.images, &mut objects, &mut problems);
     assign::assign(stack, &mut objects, &mut problems);
     shape::shape(stack, &id, &mut objects, &mut problems);

@@ -36,6 +36,7 @@ fn run(spec: Value, write_only: &[(&str, &str)], objects: Vec<Object>) -> Result
             .iter()
             .map(|(k, v)| ((*k).to_owned(), Text::from(*v)))
             .collect(),
+        ..Variables::default()
     };
     desired(&stack(spec), &variables, objects, &|_| {
         Some("kind: X\ndata:\n  a: ${HOST}\n".into())

@@ -55,6 +55,27 @@ pub enum TreeError {
     /// The operating system refused.
     #[error("cannot read \"{0}\": {1}")]
     Read(String, String),
+    /// A sealed file that cannot be opened: its path, the line, and why.
+    #[error("{0}:{1}: {2}")]
+    Sealed(String, u32, String),
+}
+
+/// Opens files that are sealed in the tree, when they are read and in memory alone.
+pub trait Opener: std::fmt::Debug + Send + Sync {
+    /// What is to be read in place of a file's bytes; None for a file that is not sealed.
+    fn open(&self, path: &TreePath, bytes: &[u8]) -> Option<Result<Arc<[u8]>, Sealed>>;
+
+    /// Every value that was opened so far: none of them may be shown.
+    fn values(&self) -> Vec<String>;
+}
+
+/// Why a sealed file cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The line; 0 if it concerns none.
+    pub line: u32,
+    /// Why. Holds no value.
+    pub why: String,
 }
 
 /// An entry of a tree in memory.
@@ -85,6 +106,7 @@ pub struct Tree {
     /// What is taken off the front of a path before a person sees it.
     shown_from: TreePath,
     names: RwLock<Vec<TreePath>>,
+    opener: Option<Arc<dyn Opener>>,
 }
 
 #[derive(Debug)]
@@ -139,7 +161,21 @@ impl Tree {
             reads: AtomicU64::new(0),
             shown_from: TreePath::root(),
             names: RwLock::new(vec![TreePath::root()]),
+            opener: None,
         }
+    }
+
+    /// The same tree, whose sealed files are opened by this.
+    #[must_use]
+    pub fn opened_by(mut self, opener: Arc<dyn Opener>) -> Self {
+        self.opener = Some(opener);
+        self
+    }
+
+    /// Values out of sealed files that were read so far: none of them may be shown.
+    #[must_use]
+    pub fn opened_values(&self) -> Vec<String> {
+        self.opener.as_ref().map_or_else(Vec::new, |opener| opener.values())
     }
 
     /// The same tree, whose paths are shown relative to one of its folders.
@@ -297,7 +333,10 @@ impl Tree {
         if self.read_bytes.fetch_add(length, Ordering::Relaxed) + length > self.limits.total_bytes {
             return Err(limit(format!("{} bytes for all files", self.limits.total_bytes)));
         }
-        Ok(bytes)
+        match self.opener.as_ref().and_then(|opener| opener.open(&real, &bytes)) {
+            Some(opened) => opened.map_err(|sealed| TreeError::Sealed(self.show(path), sealed.line, sealed.why)),
+            None => Ok(bytes),
+        }
     }
 
     /// The names in a folder, sorted.

@@ -3,6 +3,7 @@
 use crate::deployment::{self, WantedCommit};
 use crate::documents;
 use crate::git;
+use crate::sops::Decryption;
 use anyhow::Context as _;
 use clap::Args;
 use myelin_engine::diagnostic::Diagnostics;
@@ -22,6 +23,9 @@ pub(crate) struct LocalArguments {
     /// Name of the git source that owns the stacks.
     #[arg(long, value_name = "NAME", default_value = "git")]
     source: String,
+    /// File with the age keys that open files encrypted by SOPS.
+    #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
+    age_key_file: Option<PathBuf>,
 }
 
 impl LocalArguments {
@@ -45,7 +49,7 @@ impl LocalArguments {
             .and_then(|path| path.to_str())
             .with_context(|| format!("{} does not lie in {}", dir.display(), root.display()))?;
         let folder = TreePath::root().join(inside).context("the folder leads nowhere")?;
-        let tree = Tree::open(&root, TreeLimits::default())?;
+        let tree = Tree::open(&root, TreeLimits::default())?.opened_by(Decryption::with(self.age_key_file.as_ref()));
         let documents = documents::read(&tree, &folder).map_err(told)?;
         deployment::wanted(&tree, &documents).map_err(told)
     }
@@ -56,8 +60,9 @@ impl LocalArguments {
     /// When there is no such revision, or with all problems of its documents.
     pub(crate) fn wanted_at(&self, revision: &str) -> anyhow::Result<WantedCommit> {
         let found = git::revision(&self.dir, revision).with_context(|| format!("cannot read revision {revision}"))?;
-        let documents = documents::read(&found.tree, &found.folder).map_err(told)?;
-        deployment::wanted(&found.tree, &documents).map_err(told)
+        let tree = found.tree.opened_by(Decryption::with(self.age_key_file.as_ref()));
+        let documents = documents::read(&tree, &found.folder).map_err(told)?;
+        deployment::wanted(&tree, &documents).map_err(told)
     }
 }
 

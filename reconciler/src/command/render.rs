@@ -1,6 +1,8 @@
 //! `myelin render DIR`: prints what `kubectl kustomize DIR` prints. Reads bases wherever on the disk the kustomization
 //! names them, but files only from each kustomization's own folder, unless that is lifted.
 
+use super::local::told;
+use crate::sops::{self, Decryption};
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use myelin_engine::render::{Options, render_kustomization};
@@ -17,6 +19,10 @@ pub(crate) struct Arguments {
     /// Whether a kustomization may read files outside of its own folder.
     #[arg(long, value_enum, default_value_t = Restrictor::LoadRestrictionsRootOnly, ignore_case = true)]
     load_restrictor: Restrictor,
+    /// File with the age keys that open files encrypted by SOPS. What was encrypted, and all data of Secrets, is then shown
+    /// as `(decrypted)`.
+    #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
+    age_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -42,12 +48,22 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             .with_context(|| format!("the path {shown} leads nowhere"))
     };
     let folder = tree_path(&arguments.dir)?;
-    let tree = disk.shown_from(tree_path(Path::new("."))?);
+    let mut tree = disk.shown_from(tree_path(Path::new("."))?);
+    if arguments.age_key_file.is_some() {
+        tree = tree.opened_by(Decryption::with(arguments.age_key_file.as_ref()));
+    }
     let options = Options {
         load_anywhere: arguments.load_restrictor == Restrictor::LoadRestrictionsNone,
         ..Options::default()
     };
-    let objects = render_kustomization(&tree, &folder, &options)?;
+    let mut objects = render_kustomization(&tree, &folder, &options)
+        .map_err(|problems| told(sops::without(&tree.opened_values(), problems)))?;
+    if arguments.age_key_file.is_some() {
+        let values = tree.opened_values();
+        for object in &mut objects {
+            sops::hide(&values, &mut object.value);
+        }
+    }
     let mut text = String::new();
     for (i, object) in objects.iter().enumerate() {
         if i > 0 {

@@ -5,7 +5,7 @@ use super::local::told;
 use crate::access::ClusterArguments;
 use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
-use crate::git::Transport;
+use crate::git::{Remote, Transport};
 use crate::lease::{Pace, Replica, Seat};
 use crate::shared::Shared;
 use crate::source::Source;
@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
     /// Configuration with the sources.
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     config: Option<PathBuf>,
-    /// Repository of a single source: https or file URL, or an absolute path.
+    /// Repository of a single source: https, ssh (`git@host:path` too) or file URL, or an absolute path.
     #[arg(long)]
     url: Option<String>,
     /// Name of the single source; records name it as the owner.
@@ -45,9 +45,19 @@ pub(crate) struct Arguments {
     /// PEM file with the authorities of an https repository; the system's if not given.
     #[arg(long, value_name = "FILE")]
     authorities: Option<PathBuf>,
-    /// File of allowed signers (as `ssh-keygen` reads it); commits that none of them signed are refused.
+    /// File with the private key (without a passphrase) of a repository behind ssh.
     #[arg(long, value_name = "FILE")]
-    signers: Option<PathBuf>,
+    identity: Option<PathBuf>,
+    /// File with the keys that the host behind ssh may show, as OpenSSH's `known_hosts`.
+    #[arg(long, value_name = "FILE")]
+    known_hosts: Option<PathBuf>,
+    /// File of signers: allowed signers as `ssh-keygen` reads them, or armored OpenPGP keys. Commits that none of them signed
+    /// are refused. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    signers: Vec<PathBuf>,
+    /// File with the age keys that open files encrypted by SOPS.
+    #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
+    age_key_file: Option<PathBuf>,
     /// How often the branch is looked at.
     #[arg(long, default_value = "30s")]
     interval: String,
@@ -84,17 +94,21 @@ impl Arguments {
         if !is_name(&self.name) {
             bail!("--name {}: at most 40 lower-case letters, digits and dashes", self.name);
         }
+        let remote = Remote::parse(url).map_err(|why| anyhow::anyhow!("--url {why}"))?;
         let interval = parse_duration(&self.interval).map_err(|why| anyhow::anyhow!("--interval: {why}"))?;
         Ok(vec![SourceConfiguration {
             branch: self.branch.clone(),
             path: self.path.clone(),
             interval,
             signers: self.signers.clone(),
+            age_key_file: self.age_key_file.clone(),
             transport: Transport {
                 credentials: self.credentials.clone(),
                 authorities: self.authorities.clone(),
+                identity: self.identity.clone(),
+                known_hosts: self.known_hosts.clone(),
             },
-            ..SourceConfiguration::new(&self.name, url)
+            ..SourceConfiguration::new(&self.name, remote)
         }])
     }
 }

@@ -4,41 +4,30 @@
 //! before it is dialled, bytes are counted, and dropping a [`Bridge`] cuts the connection under a libgit2 that hangs. Who does
 //! not know the path, which is random, gets nothing.
 
+use super::dial::{CONNECT, SILENCE, dial};
+use super::transport::Transport;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, Stream as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use std::task::Poll;
+use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
-/// How long a connection to the remote may take.
-const CONNECT: Duration = Duration::from_secs(10);
-/// How long the remote may be silent between two parts of an answer.
-const SILENCE: Duration = Duration::from_secs(30);
 /// Other addresses that a remote may send us to, one after the other.
 const REDIRECTS: usize = 3;
 /// What libgit2 may send in one request: the list of what it has.
 const REQUEST_BYTES: usize = 8 << 20;
-
-/// How to reach a remote over https.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Transport {
-    /// File with `USER:PASSWORD` or a token, read at every connection so that it may be renewed.
-    pub(crate) credentials: Option<PathBuf>,
-    /// PEM file with the authorities that may vouch for the remote; the system's if not given.
-    pub(crate) authorities: Option<PathBuf>,
-}
 
 /// An open bridge. Dropping it closes it.
 #[derive(Debug)]
@@ -46,13 +35,32 @@ pub(super) struct Bridge {
     /// What libgit2 is given.
     pub(super) url: String,
     /// The last thing that went wrong between us and the remote; libgit2 only sees a status.
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Failure,
     serving: AbortHandle,
+    /// Ends what is under way.
+    under_way: Option<DropGuard>,
+}
+
+/// What went wrong beyond a bridge; the last word counts.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Failure(Arc<Mutex<Option<String>>>);
+
+impl Failure {
+    pub(super) fn tell(&self, why: String) {
+        if let Ok(mut failure) = self.0.lock() {
+            *failure = Some(why);
+        }
+    }
+
+    pub(super) fn said(&self) -> Option<String> {
+        self.0.lock().ok().and_then(|failure| failure.clone())
+    }
 }
 
 impl Drop for Bridge {
     fn drop(&mut self) {
         self.serving.abort();
+        self.under_way.take();
     }
 }
 
@@ -63,7 +71,8 @@ struct Remote {
     base: Mutex<Uri>,
     authorization: Option<Zeroizing<String>>,
     tls: TlsConnector,
-    failure: Arc<Mutex<Option<String>>>,
+    failure: Failure,
+    ended: CancellationToken,
 }
 
 impl Bridge {
@@ -82,13 +91,14 @@ impl Bridge {
             .map_err(|error| format!("no port on loopback: {error}"))?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let secret = format!("/{:032x}", rand::random::<u128>());
-        let failure: Arc<Mutex<Option<String>>> = Arc::default();
+        let (failure, ended) = (Failure::default(), CancellationToken::new());
         let remote = Arc::new(Remote {
             secret: secret.clone(),
             base: Mutex::new(base),
             authorization,
             tls: connector(transport).await?,
-            failure: Arc::clone(&failure),
+            failure: failure.clone(),
+            ended: ended.clone(),
         });
         let router = axum::Router::new().fallback(forward).with_state(remote);
         let serving = tokio::spawn(async move {
@@ -96,18 +106,25 @@ impl Bridge {
                 tracing::warn!(%error, "the bridge to a git remote ended");
             }
         });
-        Ok(Self {
-            url: format!("http://{address}{secret}"),
-            failure,
-            serving: serving.abort_handle(),
-        })
+        // The server gives each connection a task of its own, which aborting it does not end.
+        let mut bridge = Self::new(format!("http://{address}{secret}"), failure, serving.abort_handle());
+        bridge.under_way = Some(ended.drop_guard());
+        Ok(bridge)
     }
-}
 
-impl Bridge {
+    /// A bridge that a task serves.
+    pub(super) fn new(url: String, failure: Failure, serving: AbortHandle) -> Self {
+        Self {
+            url,
+            failure,
+            serving,
+            under_way: None,
+        }
+    }
+
     /// What went wrong beyond the bridge.
     pub(super) fn failed(&self) -> Option<String> {
-        self.failure.lock().ok().and_then(|failure| failure.clone())
+        self.failure.said()
     }
 }
 
@@ -160,14 +177,13 @@ async fn forward(State(remote): State<Arc<Remote>>, request: Request) -> Respons
     let Some(path) = path.strip_prefix(&remote.secret).map(str::to_owned) else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    match remote.send(&path, request).await {
-        Ok(response) => response,
-        Err(why) => {
-            if let Ok(mut failure) = remote.failure.lock() {
-                *failure = Some(why);
-            }
+    match remote.ended.run_until_cancelled(remote.send(&path, request)).await {
+        Some(Ok(response)) => response,
+        Some(Err(why)) => {
+            remote.failure.tell(why);
             StatusCode::BAD_GATEWAY.into_response()
         }
+        None => StatusCode::GATEWAY_TIMEOUT.into_response(),
     }
 }
 
@@ -265,6 +281,22 @@ impl Remote {
             Ok(part) => part.map_err(std::io::Error::other),
             Err(silent) => Err(std::io::Error::other(silent)),
         });
+        // What is cut off must not look like an end.
+        let cut = self
+            .ended
+            .clone()
+            .cancelled_owned()
+            .map(|()| Err(std::io::Error::other("too late")));
+        let (ended, mut cut) = (self.ended.clone(), Box::pin(cut));
+        let mut parts = Box::pin(parts);
+        let parts = futures::stream::poll_fn(move |context| {
+            if !ended.is_cancelled()
+                && let Poll::Ready(part) = parts.as_mut().poll_next(context)
+            {
+                return Poll::Ready(part);
+            }
+            cut.as_mut().poll(context).map(Some)
+        });
         response
             .body(Body::from_stream(parts))
             .map_err(|error| error.to_string())
@@ -300,62 +332,9 @@ fn redirected(base: &Uri, path: &str, location: &str) -> Result<Uri, String> {
         .map_err(|_| "the remote sends us to what is no URL".to_owned())
 }
 
-async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
-    let bare = host.trim_matches(['[', ']']);
-    let found: Vec<SocketAddr> = tokio::time::timeout(CONNECT, tokio::net::lookup_host((bare, port)))
-        .await
-        .map_err(|_| format!("the name {bare} was not resolved in time"))?
-        .map_err(|error| format!("the name {bare} is not known: {error}"))?
-        .collect();
-    let mut last = format!("{bare} has no address");
-    for address in found {
-        if is_forbidden(address.ip()) {
-            last = format!("{bare} is {}, an address that is never fetched from", address.ip());
-            continue;
-        }
-        match tokio::time::timeout(CONNECT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = format!("{bare} ({address}): {error}"),
-            Err(_) => last = format!("{bare} ({address}) did not answer in time"),
-        }
-    }
-    Err(last)
-}
-
-/// Link-local addresses, where clouds keep the credentials of machines, and addresses of nobody.
-fn is_forbidden(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => is_forbidden(IpAddr::V4(v4)),
-            None => {
-                let metadata = v6.segments()[..7] == [0xfd00, 0x0ec2, 0, 0, 0, 0, 0];
-                v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast() || metadata
-            }
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_of_machines_credentials_are_never_dialled() {
-        for forbidden in [
-            "169.254.169.254",
-            "::ffff:169.254.169.254",
-            "fd00:ec2::254",
-            "fe80::1",
-            "0.0.0.0",
-            "::",
-        ] {
-            assert!(is_forbidden(forbidden.parse().unwrap()), "{forbidden}");
-        }
-        for allowed in ["10.0.0.1", "140.82.121.4", "2606:50c0::1", "127.0.0.1"] {
-            assert!(!is_forbidden(allowed.parse().unwrap()), "{allowed}");
-        }
-    }
 
     #[test]
     fn a_redirect_leads_to_a_repository_over_https_or_nowhere() {

@@ -5,14 +5,21 @@
 //! touches the disk, and nothing of it is executed.
 
 mod bridge;
+mod dial;
+mod known_hosts;
 mod local;
+mod openpgp;
+mod remote;
 mod repository;
 mod signature;
+mod ssh;
+mod transport;
 
-pub(crate) use bridge::Transport;
 pub(crate) use local::revision;
+pub(crate) use remote::{FORMS, Remote};
 pub(crate) use repository::{Commit, Limits};
 pub(crate) use signature::Signers;
+pub(crate) use transport::Transport;
 
 use bridge::Bridge;
 use repository::Repository;
@@ -61,7 +68,7 @@ pub(crate) struct Branch {
 impl Branch {
     /// A branch of a remote, with a folder for its objects (made if absent, readable by us alone).
     pub(crate) fn new(
-        url: &str,
+        remote: Remote,
         branch: &str,
         transport: Transport,
         store: PathBuf,
@@ -69,7 +76,7 @@ impl Branch {
         deadline: Duration,
     ) -> Self {
         Self {
-            repository: Arc::new(Repository::new(url, branch, store, limits)),
+            repository: Arc::new(Repository::new(remote, branch, store, limits)),
             transport,
             busy: Arc::default(),
             deadline,
@@ -93,12 +100,13 @@ impl Branch {
             .await
     }
 
-    /// The way to an https remote; none where libgit2 needs none.
+    /// The way to a remote that libgit2 cannot reach by itself; none where it can.
     async fn bridge(&self, doing: &'static str) -> Result<Option<Bridge>, GitError> {
-        if !self.repository.url.starts_with("https://") {
-            return Ok(None);
-        }
-        let opened = Bridge::open(&self.repository.url, &self.transport).await;
+        let opened = match &self.repository.remote {
+            Remote::Local(_) => return Ok(None),
+            Remote::Https(url) => Bridge::open(url, &self.transport).await,
+            Remote::Ssh(remote) => ssh::open(remote, &self.transport).await,
+        };
         opened.map(Some).map_err(|said| GitError::Refused {
             doing,
             url: self.repository.shown(),
@@ -114,47 +122,51 @@ impl Branch {
         work: impl FnOnce(&Repository, &str) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let url = self.repository.shown();
-        if self.busy.swap(true, Ordering::AcqRel) {
+        let Some(turn) = Turn::take(&self.busy) else {
             return Err(GitError::Hanging { url });
-        }
-        let bridge = match self.bridge(doing).await {
-            Ok(bridge) => bridge,
-            Err(error) => {
-                self.busy.store(false, Ordering::Release);
-                return Err(error);
-            }
         };
-        let address = bridge
-            .as_ref()
-            .map_or_else(|| self.repository.url.clone(), |bridge| bridge.url.clone());
-        let (repository, busy) = (Arc::clone(&self.repository), Arc::clone(&self.busy));
+        let bridge = self.bridge(doing).await?;
+        let address = bridge.as_ref().map_or_else(|| url.clone(), |bridge| bridge.url.clone());
+        let repository = Arc::clone(&self.repository);
         let deadline = std::time::Instant::now() + self.deadline;
         let working = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             repository.until(deadline);
-            let result = work(&repository, &address);
-            busy.store(false, Ordering::Release);
-            result
+            work(&repository, &address)
         });
         match tokio::time::timeout(self.deadline, working).await {
-            // libgit2 saw a status; what was behind it is known here.
+            // libgit2 saw a status or an end; what was behind it is known here.
             Ok(Ok(Err(error @ GitError::Refused { .. }))) => Err(match bridge.and_then(|bridge| bridge.failed()) {
                 Some(said) => GitError::Refused { doing, url, said },
                 None => error,
             }),
             Ok(Ok(result)) => result,
-            Ok(Err(panicked)) => {
-                self.busy.store(false, Ordering::Release);
-                Err(GitError::Refused {
-                    doing,
-                    url,
-                    said: format!("libgit2 failed: {panicked}"),
-                })
-            }
+            Ok(Err(panicked)) => Err(GitError::Refused {
+                doing,
+                url,
+                said: format!("libgit2 failed: {panicked}"),
+            }),
             Err(_) => Err(GitError::Late {
                 doing,
                 url,
                 limit: self.deadline,
             }),
         }
+    }
+}
+
+/// The right to use a branch's store; given back when dropped, wherever that is: a caller that went away, a panic, an end.
+#[derive(Debug)]
+struct Turn(Arc<AtomicBool>);
+
+impl Turn {
+    fn take(busy: &Arc<AtomicBool>) -> Option<Self> {
+        (!busy.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(busy)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

@@ -1,9 +1,10 @@
 //! The one file that speaks to libgit2. Everything in it blocks.
 
 use super::GitError;
+use super::remote::Remote;
 use git2::{AutotagOption, Direction, FetchOptions, ObjectType, Oid, RemoteCallbacks};
 use myelin_engine::tree::{Entry, Tree, TreeLimits};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -53,7 +54,7 @@ pub(crate) struct Commit {
 /// A remote branch and the objects that we have of it.
 #[derive(Debug)]
 pub(super) struct Repository {
-    pub(super) url: String,
+    pub(super) remote: Remote,
     branch: String,
     store: PathBuf,
     limits: Limits,
@@ -61,9 +62,9 @@ pub(super) struct Repository {
 }
 
 impl Repository {
-    pub(super) fn new(url: &str, branch: &str, store: PathBuf, limits: Limits) -> Self {
+    pub(super) fn new(remote: Remote, branch: &str, store: PathBuf, limits: Limits) -> Self {
         Self {
-            url: url.to_owned(),
+            remote,
             branch: branch.to_owned(),
             store,
             limits,
@@ -71,15 +72,9 @@ impl Repository {
         }
     }
 
-    /// The address without what may be a password.
+    /// The address as it is shown to people.
     pub(super) fn shown(&self) -> String {
-        match self.url.split_once("://") {
-            Some((scheme, rest)) => match rest.split_once('@') {
-                Some((_, host)) => format!("{scheme}://{host}"),
-                None => self.url.clone(),
-            },
-            None => self.url.clone(),
-        }
+        self.remote.shown()
     }
 
     /// Transfers that are under way end at this time.
@@ -140,7 +135,7 @@ impl Repository {
     /// The commit alone where the other side can give it alone; else the branch.
     fn fetch(&self, store: &git2::Repository, url: &str, oid: Oid) -> Result<(), git2::Error> {
         let mut remote = store.remote_anonymous(url)?;
-        let local = Path::new(&self.url).is_absolute() || self.url.starts_with("file://");
+        let local = matches!(self.remote, Remote::Local(_));
         let head = format!("+refs/heads/{}:refs/heads/{}", self.branch, self.branch);
         let exactly = format!("+{oid}:refs/myelin/held");
         let mut attempts = vec![(head.clone(), if local { 0 } else { 1 })];

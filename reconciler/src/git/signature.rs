@@ -1,11 +1,12 @@
-//! Who signed a commit: SSH signatures against a file of allowed signers, in the format of `ssh-keygen` and of git's
-//! `gpg.ssh.allowedSignersFile`. The file is the operator's; nothing from the repository decides who may sign.
-//!
-//! OpenPGP signatures are refused, not skipped: a source that asks for signers takes nothing that it cannot check.
+//! Who signed a commit: SSH signatures against files of allowed signers, in the format of `ssh-keygen` and of git's
+//! `gpg.ssh.allowedSignersFile`, and OpenPGP signatures against armored public keys. The files are the operator's; nothing
+//! from the repository decides who may sign, and a source that asks for signers takes nothing that it cannot check.
 
+use super::openpgp;
 use russh::keys::PublicKey;
 use russh::keys::ssh_key::SshSig;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The namespace that git signs in.
 const NAMESPACE: &str = "git";
@@ -18,55 +19,81 @@ struct Signer {
 }
 
 /// Those whose commits are taken.
-#[derive(Debug, Clone)]
-pub(crate) struct Signers(Vec<Signer>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Signers {
+    ssh: Vec<Signer>,
+    openpgp: Vec<openpgp::Key>,
+}
 
 impl Signers {
-    /// Reads the file.
+    /// Reads the files, of either kind.
     ///
     /// # Errors
-    /// When it cannot be read, is empty, or has a line that is not understood: a restriction that is not known must not be lost.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let shown = path.display();
-        let text =
-            std::fs::read_to_string(path).map_err(|error| format!("the signers {shown} cannot be read: {error}"))?;
-        Self::parse(&text).map_err(|why| format!("the signers {shown}: {why}"))
+    /// When one cannot be read, is empty, or has a line that is not understood: a restriction that is not known must not be
+    /// lost.
+    pub(crate) fn read(files: &[PathBuf]) -> Result<Self, String> {
+        let mut all = Self::default();
+        for path in files {
+            let found = read_one(path)?;
+            all.ssh.extend(found.ssh);
+            all.openpgp.extend(found.openpgp);
+        }
+        Ok(all)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let mut signers = Vec::new();
+        if text.contains("-----BEGIN PGP") {
+            let signers = Self {
+                openpgp: openpgp::Key::read_all(text)?,
+                ssh: Vec::new(),
+            };
+            return match signers.openpgp.is_empty() {
+                true => Err("there is no OpenPGP key in it".to_owned()),
+                false => Ok(signers),
+            };
+        }
+        let mut ssh = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
             if let Some(signer) = signer(line).map_err(|why| format!("line {}: {why}", number + 1))? {
-                signers.push(signer);
+                ssh.push(signer);
             }
         }
-        if signers.is_empty() {
-            return Err("nobody may sign: write lines like `ada@example.com ssh-ed25519 AAAA…`".to_owned());
+        if ssh.is_empty() {
+            return Err(
+                "nobody may sign: write lines like `ada@example.com ssh-ed25519 AAAA…`, or armored OpenPGP keys"
+                    .to_owned(),
+            );
         }
-        Ok(Self(signers))
+        Ok(Self {
+            ssh,
+            openpgp: Vec::new(),
+        })
     }
 
     /// Who of them signed these bytes.
     ///
     /// # Errors
     /// Why nobody did.
-    pub(crate) fn verify(&self, signature: Option<(&[u8], &[u8])>) -> Result<&str, String> {
+    pub(crate) fn verify(&self, signature: Option<(&[u8], &[u8])>, now: SystemTime) -> Result<String, String> {
         let (signature, signed) = signature.ok_or("it is not signed")?;
+        if signature.starts_with(openpgp::SIGNATURE) {
+            return openpgp::verify(&self.openpgp, signature, signed, now);
+        }
         if !signature.starts_with(b"-----BEGIN SSH SIGNATURE-----") {
-            return Err("its signature is not an SSH signature; sign with `gpg.format = ssh`".to_owned());
+            return Err("its signature is neither an SSH nor an OpenPGP signature".to_owned());
         }
         let signature =
             SshSig::from_pem(signature).map_err(|error| format!("its signature cannot be read: {error}"))?;
-        for signer in &self.0 {
+        for signer in &self.ssh {
             if signer.key.key_data() != signature.public_key() {
                 continue;
             }
             return match signer.key.verify(NAMESPACE, signed, &signature) {
-                Ok(()) => Ok(&signer.principals),
+                Ok(()) => Ok(signer.principals.clone()),
                 Err(_) => Err(format!(
                     "its signature by {} does not fit its content",
                     signer.principals
@@ -75,6 +102,12 @@ impl Signers {
         }
         Err("it is signed by a key that is not among the signers".to_owned())
     }
+}
+
+fn read_one(path: &Path) -> Result<Signers, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("the signers {shown} cannot be read: {error}"))?;
+    Signers::parse(&text).map_err(|why| format!("the signers {shown}: {why}"))
 }
 
 /// `principals [options] keytype base64 [comment]`; none for a key that signs other things than commits.
@@ -146,7 +179,7 @@ mod tests {
         let (_, by_eve) = signed(folder.path(), "eve", b"tree 1", "git");
         let (_, as_file) = signed(folder.path(), "ada", b"tree 1", "file");
         let signers = Signers::parse(&format!("# people\n\nada@example.com namespaces=\"git\" {ada}")).unwrap();
-        let verify = |signature: &[u8], content: &[u8]| signers.verify(Some((signature, content))).map(str::to_owned);
+        let verify = |signature: &[u8], content: &[u8]| signers.verify(Some((signature, content)), SystemTime::now());
         assert_eq!(verify(&by_ada, b"tree 1").unwrap(), "ada@example.com");
         assert!(verify(&by_ada, b"tree 2").unwrap_err().contains("does not fit"));
         assert!(verify(&as_file, b"tree 1").unwrap_err().contains("does not fit"));
@@ -154,10 +187,15 @@ mod tests {
         assert!(
             verify(b"-----BEGIN PGP SIGNATURE-----", b"tree 1")
                 .unwrap_err()
-                .contains("gpg.format")
+                .contains("OpenPGP")
         );
         assert!(verify(b"-----BEGIN SSH SIGNATURE-----\nAAAA\n", b"tree 1").is_err());
-        assert!(signers.verify(None).unwrap_err().contains("not signed"));
+        assert!(
+            signers
+                .verify(None, SystemTime::now())
+                .unwrap_err()
+                .contains("not signed")
+        );
     }
 
     #[test]

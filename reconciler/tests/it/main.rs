@@ -8,5 +8,6 @@ mod house;
 mod https;
 mod people;
 mod replicas;
+mod ssh;
 mod steady;
 mod tokens;

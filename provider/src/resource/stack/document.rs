@@ -114,6 +114,7 @@ pub(super) fn variables(config: &Value) -> Variables {
     });
     Variables {
         write_only: write_only.collect(),
+        ..Variables::default()
     }
 }
 
