@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::super::access::{Fields, sub};
 use super::super::errors::{Errors, Path, Shown};
-use super::lists;
+use super::{functions, lists};
 
 /// The language as the API server offers it: optionals, strings, lists, math.
 pub(super) fn environment() -> Arc<Env> {
@@ -209,6 +209,7 @@ fn context<'v>(
     optional: bool,
 ) -> Result<Context<'static, 'v>, String> {
     let mut context = Context::with_env(env.clone());
+    functions::declare(&mut context).map_err(|error| error.to_string())?;
     context.add_variable_from_value("self", convert(schema, new));
     if transition || optional {
         let before = old.map(|old| convert(schema, old));

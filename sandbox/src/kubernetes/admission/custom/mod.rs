@@ -5,6 +5,7 @@ pub(super) mod cel;
 pub(super) mod defaulting;
 pub(super) mod definition;
 mod formats;
+mod functions;
 pub(super) mod lists;
 pub(super) mod prune;
 pub(super) mod schema;
