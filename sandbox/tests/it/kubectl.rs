@@ -138,6 +138,8 @@ async fn the_real_kubectl_works_as_against_a_cluster() {
             .trim(),
         "hello"
     );
+    follow_what_a_pod_prints(&kubectl).await;
+    lose_a_node(&kubectl).await;
     kubectl
         .run(&["create", "configmap", "made", "--from-literal=a=b"])
         .await;
@@ -148,4 +150,44 @@ async fn the_real_kubectl_works_as_against_a_cluster() {
         .run(&["wait", "--for=delete", "pod", "-l", "app=web", "--timeout=60s"])
         .await;
     sandbox.stop().await;
+}
+
+const TALKER: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: talker}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: "busybox:1", command: [sh, -c, "for i in 1 2 3; do echo line $i; sleep 100; done"]}
+"#;
+
+/// `logs --follow` shows all that a container prints, `attach` what it prints from then on; both end with it.
+async fn follow_what_a_pod_prints(kubectl: &Kubectl) {
+    let file = kubectl.folder.path().join("talker.yaml");
+    std::fs::write(&file, TALKER).unwrap();
+    kubectl.run(&["apply", "-f", &file.to_string_lossy()]).await;
+    kubectl
+        .run(&["wait", "--for=condition=Ready", "pod/talker", "--timeout=60s"])
+        .await;
+    let (attach, follow) = (["attach", "pod/talker"], ["logs", "--follow", "talker"]);
+    let (attached, followed) = tokio::join!(kubectl.run(&attach), kubectl.run(&follow));
+    assert_eq!(followed, "line 1\nline 2\nline 3\n");
+    assert!(
+        attached.ends_with("line 3\n") && followed.contains(attached.trim()),
+        "{attached}"
+    );
+    kubectl.run(&["delete", "pod", "talker", "--timeout=60s"]).await;
+}
+
+/// A node that is lost by its annotation becomes unknown, and comes back without it.
+async fn lose_a_node(kubectl: &Kubectl) {
+    let nodes = kubectl.run(&["get", "nodes", "-o", "name"]).await;
+    let node = nodes.lines().next().unwrap();
+    let lost = "sandbox.myelin.dev/lost";
+    for (annotation, ready) in [(format!("{lost}=true"), "Unknown"), (format!("{lost}-"), "True")] {
+        kubectl.run(&["annotate", node, &annotation]).await;
+        let condition = format!("--for=condition=Ready={ready}");
+        kubectl.run(&["wait", node, &condition, "--timeout=60s"]).await;
+    }
 }
