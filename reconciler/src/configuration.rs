@@ -2,6 +2,9 @@
 //! files that do.
 
 use crate::git::{FORMS, Remote, Transport};
+use crate::hook::{Caller, Hook};
+use crate::notify::{Target, is_safe};
+use axum::http::Uri;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::parse_duration;
 use myelin_engine::yaml::{At, Entry, FileId, Limits, Node, Profile, parse_one};
@@ -31,12 +34,16 @@ pub(crate) struct SourceConfiguration {
     pub(crate) signers: Vec<PathBuf>,
     /// File with the age keys that open files encrypted by SOPS.
     pub(crate) age_key_file: Option<PathBuf>,
+    /// Who may hint that something was pushed.
+    pub(crate) hook: Option<Hook>,
+    /// Who is told what became of a commit.
+    pub(crate) report: Vec<Target>,
 }
 
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 16] = [
     "name",
     "url",
     "branch",
@@ -51,6 +58,8 @@ const FIELDS: [&str; 14] = [
     "signers",
     "verify",
     "decryption",
+    "webhook",
+    "report",
 ];
 
 impl SourceConfiguration {
@@ -67,6 +76,8 @@ impl SourceConfiguration {
             transport: Transport::default(),
             signers: Vec::new(),
             age_key_file: None,
+            hook: None,
+            report: Vec::new(),
         }
     }
 }
@@ -185,6 +196,8 @@ impl Reading<'_> {
             }
         }
         source.signers = self.signers(item);
+        source.hook = item.get("webhook").and_then(|hook| self.hook(hook));
+        source.report = item.get("report").map(|report| self.report(report)).unwrap_or_default();
         if let Some(decryption) = item.get("decryption") {
             for entry in decryption.entries().iter().filter(|entry| &*entry.key != "ageKeyFile") {
                 self.unknown(entry, "decryption has one field: ageKeyFile, a file with age keys");
@@ -220,6 +233,75 @@ impl Reading<'_> {
             }
         }
         Some(source)
+    }
+
+    fn fields(&mut self, node: &Node, known: &[&str]) {
+        for entry in node.entries().iter().filter(|entry| !known.contains(&&*entry.key)) {
+            self.unknown(entry, &format!("fields: {}", known.join(", ")));
+        }
+    }
+
+    /// `webhook: {kind: github, secretFile: FILE}`.
+    fn hook(&mut self, node: &Node) -> Option<Hook> {
+        self.fields(node, &["kind", "secretFile"]);
+        let caller = node.get("kind").and_then(Node::text).and_then(Caller::from_word);
+        let secret = node.get("secretFile").and_then(Node::text).map(PathBuf::from);
+        if let (Some(caller), Some(secret)) = (caller, secret) {
+            return Some(Hook { caller, secret });
+        }
+        let fix = "webhook: {kind: github, secretFile: FILE}; kinds: github, gitlab, gitea, generic";
+        self.problem(node, "needs a kind of caller and the file with the secret", fix);
+        None
+    }
+
+    /// `report: {github: {repository: OWNER/NAME, tokenFile: FILE}, webhook: {url: URL, tokenFile: FILE}}`.
+    fn report(&mut self, node: &Node) -> Vec<Target> {
+        self.fields(node, &["github", "webhook"]);
+        let mut targets = Vec::new();
+        // The text of a URL is not repeated: there may be a secret in it.
+        let url = |node: &Node, name: &str, usual: &str| {
+            let text = node.get(name).and_then(Node::text).unwrap_or(usual);
+            text.parse::<Uri>().ok().filter(is_safe)
+        };
+        let file = |node: &Node| node.get("tokenFile").and_then(Node::text).map(PathBuf::from);
+        if let Some(github) = node.get("github") {
+            self.fields(github, &["repository", "tokenFile", "api"]);
+            let repository = github.get("repository").and_then(Node::text).unwrap_or_default();
+            let plain = |part: &str| {
+                !part.is_empty()
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+            };
+            let is_repository = repository.split('/').count() == 2 && repository.split('/').all(plain);
+            match (url(github, "api", "https://api.github.com"), file(github)) {
+                (Some(api), Some(token)) if is_repository => targets.push(Target::GitHub {
+                    api,
+                    repository: repository.to_owned(),
+                    token,
+                }),
+                _ => self.tell(
+                    github.at,
+                    "github needs a repository, the file with a token, and an api over https".to_owned(),
+                    "github: {repository: OWNER/NAME, tokenFile: FILE}",
+                ),
+            }
+        }
+        if let Some(webhook) = node.get("webhook") {
+            self.fields(webhook, &["url", "tokenFile"]);
+            match url(webhook, "url", "") {
+                Some(url) => targets.push(Target::Webhook {
+                    url,
+                    token: file(webhook),
+                }),
+                None => self.tell(
+                    webhook.at,
+                    "webhook needs a url over https (http on this machine only) without a password".to_owned(),
+                    "webhook: {url: https://…, tokenFile: FILE}",
+                ),
+            }
+        }
+        targets
     }
 
     /// `signers: FILE`, or `verify: {signers: [FILE, …]}`.

@@ -21,6 +21,8 @@ pub(crate) const NAMESPACE: &str = "myelin-system";
 const PEOPLE: &str = "myelin-control";
 /// Field manager of the status.
 const RECONCILER: &str = "myelin-reconciler";
+/// Field manager of hints.
+const HOOK: &str = "myelin-hook";
 /// Commits that are remembered.
 const HISTORY: usize = 50;
 
@@ -35,6 +37,8 @@ pub(crate) struct Control {
     pub(crate) confirmed: Option<String>,
     /// Changes when somebody asks for a look now.
     pub(crate) request: Option<String>,
+    /// Changes when a webhook asks for a look now; no person's word, and written apart from them.
+    pub(crate) hint: Option<String>,
 }
 
 impl Control {
@@ -48,6 +52,7 @@ impl Control {
             hold: text("hold"),
             confirmed: text("confirm"),
             request: text("request"),
+            hint: text("hint"),
         }
     }
 
@@ -176,6 +181,14 @@ impl Board {
         change(&mut control);
         let data = serde_json::to_value(control.data()).unwrap_or_default();
         self.write(PEOPLE, &data).await
+    }
+
+    /// Asks the source for a look now. What people said stays as it is, whatever is said at the same time.
+    ///
+    /// # Errors
+    /// As [`Board::read`].
+    pub(crate) async fn hint(&self, number: &str) -> Result<(), ClusterError> {
+        self.write(HOOK, &json!({"hint": number})).await
     }
 
     /// Writes the status.

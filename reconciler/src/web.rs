@@ -4,6 +4,7 @@
 //! It reads the status that sources publish and nothing else: no request of a stranger reaches a cluster or a repository.
 
 use crate::control::Status;
+use crate::hook::Hooks;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -49,7 +50,7 @@ impl Shown {
 ///
 /// # Errors
 /// When the address is taken, or is not loopback and there is no token.
-pub(crate) async fn serve(address: SocketAddr, shown: Shown) -> anyhow::Result<()> {
+pub(crate) async fn serve(address: SocketAddr, shown: Shown, hooks: Hooks) -> anyhow::Result<()> {
     use anyhow::Context as _;
     anyhow::ensure!(
         address.ip().is_loopback() || shown.token.is_some(),
@@ -59,7 +60,8 @@ pub(crate) async fn serve(address: SocketAddr, shown: Shown) -> anyhow::Result<(
         .await
         .with_context(|| format!("cannot listen on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    axum::serve(listener, router(shown)).await.context("the web page ended")
+    let router = router(shown).merge(hooks.router());
+    axum::serve(listener, router).await.context("the web page ended")
 }
 
 fn router(shown: Shown) -> Router {

@@ -6,7 +6,9 @@ use crate::access::ClusterArguments;
 use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::{Remote, Transport};
+use crate::hook::{Hook, Hooks};
 use crate::lease::{Pace, Replica, Seat};
+use crate::notify;
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::web::{self, Shown};
@@ -151,6 +153,7 @@ impl Arguments {
     fn page(
         &self,
         seen: BTreeMap<String, watch::Receiver<Status>>,
+        hooks: Vec<(String, Hook, Board)>,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let address: Option<SocketAddr> = match self.listen.as_str() {
             "none" => None,
@@ -170,7 +173,7 @@ impl Arguments {
         let shown = Shown::new(seen, token);
         Ok(async move {
             match address {
-                Some(address) => web::serve(address, shown).await,
+                Some(address) => web::serve(address, shown, Hooks::new(hooks)).await,
                 None => std::future::pending().await,
             }
         })
@@ -192,10 +195,21 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut work = Vec::new();
     let replica = arguments.replica()?;
     let mut seen = BTreeMap::new();
+    let mut hooks = Vec::new();
     for configuration in sources {
         let board = Board::new(cluster.clone(), &arguments.namespace, &configuration.name);
         let (shown, reader) = watch::channel(Status::default());
-        seen.insert(configuration.name.clone(), reader);
+        seen.insert(configuration.name.clone(), reader.clone());
+        if let Some(hook) = &configuration.hook {
+            hooks.push((configuration.name.clone(), hook.clone(), board.clone()));
+        }
+        let targets = configuration.report.clone();
+        tokio::spawn(notify::follow(
+            configuration.name.clone(),
+            targets,
+            reader,
+            stop.clone(),
+        ));
         let seat = replica
             .as_ref()
             .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
@@ -216,7 +230,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         };
         work.push(in_turn(seat, start, stop.clone()));
     }
-    let page = arguments.page(seen)?;
+    let page = arguments.page(seen, hooks)?;
     let ended = async {
         let result = tokio::select! {
             result = terminated() => result.context("wait for the signal to stop"),

@@ -15,7 +15,7 @@ use futures::{FutureExt as _, Stream as _, StreamExt as _};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use tokio::net::TcpListener;
@@ -96,7 +96,7 @@ impl Bridge {
             secret: secret.clone(),
             base: Mutex::new(base),
             authorization,
-            tls: connector(transport).await?,
+            tls: connector(transport.authorities.as_deref()).await?,
             failure: failure.clone(),
             ended: ended.clone(),
         });
@@ -143,9 +143,13 @@ async fn authorization(file: &PathBuf) -> Result<Zeroizing<String>, String> {
     Ok(Zeroizing::new(format!("Basic {encoded}")))
 }
 
-async fn connector(transport: &Transport) -> Result<TlsConnector, String> {
+/// Speaks TLS to whom the authorities in a PEM file vouch for, or those of the system.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub(crate) async fn connector(authorities: Option<&Path>) -> Result<TlsConnector, String> {
     let mut roots = rustls::RootCertStore::empty();
-    match &transport.authorities {
+    match authorities {
         Some(file) => {
             let pem = tokio::fs::read(file)
                 .await

@@ -15,7 +15,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the name is not known, no address may be or can be reached, or time is up.
-pub(super) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
+pub(crate) async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let bare = host.trim_matches(['[', ']']);
     let found: Vec<SocketAddr> = tokio::time::timeout(CONNECT, tokio::net::lookup_host((bare, port)))
         .await

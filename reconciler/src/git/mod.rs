@@ -15,6 +15,8 @@ mod signature;
 mod ssh;
 mod transport;
 
+pub(crate) use bridge::connector;
+pub(crate) use dial::dial;
 pub(crate) use local::revision;
 pub(crate) use remote::{FORMS, Remote};
 pub(crate) use repository::{Commit, Limits};

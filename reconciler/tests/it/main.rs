@@ -4,10 +4,13 @@
 mod deploys;
 mod drift;
 mod examples;
+mod hooks;
 mod house;
 mod https;
 mod people;
 mod replicas;
+mod sealed;
+mod signed;
 mod ssh;
 mod steady;
 mod tokens;
