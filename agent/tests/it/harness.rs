@@ -165,6 +165,11 @@ impl Node<'_> {
 
     /// Starts the agent with a workload.
     pub(crate) fn agent(&self, configuration: &str) -> Agent {
+        self.agent_with(configuration, &workload::command())
+    }
+
+    /// Starts the agent with a command.
+    pub(crate) fn agent_with(&self, configuration: &str, workload: &[String]) -> Agent {
         let file = self.folder.join("agent.yaml");
         std::fs::write(&file, configuration).expect("room");
         let log = std::fs::OpenOptions::new()
@@ -173,11 +178,7 @@ impl Node<'_> {
             .open(self.folder.join("log"))
             .expect("room");
         let mut command = Command::new(env!("CARGO_BIN_EXE_myelin-agent"));
-        command
-            .args(["run", "--config"])
-            .arg(&file)
-            .arg("--")
-            .args(workload::command());
+        command.args(["run", "--config"]).arg(&file).arg("--").args(workload);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

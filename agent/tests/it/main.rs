@@ -1,5 +1,6 @@
 //! The agent as a program, on one machine: real processes on loopback addresses, against a model of EC2 and its metadata services.
 
+mod bench;
 mod clusters;
 mod drains;
 mod fronts;

@@ -9,6 +9,7 @@
 mod beside_kubectl;
 mod faults;
 mod fleet;
+mod fleet_agent;
 mod fleet_cloud;
 mod kustomize_cases;
 mod lone_tokens;

@@ -3,6 +3,7 @@
 //! Every figure comes from the run that prints it. Released binaries are measured. The cluster is the one that KUBECONFIG
 //! names, or a sandbox that the bench starts; a sandbox is a test double, and what it takes to answer is part of the wall times.
 
+mod agent;
 mod apply;
 mod fleet;
 mod provider;
@@ -23,16 +24,20 @@ use std::path::PathBuf;
 /// # Errors
 /// When a part cannot be run or measured.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let known = ["provider", "apply", "terraform", "render", "sandbox", "fleet"];
+    let known = ["provider", "apply", "terraform", "render", "sandbox", "fleet", "agent"];
     if let Some(unknown) = arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
         bail!("`cargo xtask bench` knows {}; not {unknown:?}", known.join(", "));
     }
     let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == part);
     if wanted("fleet") {
         fleet::run()?;
-        if arguments.iter().all(|argument| argument == "fleet") && !arguments.is_empty() {
-            return Ok(());
-        }
+    }
+    if wanted("agent") {
+        agent::run()?;
+    }
+    let rest = |argument: &String| !["fleet", "agent"].contains(&argument.as_str());
+    if !arguments.is_empty() && !arguments.iter().any(rest) {
+        return Ok(());
     }
     let interrupt = Interrupt::listen()?;
     let programs = Programs::build(Profile::Release)?;
