@@ -616,6 +616,8 @@ fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>> {
     };
     match (scalar.tag, profile) {
         (Tag::Str | Tag::Binary, _) => Ok(scalar.text.clone()),
+        // A key that is not even written is the empty text there.
+        (Tag::Null | Tag::Blank, Profile::Kustomize) if scalar.text.is_empty() => Ok(scalar.text.clone()),
         (Tag::Bool, Profile::Manifest) => {
             let truth = yaml11_bool(&scalar.text).unwrap_or_else(|| scalar.text.eq_ignore_ascii_case("true"));
             Ok(if truth { "true".into() } else { "false".into() })

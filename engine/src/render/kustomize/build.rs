@@ -15,6 +15,7 @@ use super::resmap::ResMap;
 use super::resource::{Provenance, Resource};
 use super::schema::Schema;
 use super::simple::{self, End, Failure, Namespace, Subjects};
+use super::value_add::ValueAdd;
 use super::vars::{self, Var};
 use super::{crds, hash, side_by_side};
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -111,6 +112,7 @@ pub(super) enum Step {
     Replacements {
         entries: Vec<ReplacementEntry>,
     },
+    Value(Box<ValueAdd>),
     Hash,
 }
 
@@ -127,6 +129,7 @@ impl Step {
             Self::Image { .. } => "ImageTagTransformer",
             Self::Replica { .. } => "ReplicaCountTransformer",
             Self::Replacements { .. } => "ReplacementTransformer",
+            Self::Value(_) => "ValueAddTransformer",
             Self::Hash => "HashTransformer",
         }
     }
@@ -557,6 +560,7 @@ impl Target<'_> {
                 simple::replicas(resources, replica, fields).map_err(|e| self.failed(e, replica.at))
             }
             Step::Replacements { entries } => self.replace(resources, entries),
+            Step::Value(add) => add.apply(resources).map_err(|e| self.tell(e).into()),
             Step::Hash => add_hashes(resources).map_err(|e| self.tell(e).into()),
         }
     }
@@ -610,14 +614,17 @@ impl Target<'_> {
                 .nodes(&text, &path, Profile::Settings)
                 .map_err(|e| self.tell(e))?;
             let mut problems = Diagnostics::new();
-            for node in &nodes {
-                let alone = std::slice::from_ref(node);
-                for one in if node.is_seq() { node.items() } else { alone } {
-                    let replacement =
-                        Reader::whole(one, self.loader.tree, &mut problems, "a replacement", Replacement::read);
-                    if !problems.has_errors() {
-                        replacement.apply(resources).map_err(|e| self.tell(e))?;
-                    }
+            // Of several documents the original reads the first.
+            let Some(node) = nodes.first() else {
+                let e = format!("\"{}\" holds no replacement", named.text);
+                return Err(self.tell((e, named.at)).into());
+            };
+            let alone = std::slice::from_ref(node);
+            for one in if node.is_seq() { node.items() } else { alone } {
+                let replacement =
+                    Reader::known(one, self.loader.tree, &mut problems, "a replacement", Replacement::read);
+                if !problems.has_errors() {
+                    replacement.apply(resources).map_err(|e| self.tell(e))?;
                 }
             }
             problems.or(()).map(drop)?;

@@ -132,7 +132,7 @@ impl Config {
 
     /// Reads one configuration file.
     pub(super) fn read(node: &Node, tree: &Tree, problems: &mut Diagnostics) -> Self {
-        Reader::known(node, tree, problems, "a transformer configuration", |r| {
+        Reader::loose(node, tree, problems, "a transformer configuration", |r| {
             let mut config = Self::default();
             for name in SECTIONS {
                 let specs = r.list(name, "a field specification", read_field_spec);

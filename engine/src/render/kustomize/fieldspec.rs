@@ -148,6 +148,9 @@ pub(super) fn set_entry(node: &mut Node, key: &str, text: &str) -> Result<(), St
     if !node.is_map() {
         return Err(format!("expected a map, found {}", node.kind_name()));
     }
+    if key.is_empty() {
+        return Err("the name of a label or annotation is empty".to_owned());
+    }
     super::resource::set_text(node, key, text);
     Ok(())
 }

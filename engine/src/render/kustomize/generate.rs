@@ -124,6 +124,9 @@ fn pairs(generator: &Generator, loader: &Loader<'_>, kind: &str) -> Result<BTree
                 continue;
             }
             let (key, value) = line.split_once('=').unwrap_or((line, ""));
+            if key.is_empty() {
+                continue;
+            }
             add(key.to_owned(), value.as_bytes().to_vec(), source.at)?;
         }
     }

@@ -98,10 +98,7 @@ fn one(node: &mut Node, operation: &Operation) -> Result<(), String> {
     let path = &operation.path;
     match &operation.kind {
         Op::Add(value) => add(node, path, value.clone()),
-        Op::Replace(value) => {
-            *find_mut(node, path)? = value.clone();
-            Ok(())
-        }
+        Op::Replace(value) => replace(node, path, value.clone()),
         Op::Remove => remove(node, path).map(drop),
         Op::Test(wanted) => {
             let found = find(node, path);
@@ -120,7 +117,7 @@ fn one(node: &mut Node, operation: &Operation) -> Result<(), String> {
             add(node, path, value)
         }
         Op::Copy(from) => {
-            let value = find(node, from)?.clone();
+            let value = held(node, from)?;
             add(node, path, value)
         }
     }
@@ -170,6 +167,30 @@ fn find_mut<'a>(node: &'a mut Node, path: &[String]) -> Result<&'a mut Node, Str
 fn parent<'a, 'b>(node: &'a mut Node, path: &'b [String]) -> Result<(&'a mut Node, &'b str), String> {
     let (last, parents) = path.split_last().ok_or("the path is empty")?;
     Ok((find_mut(node, parents)?, last))
+}
+
+/// What a place holds; a key that is not there holds null, as for the original's library.
+fn held(node: &Node, path: &[String]) -> Result<Node, String> {
+    let (last, parents) = path.split_last().ok_or("the path is empty")?;
+    let parent = find(node, parents)?;
+    match &parent.content {
+        Content::Map(_) => Ok(parent.get(last).cloned().unwrap_or_else(Node::null)),
+        _ => find(parent, std::slice::from_ref(last)).cloned(),
+    }
+}
+
+/// Puts a value in the place of another. The original's library takes a key of a map that is not there for one that is.
+fn replace(node: &mut Node, path: &[String], value: Node) -> Result<(), String> {
+    let (parent, last) = parent(node, path)?;
+    match &mut parent.content {
+        Content::Seq(items) => {
+            let index = index(last, items.len())?;
+            *items.get_mut(index).ok_or_else(|| missing(last))? = value;
+        }
+        Content::Map(_) => parent.set(last, value),
+        Content::Scalar(_) => return Err(missing(last)),
+    }
+    Ok(())
 }
 
 fn add(node: &mut Node, path: &[String], value: Node) -> Result<(), String> {
@@ -261,7 +282,16 @@ mod tests {
             ),
             ("[{op: test, path: /a/0, value: 2}]", Err("test /a/0")),
             ("[{op: remove, path: /nothing}]", Err("remove /nothing")),
-            ("[{op: replace, path: /nothing, value: 1}]", Err("replace /nothing")),
+            (
+                "[{op: replace, path: /nothing, value: 1}]",
+                Ok(json!({"a": [1, 2, 3], "b~/": {"c": "d"}, "nothing": 1})),
+            ),
+            ("[{op: replace, path: /a/3, value: 1}]", Err("replace /a/3")),
+            ("[{op: replace, path: /x/y, value: 1}]", Err("replace /x/y")),
+            (
+                "[{op: copy, from: /nothing, path: /z}]",
+                Ok(json!({"a": [1, 2, 3], "b~/": {"c": "d"}, "z": null})),
+            ),
             ("[{op: add, path: /x/y, value: 1}]", Err("add /x/y")),
             ("[{op: add, path: /a/9, value: 1}]", Err("add /a/9")),
         ] {

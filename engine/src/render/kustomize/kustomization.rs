@@ -148,9 +148,13 @@ impl Kustomization {
             fields: read_field_specs(r, "fields"),
         });
         this.patches_strategic_merge = r.texts("patchesStrategicMerge");
-        this.patches_json6902 = r.list("patchesJson6902", "an entry of patchesJson6902", |r| Patch {
-            json_only: true,
-            ..Patch::read(r)
+        this.patches_json6902 = r.list("patchesJson6902", "an entry of patchesJson6902", |r| {
+            let patch = Patch {
+                json_only: true,
+                ..Patch::read(r)
+            };
+            patch.needs_name(r);
+            patch
         });
         this.patches = r.list("patches", "a patch", Patch::read);
         this.images = r.list("images", "an entry of images", Image::read);
@@ -174,14 +178,22 @@ impl Kustomization {
         }
         this.openapi(r);
         this.sort = r.inner("sortOptions", "sortOptions", SortOptions::read);
-        this.build_metadata = Self::metadata_options(r);
+        // What is none of the known options has no effect in the original either.
+        this.build_metadata = r.texts("buildMetadata").into_iter().map(|l| l.text).collect();
         this
     }
 
     fn header(&mut self, r: &mut Reader<'_>) {
         let version = r.located("apiVersion");
         let kind = r.located("kind");
-        r.value("metadata");
+        r.inner("metadata", "a kustomization's metadata", |r| {
+            for field in ["name", "namespace"] {
+                r.text(field);
+            }
+            for field in ["labels", "annotations"] {
+                r.map(field);
+            }
+        });
         let name = kind.as_ref().map_or("", |k| k.text.as_str());
         let known = KINDS
             .iter()
@@ -204,6 +216,16 @@ impl Kustomization {
 
     fn openapi(&mut self, r: &mut Reader<'_>) {
         let Some(value) = r.value("openapi") else { return };
+        if !value.is_map() {
+            return r.problem(
+                value.at,
+                format!("openapi must be a map of strings, not {}", value.kind_name()),
+            );
+        }
+        let given = |key| value.get(key).and_then(Node::text).is_some_and(|text| !text.is_empty());
+        if given("path") && given("version") {
+            r.problem(value.at, "openapi has a path or a version, not both");
+        }
         for entry in value.entries() {
             match (&*entry.key, entry.value.as_str()) {
                 ("path", Some(path)) => {
@@ -225,22 +247,6 @@ impl Kustomization {
         }
     }
 
-    fn metadata_options(r: &mut Reader<'_>) -> Vec<String> {
-        const KNOWN: [&str; 3] = ["originAnnotations", "transformerAnnotations", "managedByLabel"];
-        let mut all = Vec::new();
-        for option in r.texts("buildMetadata") {
-            if KNOWN.contains(&option.text.as_str()) {
-                all.push(option.text);
-            } else {
-                r.problem(
-                    option.at,
-                    format!("buildMetadata knows {}, not \"{}\"", KNOWN.join(", "), option.text),
-                );
-            }
-        }
-        all
-    }
-
     /// Whether it says nothing at all.
     pub(super) fn is_empty(node: &Node) -> bool {
         const HEADER: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -251,21 +257,24 @@ impl Kustomization {
 }
 
 fn refuse_what_is_not_supported(r: &mut Reader<'_>) {
-    const HELM: &str = "Helm charts are not rendered here. Render the chart once with `helm template`, commit the output, and list that file under resources.";
-    for (field, what) in [
-        ("helmCharts", HELM),
-        ("helmGlobals", HELM),
-        ("helmChartInflationGenerator", HELM),
-        (
-            "inventory",
-            "The inventory is kept by the stack's own record; remove the field.",
-        ),
-    ] {
+    const HELM: &str =
+        "Render the chart once with `helm template`, commit the output, and list that file under resources.";
+    r.value("helmGlobals");
+    for field in ["helmCharts", "helmChartInflationGenerator"] {
         let at = r.key_at(field);
-        if r.value(field).is_some() {
-            let diagnostic = Diagnostic::error(format!("{field} is not supported")).detail(what);
+        if r.value(field)
+            .is_some_and(|charts| !charts.is_seq() || !charts.items().is_empty())
+        {
+            let diagnostic = Diagnostic::error(format!("{field} is not supported"))
+                .detail(format!("Helm charts are not rendered here. {HELM}"));
             r.diagnostic(diagnostic, at.unwrap_or_default());
         }
+    }
+    if let Some(at) = r.key_at("inventory") {
+        r.value("inventory");
+        let diagnostic = Diagnostic::error("inventory is not supported")
+            .detail("The inventory is kept by the stack's own record; remove the field.");
+        r.diagnostic(diagnostic, at);
     }
 }
 
@@ -282,6 +291,20 @@ impl Patch {
             target: r.inner("target", "a patch's target", Selector::read),
             options: r.flags("options"),
             json_only: false,
+        }
+    }
+
+    /// `patchesJson6902` and its transformer select by name.
+    pub(super) fn needs_name(&self, r: &mut Reader<'_>) {
+        match &self.target {
+            None => r.problem(self.at, "a JSON patch needs a target"),
+            Some(target) if target.exact.name.is_empty() => {
+                r.problem(
+                    self.at,
+                    "the target needs a name here; entries of patches can do without",
+                );
+            }
+            Some(_) => {}
         }
     }
 }

@@ -29,6 +29,7 @@ mod simple;
 mod smp;
 mod smp_several;
 mod sort;
+mod value_add;
 mod vars;
 
 use super::Options;
@@ -94,6 +95,26 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
             .get(&local)
             .is_none_or(|value| &**value == "false")
     });
+    let nameless =
+        |r: &&resource::Resource| r.kind().is_empty() || (r.name().is_empty() && !r.kind().ends_with("List"));
+    if let Some(resource) = all.resources.all.iter().find(nameless) {
+        let what = if resource.kind().is_empty() {
+            "kind"
+        } else {
+            "metadata.name"
+        };
+        let problem = Diagnostic::error(format!("{} has no {what} any more in the end", resource.original_id()))
+            .detail("Some patch removes it.")
+            .at(place(tree, resource.at()));
+        return Err(problem.into());
+    }
+    if let Some((first, second)) = all.resources.conflict() {
+        let there = place(tree, first.at());
+        let problem = Diagnostic::error(format!("there are two resources {} in the end", second.id()))
+            .detail(format!("Patches and prefixes gave this one the name of the one from {there}. Give one of them another name or namespace."))
+            .at(place(tree, second.at()));
+        return Err(problem.into());
+    }
     sort::sort(&mut all.resources, root.kustomization.sort.as_ref());
     if asks("managedByLabel") {
         let texts = [("app.kubernetes.io/managed-by".to_owned(), MANAGED_BY.to_owned())].into();

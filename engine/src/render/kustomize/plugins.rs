@@ -11,6 +11,7 @@ use super::replacement::{Replacement, ReplacementEntry};
 use super::resource::{Resource, set_text};
 use super::selector::Selector;
 use super::simple::{End, Subjects};
+use super::value_add::ValueAdd;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::tree::TreePath;
 use crate::yaml::Node;
@@ -51,7 +52,7 @@ pub(super) fn transformer(
             for header in ["apiVersion", "kind", "metadata"] {
                 r.value(header);
             }
-            steps(resource, r, file)
+            steps(resource, r, file, loader)
         },
     );
     match steps {
@@ -60,8 +61,11 @@ pub(super) fn transformer(
     }
 }
 
-fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec<Step>> {
+fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath, loader: &Loader<'_>) -> Option<Vec<Step>> {
     let at = r.at();
+    if resource.kind().ends_with("fixTransformer") {
+        r.need("fieldSpecs");
+    }
     let fields = |r: &mut Reader<'_>| r.list("fieldSpecs", "a field specification", read_field_spec);
     let step = match resource.kind() {
         "AnnotationsTransformer" => Step::Texts {
@@ -155,6 +159,7 @@ fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec
                 json_only: true,
                 ..Patch::default()
             };
+            patch.needs_name(r);
             Step::Patch {
                 patch: Box::new(patch),
                 file: file.clone(),
@@ -163,6 +168,9 @@ fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec
         "PatchStrategicMergeTransformer" => {
             let mut patches = r.texts("paths");
             patches.extend(r.located("patches").filter(|l| !l.text.is_empty()));
+            if patches.is_empty() {
+                r.problem(at, "a PatchStrategicMergeTransformer needs paths or patches");
+            }
             Step::Merges {
                 patches,
                 file: file.clone(),
@@ -176,6 +184,7 @@ fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath) -> Option<Vec
             Step::Replacements { entries }
         }
         "HashTransformer" => Step::Hash,
+        "ValueAddTransformer" => Step::Value(Box::new(ValueAdd::read(r, loader))),
         _ => return None,
     };
     Some(vec![step])

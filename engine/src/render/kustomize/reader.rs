@@ -30,8 +30,18 @@ pub(super) struct Reader<'a> {
     /// What is being read, for sentences: `a kustomization`.
     what: &'static str,
     known: Vec<&'static str>,
-    /// Whether fields that nobody asked for are passed over, as the original does outside of the kustomization file.
-    lenient: bool,
+    strictness: Strictness,
+}
+
+/// How strict the original reads a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Strictness {
+    /// Every field must be known, every text must be one: the kustomization itself.
+    Whole,
+    /// Every field must be known; a number or a boolean may stand for a text: configurations.
+    Loose,
+    /// Fields that nobody asked for are passed over besides: configurations of plugins.
+    Known,
 }
 
 impl<'a> Reader<'a> {
@@ -42,7 +52,7 @@ impl<'a> Reader<'a> {
             problems,
             what,
             known: Vec::new(),
-            lenient: false,
+            strictness: Strictness::Whole,
         };
         if !node.is_map() && !node.is_null() {
             reader.problem(node.at, format!("{what} must be a map, not {}", node.kind_name()));
@@ -52,6 +62,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn problem(&mut self, at: At, summary: impl Into<String>) {
         self.problems.push(Diagnostic::error(summary).at(place(self.tree, at)));
+    }
+
+    pub(super) fn problems(&mut self, more: Diagnostics) {
+        self.problems.extend(more);
     }
 
     pub(super) fn diagnostic(&mut self, diagnostic: Diagnostic, at: At) {
@@ -81,6 +95,22 @@ impl<'a> Reader<'a> {
             .map(|e| e.at)
     }
 
+    /// What the original reads as a text there.
+    fn text_of(&self, value: &Node) -> Option<String> {
+        match value.as_str() {
+            Some(text) => Some(text.to_owned()),
+            None if self.strictness == Strictness::Whole => None,
+            None => match crate::yaml::to_json(value) {
+                Ok(serde_json::Value::Bool(flag)) => Some(flag.to_string()),
+                Ok(serde_json::Value::Number(n)) => match n.as_f64() {
+                    Some(float) if n.is_f64() => Some(crate::yaml::go_float_g(float)),
+                    _ => Some(n.to_string()),
+                },
+                _ => None,
+            },
+        }
+    }
+
     fn wrong(&mut self, name: &str, value: &Node, wanted: &str) {
         let mut diagnostic = Diagnostic::error(format!("{name} must be {wanted}, not {}", value.kind_name()));
         if wanted == "a string" && value.as_scalar().is_some() {
@@ -93,13 +123,18 @@ impl<'a> Reader<'a> {
         self.located(name).map(|l| l.text).unwrap_or_default()
     }
 
+    /// Refuses a map without the field; null counts as missing.
+    pub(super) fn need(&mut self, name: &'static str) {
+        if self.value(name).is_none() {
+            let at = self.node.at;
+            self.problem(at, format!("{} needs {name}", self.what));
+        }
+    }
+
     pub(super) fn located(&mut self, name: &'static str) -> Option<Located> {
         let value = self.value(name)?;
-        match value.as_str() {
-            Some(text) => Some(Located {
-                text: text.to_owned(),
-                at: value.at,
-            }),
+        match self.text_of(value) {
+            Some(text) => Some(Located { text, at: value.at }),
             None => {
                 self.wrong(name, value, "a string");
                 None
@@ -141,11 +176,8 @@ impl<'a> Reader<'a> {
         }
         let mut all = Vec::new();
         for item in value.items() {
-            match item.as_str() {
-                Some(text) => all.push(Located {
-                    text: text.to_owned(),
-                    at: item.at,
-                }),
+            match self.text_of(item) {
+                Some(text) => all.push(Located { text, at: item.at }),
                 None if item.is_null() => all.push(Located {
                     text: String::new(),
                     at: item.at,
@@ -165,9 +197,9 @@ impl<'a> Reader<'a> {
         }
         let mut all = BTreeMap::new();
         for entry in value.entries() {
-            match entry.value.as_str() {
+            match self.text_of(&entry.value) {
                 Some(text) => {
-                    all.insert(entry.key.to_string(), text.to_owned());
+                    all.insert(entry.key.to_string(), text);
                 }
                 None if entry.value.is_null() => {
                     all.insert(entry.key.to_string(), String::new());
@@ -205,7 +237,14 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> Option<T> {
         let value = self.value(name)?;
-        Some(Self::nested(value, self.tree, self.problems, what, self.lenient, read))
+        Some(Self::nested(
+            value,
+            self.tree,
+            self.problems,
+            what,
+            self.strictness,
+            read,
+        ))
     }
 
     /// A list of maps with fields of their own.
@@ -224,7 +263,7 @@ impl<'a> Reader<'a> {
         value
             .items()
             .iter()
-            .map(|item| Self::nested(item, self.tree, self.problems, what, self.lenient, &mut read))
+            .map(|item| Self::nested(item, self.tree, self.problems, what, self.strictness, &mut read))
             .collect()
     }
 
@@ -236,7 +275,18 @@ impl<'a> Reader<'a> {
         what: &'static str,
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> T {
-        Self::nested(node, tree, problems, what, false, read)
+        Self::nested(node, tree, problems, what, Strictness::Whole, read)
+    }
+
+    /// Reads all fields of a map and refuses the rest; a number or a boolean may stand for a text.
+    pub(super) fn loose<T>(
+        node: &Node,
+        tree: &Tree,
+        problems: &mut Diagnostics,
+        what: &'static str,
+        read: impl FnOnce(&mut Reader<'_>) -> T,
+    ) -> T {
+        Self::nested(node, tree, problems, what, Strictness::Loose, read)
     }
 
     /// Reads the known fields of a map and passes over the rest.
@@ -247,7 +297,7 @@ impl<'a> Reader<'a> {
         what: &'static str,
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> T {
-        Self::nested(node, tree, problems, what, true, read)
+        Self::nested(node, tree, problems, what, Strictness::Known, read)
     }
 
     fn nested<T>(
@@ -255,11 +305,11 @@ impl<'a> Reader<'a> {
         tree: &Tree,
         problems: &mut Diagnostics,
         what: &'static str,
-        lenient: bool,
+        strictness: Strictness,
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> T {
         let mut reader = Reader::new(node, tree, problems, what);
-        reader.lenient = lenient;
+        reader.strictness = strictness;
         let value = read(&mut reader);
         reader.finish();
         value
@@ -267,7 +317,9 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) {
         for entry in self.node.entries() {
-            if self.lenient || self.known.iter().any(|known| entry.key.eq_ignore_ascii_case(known)) {
+            if self.strictness == Strictness::Known
+                || self.known.iter().any(|known| entry.key.eq_ignore_ascii_case(known))
+            {
                 continue;
             }
             let key = &entry.key;

@@ -221,6 +221,7 @@ impl Target {
             // The field keeps its type: a number put where a text stands becomes text.
             Content::Scalar(scalar) => {
                 match scalar.tag {
+                    Tag::Blank if new.is_empty() => {}
                     Tag::Blank => scalar.tag = super::plain_tag(&new),
                     Tag::Null if super::plain_tag(&new) != Tag::Null => {
                         return Err(
@@ -335,6 +336,9 @@ fn each(
         return Ok(1);
     };
     let part = part.as_str();
+    if part.is_empty() && create.is_some() {
+        return Err("a part of the path is empty".to_owned());
+    }
     if let Ok(index) = part.parse::<usize>() {
         let items = list(node, part)?;
         if index == items.len()

@@ -172,12 +172,6 @@ fn requirement(term: &str) -> Result<Requirement, String> {
             .parse()
             .map_err(|_| format!("\"{term}\" compares with what is no whole number"))
     };
-    let key_is_fine = |key: &str| {
-        !key.is_empty()
-            && key
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/'))
-    };
     let found = if let Some(key) = term.strip_prefix('!') {
         Requirement::Absent(clean(key))
     } else if let Some((key, value)) = term.split_once("!=") {
@@ -205,11 +199,44 @@ fn requirement(term: &str) -> Result<Requirement, String> {
     | Requirement::NotIn(key, _)
     | Requirement::Greater(key, _)
     | Requirement::Less(key, _)) = &found;
-    if key_is_fine(key) {
-        Ok(found)
-    } else {
-        Err(format!("\"{key}\" is not a label's key"))
+    if !is_key(key) {
+        return Err(format!("\"{key}\" is not a label's key"));
     }
+    if let Requirement::In(_, values) | Requirement::NotIn(_, values) = &found
+        && let Some(wrong) = values.iter().find(|v| !v.is_empty() && !is_name(v))
+    {
+        return Err(format!("\"{wrong}\" cannot be a label's value"));
+    }
+    Ok(found)
+}
+
+/// A name with or without a domain before it (the rules are those of apimachinery's `validation.IsQualifiedName`).
+fn is_key(key: &str) -> bool {
+    match key.split_once('/') {
+        None => is_name(key),
+        Some((domain, name)) => {
+            let is_part = |part: &str| {
+                let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+                edge(part.chars().next())
+                    && edge(part.chars().last())
+                    && part
+                        .chars()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            };
+            is_name(name) && domain.len() <= 253 && domain.split('.').all(is_part)
+        }
+    }
+}
+
+/// At most 63 letters, digits, dashes, underscores and dots, between letters or digits.
+fn is_name(text: &str) -> bool {
+    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.len() <= 63
+        && edge(text.chars().next())
+        && edge(text.chars().last())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 #[cfg(test)]
@@ -230,6 +257,12 @@ mod tests {
             ("", Some(true)),
             ("a=1,,b", None),
             ("a b", None),
+            ("a=1 2", None),
+            ("a=-1", None),
+            ("-a=1", None),
+            ("!x.io/c", Some(true)),
+            ("X.io/c", None),
+            ("a in (1,)", Some(true)),
         ] {
             let got = requirements(text).ok().map(|all| fits_all(&all, &texts));
             assert_eq!(got, want, "{text}");

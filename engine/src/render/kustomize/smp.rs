@@ -11,6 +11,10 @@ use std::sync::Arc;
 
 /// Merges `patch` into `dest`; `None` when the patch deletes it.
 pub(super) fn merge(dest: Node, patch: Node, schema: &Schema, of: Option<Type>) -> Result<Option<Node>, String> {
+    // The original makes a new resource of the patch then, and keeps the old one.
+    if patch.get("$patch").and_then(Node::text) == Some("replace") {
+        return Ok(Some(dest));
+    }
     Merge { schema }.walk(Some(dest), Patch::Other(patch), of)
 }
 

@@ -22,9 +22,6 @@ impl Var {
     pub(super) fn read(r: &mut Reader<'_>) -> Self {
         let name = r.text("name");
         let at = r.at();
-        if name.is_empty() {
-            r.problem(at, "a var needs a name");
-        }
         let object = r.inner("objref", "a var's objref", |r| {
             let api_version = r.text("apiVersion");
             let (group, version, kind) = (r.text("group"), r.text("version"), r.text("kind"));
