@@ -170,6 +170,11 @@ impl Node<'_> {
 
     /// Starts the agent with a command.
     pub(crate) fn agent_with(&self, configuration: &str, workload: &[String]) -> Agent {
+        self.agent_at(&self.world.endpoint.url(), configuration, workload)
+    }
+
+    /// Starts the agent with a command, and with another way to AWS.
+    pub(crate) fn agent_at(&self, aws: &str, configuration: &str, workload: &[String]) -> Agent {
         let file = self.folder.join("agent.yaml");
         std::fs::write(&file, configuration).expect("room");
         let log = std::fs::OpenOptions::new()
@@ -182,7 +187,7 @@ impl Node<'_> {
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("AWS_ENDPOINT_URL", self.world.endpoint.url())
+            .env("AWS_ENDPOINT_URL", aws)
             .env(
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT",
                 self.world.endpoint.metadata_url(&self.id),

@@ -6,6 +6,7 @@ mod drains;
 mod fronts;
 mod harness;
 mod identity;
+mod policy;
 mod pools;
 mod simulation;
 mod supervision;
