@@ -8,6 +8,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::ec2;
 use crate::faults::Faults;
+use crate::join;
 use crate::kubernetes::api::{Api, PodStreams, server, tls};
 use crate::kubernetes::controllers::{self, Workloads};
 use crate::kubernetes::registry::Registry;
@@ -128,6 +129,12 @@ impl Sandbox {
         sandbox.spawn(meddling::run(registry));
         if let Some(workloads) = &sandbox.workloads {
             sandbox.spawn(workloads.clone().run());
+            let cluster = join::Cluster {
+                url: sandbox.url.clone(),
+                token: sandbox.token.clone(),
+                authority: sandbox.authority.clone(),
+            };
+            sandbox.spawn(join::run(sandbox.cloud.clone(), workloads.clone(), cluster));
         }
         Ok(sandbox)
     }

@@ -8,8 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use tokio::sync::{Notify, watch};
+
+use super::access::{Access, Policy};
 use super::error::Ec2Error;
 use super::faults::Faults;
+use super::ssm::Command;
 use super::templates::Template;
 use super::tokens::Tokens;
 use crate::clock::Clock;
@@ -69,6 +73,8 @@ pub struct Times {
     pub shutdown: SignedDuration,
     /// How long a terminated instance stays listed.
     pub remembered: SignedDuration,
+    /// From sending an SSM command to its end.
+    pub command: SignedDuration,
 }
 
 impl Default for Times {
@@ -78,6 +84,7 @@ impl Default for Times {
             checks: SignedDuration::from_secs(60),
             shutdown: SignedDuration::from_secs(20),
             remembered: SignedDuration::from_hours(1),
+            command: SignedDuration::from_secs(2),
         }
     }
 }
@@ -103,6 +110,8 @@ pub struct Instance {
     pub lifecycle: Lifecycle,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// The tags that lists show until a time, after a change that lags.
+    pub stale_tags: Option<(Timestamp, BTreeMap<String, String>)>,
     /// Its root volume and that volume's tags.
     pub volume: Volume,
     /// Security groups.
@@ -185,6 +194,14 @@ impl Instance {
         }
     }
 
+    /// Its tags as lists show them.
+    pub fn listed_tags(&self, now: Timestamp) -> &BTreeMap<String, String> {
+        match &self.stale_tags {
+            Some((until, tags)) if now < *until => tags,
+            _ => &self.tags,
+        }
+    }
+
     /// When it is up.
     pub fn running_at(&self, times: &Times) -> Timestamp {
         self.launched.saturating_add(times.boot).unwrap_or(self.launched)
@@ -214,6 +231,10 @@ pub struct World {
     pub(super) tokens: Tokens,
     /// What goes wrong.
     pub faults: Faults,
+    /// SSM commands, in the order in which they were sent.
+    pub commands: Vec<Command>,
+    /// Who may do what.
+    pub(super) access: Access,
     /// The latest calls: operation and outcome (`ok` or the error's code), oldest first.
     pub calls: VecDeque<(String, String)>,
     /// How many calls there were.
@@ -234,6 +255,8 @@ pub struct Cloud {
     /// How long things take.
     pub times: Times,
     world: Arc<Mutex<World>>,
+    hung: Arc<Notify>,
+    changed: watch::Sender<u64>,
 }
 
 impl Cloud {
@@ -248,6 +271,8 @@ impl Cloud {
                 .collect(),
             tokens: Tokens::default(),
             faults: Faults::default(),
+            commands: Vec::new(),
+            access: Access::default(),
             calls: VecDeque::new(),
             call_count: 0,
             launched: 0,
@@ -257,7 +282,39 @@ impl Cloud {
             clock,
             times,
             world: Arc::new(Mutex::new(world)),
+            hung: Arc::default(),
+            changed: watch::Sender::new(0),
         }
+    }
+
+    /// Gives a policy to an access key: from now on it may do what the policy says and nothing else.
+    pub fn with_policy(&self, access_key: &str, policy: Policy) {
+        self.world().access.of_key(access_key, policy);
+    }
+
+    /// Gives a policy to a role: it holds for the credentials that the metadata services of its instances hand out.
+    pub fn with_role_policy(&self, role: &str, policy: Policy) {
+        self.world().access.of_role(role, policy);
+    }
+
+    /// Waits until a request hangs (a failure with the code `Hang`).
+    pub async fn hung(&self) {
+        self.hung.notified().await;
+    }
+
+    /// Takes note of a request that hangs.
+    pub(super) fn hangs(&self) {
+        self.hung.notify_one();
+    }
+
+    /// Changes whenever a request was served or something was done to an instance.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Takes note of a change.
+    pub(super) fn changed(&self) {
+        self.changed.send_modify(|n| *n += 1);
     }
 
     /// The state, for as long as the guard lives.
@@ -284,6 +341,28 @@ impl Cloud {
             .get_mut(id)
             .ok_or_else(|| Ec2Error::no_instances(&[id.into()]))?;
         instance.notice = Some((now, now.saturating_add(after).unwrap_or(now)));
+        drop(world);
+        self.changed();
+        Ok(())
+    }
+
+    /// Takes a spot instance's capacity away at once, without a notice.
+    ///
+    /// # Errors
+    /// When there is no such instance.
+    pub fn reclaim(&self, id: &str) -> Result<(), Ec2Error> {
+        let now = self.clock.now();
+        let mut world = self.world();
+        let instance = world
+            .instances
+            .get_mut(id)
+            .ok_or_else(|| Ec2Error::no_instances(&[id.into()]))?;
+        instance.ended = Some(End {
+            at: now,
+            code: "Server.SpotInstanceTermination",
+        });
+        drop(world);
+        self.changed();
         Ok(())
     }
 
@@ -322,6 +401,15 @@ impl World {
             self.calls.pop_front();
         }
         self.calls.push_back((operation.into(), outcome.into()));
+    }
+
+    /// Lets lists show an instance's present tags for as long as the fault says that tags lag. To be called before a change.
+    pub(super) fn tags_change(&mut self, id: &str, now: Timestamp) {
+        let lag = self.faults.tag_lag();
+        if let Some(instance) = self.instances.get_mut(id).filter(|_| !lag.is_zero()) {
+            let shown = instance.listed_tags(now).clone();
+            instance.stale_tags = Some((now.saturating_add(lag).unwrap_or(now), shown));
+        }
     }
 
     /// Drops what nobody can see any more.

@@ -24,12 +24,12 @@ pub struct NoCapacity {
 }
 
 /// An operation that fails.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Failure {
     /// The operation, or `*`.
     pub operation: String,
-    /// Error code. `ConnectionReset` closes the connection instead of answering.
+    /// Error code. `ConnectionReset` closes the connection instead of answering; `Hang` never answers: kill the client there.
     pub code: String,
     /// HTTP status.
     #[serde(default = "status")]
@@ -37,9 +37,15 @@ pub struct Failure {
     /// Whether the operation takes effect all the same: its answer is lost.
     #[serde(default)]
     pub after_effect: bool,
+    /// How many calls it lets pass first.
+    #[serde(default)]
+    pub skip: u32,
     /// How many calls it hits; every one when absent.
     #[serde(default)]
     pub times: Option<u32>,
+    /// Hits each call with this chance only, in thousandths, decided by `seed` and the number of the call.
+    #[serde(default)]
+    pub per_mille: Option<u32>,
 }
 
 fn status() -> u16 {
@@ -62,6 +68,10 @@ pub struct Faults {
     pub zones_down: Vec<String>,
     /// Whether the published request rates hold.
     pub rate_limits: bool,
+    /// How SSM commands end (`Failed`, `Execution Timed Out`, `Undeliverable`); with success when absent.
+    pub commands_end: Option<String>,
+    /// Seed of what is left to chance.
+    pub seed: u64,
 }
 
 impl Faults {
@@ -84,12 +94,27 @@ impl Faults {
         true
     }
 
-    /// The failure that hits this call, if any; counts it.
-    pub(super) fn failure(&mut self, operation: &str) -> Option<Failure> {
-        let at = self
-            .failures
-            .iter()
-            .position(|f| f.operation == operation || f.operation == "*")?;
+    /// The failure that hits this call, which is the so manieth of all, if any; counts it.
+    pub(super) fn failure(&mut self, operation: &str, call: u64) -> Option<Failure> {
+        let seed = self.seed;
+        let mut hit = None;
+        for (at, f) in self.failures.iter_mut().enumerate() {
+            if f.operation != operation && f.operation != "*" {
+                continue;
+            }
+            if f.skip > 0 {
+                f.skip -= 1;
+                continue;
+            }
+            let index = u64::try_from(at).unwrap_or(0);
+            if f.per_mille
+                .is_none_or(|chance| mixed(seed, call, index) % 1000 < u64::from(chance))
+            {
+                hit = Some(at);
+                break;
+            }
+        }
+        let at = hit?;
         let failure = self.failures[at].clone();
         if let Some(times) = &mut self.failures[at].times {
             *times = times.saturating_sub(1);
@@ -100,10 +125,26 @@ impl Faults {
         Some(failure)
     }
 
+    /// The lag until a tag is seen.
+    pub(super) fn tag_lag(&self) -> SignedDuration {
+        SignedDuration::from_secs(self.tag_lag.clamp(0, 86_400))
+    }
+
     /// The lag until an instance is seen.
     pub(super) fn lag(&self) -> SignedDuration {
         SignedDuration::from_secs(self.visibility_lag.clamp(0, 86_400))
     }
+}
+
+/// A number that looks like chance and is the same for the same arguments (the finalizer of SplitMix64).
+fn mixed(seed: u64, call: u64, rule: u64) -> u64 {
+    let mut x = seed
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(call.wrapping_mul(0xbf58_476d_1ce4_e5b9))
+        .wrapping_add(rule);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
 }
 
 #[cfg(test)]
@@ -131,15 +172,22 @@ mod tests {
         let failure = Failure {
             operation: "RunInstances".into(),
             code: "X".into(),
-            status: 500,
-            after_effect: false,
+            skip: 1,
             times: Some(2),
+            ..Failure::default()
         };
         let mut faults = Faults {
             failures: vec![failure],
             ..Faults::default()
         };
-        let hits = (0..4).filter(|_| faults.failure("RunInstances").is_some()).count();
-        assert_eq!(hits, 2);
+        let hits: Vec<bool> = (0..5).map(|n| faults.failure("RunInstances", n).is_some()).collect();
+        assert_eq!(hits, [false, true, true, false, false]);
+        faults.failures.push(Failure {
+            operation: "*".into(),
+            per_mille: Some(250),
+            ..Failure::default()
+        });
+        let hits = (0..4000).filter(|n| faults.failure("X", *n).is_some()).count();
+        assert!((800..1200).contains(&hits), "{hits}");
     }
 }

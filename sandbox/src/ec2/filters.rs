@@ -1,4 +1,5 @@
-//! `Filter.N.Name` and `Filter.N.Value.M`: every filter must match, any of its values may; `*` and `?` are wildcards.
+//! `Filter.N.Name` and `Filter.N.Value.M`: every filter must match, any of its values may; `*` and `?` are wildcards, and `\` takes
+//! the character after it for itself.
 
 use super::params::Params;
 
@@ -37,7 +38,7 @@ impl Filter {
 }
 
 /// Wildcard match without backtracking over more than one star.
-fn like(pattern: &[u8], text: &[u8]) -> bool {
+pub(super) fn like(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t, mut star) = (0, 0, None);
     while t < text.len() {
         match pattern.get(p) {
@@ -49,7 +50,11 @@ fn like(pattern: &[u8], text: &[u8]) -> bool {
                 p += 1;
                 t += 1;
             }
-            Some(c) if *c == text[t] => {
+            Some(b'\\') if pattern.get(p + 1) == Some(&text[t]) => {
+                p += 2;
+                t += 1;
+            }
+            Some(c) if *c == text[t] && *c != b'\\' => {
                 p += 1;
                 t += 1;
             }
@@ -78,6 +83,10 @@ mod tests {
             ("p?od", "prod", true),
             ("prod", "prod-1", false),
             ("*", "", true),
+            ("a\\*b", "a*b", true),
+            ("a\\*b", "axb", false),
+            ("\\\\?", "\\x", true),
+            ("*\\?", "why?", true),
         ];
         for (pattern, text, want) in table {
             assert_eq!(like(pattern.as_bytes(), text.as_bytes()), want, "{pattern} on {text}");

@@ -1,6 +1,4 @@
-//! What the region offers, as the Describe operations show it; and SSM parameters.
-
-use serde_json::{Value, json};
+//! What the region offers, as the Describe operations show it.
 
 use super::catalog::{self, IMAGES, SUBNETS, TYPES, VPC, ZONES};
 use super::cloud::Cloud;
@@ -169,22 +167,4 @@ pub(crate) fn spot_prices(cloud: &Cloud, p: &Params, request: &str) -> Result<St
             x.text("availabilityZone", z);
         });
     }))
-}
-
-/// SSM GetParameter: the JSON protocol's answer.
-///
-/// # Errors
-/// When there is no such parameter.
-pub(crate) fn parameter(cloud: &Cloud, body: &Value) -> Result<Value, Ec2Error> {
-    let name = body.get("Name").and_then(Value::as_str).unwrap_or_default();
-    let world = cloud.world();
-    let value = world
-        .parameters
-        .get(name)
-        .ok_or_else(|| Ec2Error::new("ParameterNotFound", ""))?;
-    let arn = format!("arn:aws:ssm:{}::parameter{name}", catalog::REGION);
-    Ok(json!({"Parameter": {
-        "Name": name, "Type": "String", "Value": value, "Version": 1, "ARN": arn,
-        "DataType": "aws:ec2:image", "LastModifiedDate": cloud.clock.now().as_second(),
-    }}))
 }

@@ -106,6 +106,7 @@ pub(crate) fn status(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
     let now = cloud.clock.now();
     let mut world = cloud.world();
     world.forget(now, &cloud.times);
+    let zones_down = world.faults.zones_down.clone();
     let (mut page, next) = selected(cloud, &world, p, now, "InstanceId")?;
     if !p.flag("IncludeAllInstances") {
         page.retain(|(_, s)| *s == State::Running);
@@ -119,6 +120,7 @@ pub(crate) fn status(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
                 .unwrap_or(now)
                 <= now;
             let check = match s {
+                State::Running if zones_down.contains(&i.zone) => "impaired",
                 State::Running if checked => "ok",
                 State::Running => "initializing",
                 _ => "not-applicable",
@@ -263,10 +265,18 @@ fn selected(cloud: &Cloud, world: &World, p: &Params, now: Timestamp, ids: &str)
             return Err(Ec2Error::new("InternalError", "An internal error has occurred").status(500));
         }
         let chosen = ids.is_empty() || ids.contains(&instance.id);
-        if chosen && seen(world, instance, now) && matches(&filters, instance, state)? {
+        if chosen && seen(world, instance, now) && matches(&filters, instance, state, now)? {
             rows.push((instance.clone(), state));
         }
     }
+    page(p, rows, max.unwrap_or(1000))
+}
+
+/// The page of some rows that `NextToken` asks for, and the token of the one after it.
+///
+/// # Errors
+/// When the token is none that was given out.
+pub(super) fn page<T>(p: &Params, rows: Vec<T>, size: i64) -> Result<(Vec<T>, Option<String>), Ec2Error> {
     let from = match p.text("NextToken") {
         None => 0,
         Some(token) => token
@@ -274,12 +284,13 @@ fn selected(cloud: &Cloud, world: &World, p: &Params, now: Timestamp, ids: &str)
             .and_then(|n| n.parse::<usize>().ok())
             .ok_or_else(|| Ec2Error::new("InvalidNextToken", "The token is not valid"))?,
     };
-    let size = usize::try_from(max.unwrap_or(1000)).unwrap_or(1000);
-    let next = (rows.len() > from + size).then(|| format!("page-{}", from + size));
+    let size = usize::try_from(size).unwrap_or(1000);
+    let next = (rows.len() > from.saturating_add(size)).then(|| format!("page-{}", from + size));
     Ok((rows.into_iter().skip(from).take(size).collect(), next))
 }
 
-fn matches(filters: &[Filter], i: &Instance, state: State) -> Result<bool, Ec2Error> {
+fn matches(filters: &[Filter], i: &Instance, state: State, now: Timestamp) -> Result<bool, Ec2Error> {
+    let tags = i.listed_tags(now);
     for filter in filters {
         let taken = match filter.name.as_str() {
             "instance-state-name" => filter.takes(state.wire().0),
@@ -293,10 +304,10 @@ fn matches(filters: &[Filter], i: &Instance, state: State) -> Result<bool, Ec2Er
             "vpc-id" => filter.takes(catalog::VPC),
             // On-demand instances have no lifecycle at all, so no value takes them.
             "instance-lifecycle" => i.lifecycle == Lifecycle::Spot && filter.takes("spot"),
-            "tag-key" => filter.takes_any(i.tags.keys().map(String::as_str)),
-            "tag-value" => filter.takes_any(i.tags.values().map(String::as_str)),
+            "tag-key" => filter.takes_any(tags.keys().map(String::as_str)),
+            "tag-value" => filter.takes_any(tags.values().map(String::as_str)),
             name => match name.strip_prefix("tag:") {
-                Some(key) => i.tags.get(key).is_some_and(|v| filter.takes(v)),
+                Some(key) => tags.get(key).is_some_and(|v| filter.takes(v)),
                 None => return Err(Ec2Error::invalid(format!("The filter '{name}' is invalid"))),
             },
         };
@@ -351,7 +362,7 @@ pub(crate) fn write(x: &mut Xml, i: &Instance, state: State, now: Timestamp) {
         x.node("iamInstanceProfile", |x| x.text("arn", profile));
     }
     x.list("groupSet", &i.security_groups, |x, g| x.text("groupId", g));
-    x.list("tagSet", &i.tags, |x, (k, v)| {
+    x.list("tagSet", i.listed_tags(now), |x, (k, v)| {
         x.text("key", k);
         x.text("value", v);
     });

@@ -20,15 +20,20 @@ const TAG_LIMIT: usize = 50;
 /// Settings of a launch, each as far as it is said.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {
-    image: Option<String>,
+    /// The image.
+    pub(super) image: Option<String>,
     instance_type: Option<String>,
     subnet: Option<String>,
     zone: Option<String>,
-    security_groups: Vec<String>,
-    profile: Option<String>,
+    /// Security groups.
+    pub(super) security_groups: Vec<String>,
+    /// Name or ARN of the instance profile.
+    pub(super) profile: Option<String>,
     user_data: Option<String>,
-    spot: Option<bool>,
-    tags: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether spot is asked for.
+    pub(super) spot: Option<bool>,
+    /// Tags by kind of resource.
+    pub(super) tags: BTreeMap<String, BTreeMap<String, String>>,
     metadata: Option<MetadataOptions>,
     volume: Option<Volume>,
     public_address: Option<bool>,
@@ -289,6 +294,7 @@ impl Launch {
             address: format!("{}.{host}", self.subnet.prefix),
             lifecycle: self.lifecycle,
             tags,
+            stale_tags: None,
             volume,
             security_groups: self.security_groups.clone(),
             profile: self.profile.clone(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
+use super::access;
 use super::catalog;
 use super::cloud::{Cloud, Lifecycle};
 
@@ -91,6 +92,7 @@ impl Metadata {
             "meta-data/instance-life-cycle" => {
                 Some(if i.lifecycle == Lifecycle::Spot { "spot" } else { "on-demand" }.into())
             }
+            "meta-data/iam/security-credentials" => i.profile.as_deref().map(|p| access::role_of(p).to_owned()),
             "meta-data/spot/instance-action" => {
                 let given = i.notice.filter(|(from, _)| *from <= now);
                 given.map(|(_, at)| json!({"action": "terminate", "time": stamp(at)}).to_string())
@@ -111,13 +113,30 @@ impl Metadata {
                 .to_string(),
             ),
             "user-data" => i.user_data.as_deref().map(decoded),
-            other => other
-                .strip_prefix("meta-data/tags/instance/")
-                .filter(|_| i.metadata.tags)
-                .and_then(|key| i.tags.get(key).cloned()),
+            other => match other.strip_prefix("meta-data/iam/security-credentials/") {
+                Some(role) => i
+                    .profile
+                    .as_deref()
+                    .filter(|p| access::role_of(p) == role)
+                    .map(|_| credentials(&i.id, now)),
+                None => other
+                    .strip_prefix("meta-data/tags/instance/")
+                    .filter(|_| i.metadata.tags)
+                    .and_then(|key| i.tags.get(key).cloned()),
+            },
         };
         found.map_or((404, String::new()), |body| (200, body))
     }
+}
+
+/// The credentials of the instance's role: its access key names the instance, and a policy of the role holds for it.
+fn credentials(instance: &str, now: Timestamp) -> String {
+    let until = now.saturating_add(SignedDuration::from_hours(6)).unwrap_or(now);
+    json!({
+        "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": stamp(now), "Expiration": stamp(until),
+        "AccessKeyId": access::instance_key(instance), "SecretAccessKey": "sandbox", "Token": "sandbox",
+    })
+    .to_string()
 }
 
 fn stamp(time: Timestamp) -> String {

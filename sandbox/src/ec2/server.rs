@@ -1,6 +1,6 @@
-//! EC2, SSM and the metadata services behind HTTP on loopback, and a small control API for faults.
+//! EC2, SSM and the metadata services behind HTTP on loopback.
 //!
-//! Signatures (SigV4) are accepted, not verified. The control API lives under `/sandbox/`; no AWS client ever asks there.
+//! Signatures (SigV4) are accepted, not verified; the access key decides which policy holds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,16 +11,16 @@ use axum::body::Bytes;
 use axum::extract::{Path, State as Handle};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use jiff::{SignedDuration, Timestamp};
+use axum::routing::post;
 use serde_json::{Value, json};
 
+use super::access::{self, Caller};
 use super::cloud::Cloud;
 use super::error::Ec2Error;
-use super::faults::Faults;
 use super::metadata::Metadata;
 use super::params::Params;
-use super::{fleet, images, instances, tags, templates};
+use super::rates::Buckets;
+use super::{control, fleet, images, instances, ssm, tags, templates};
 
 /// The access key that may do everything. So may every other that no policy was given to.
 pub const ADMINISTRATOR: &str = "AKIASANDBOX000000001";
@@ -65,9 +65,11 @@ impl Drop for Endpoint {
     }
 }
 
+/// What requests are served from.
 #[derive(Clone)]
-struct Served {
-    cloud: Cloud,
+pub(super) struct Served {
+    /// The cloud.
+    pub(super) cloud: Cloud,
     metadata: Arc<Mutex<BTreeMap<String, Metadata>>>,
     buckets: Arc<Mutex<Buckets>>,
 }
@@ -87,11 +89,7 @@ pub async fn serve(cloud: Cloud, port: u16) -> std::io::Result<Endpoint> {
     let router = Router::new()
         .route("/", post(aws))
         .route("/imds/{instance}/{*path}", axum::routing::any(imds))
-        .route("/sandbox/faults", get(show_faults).put(set_faults))
-        .route("/sandbox/calls", get(calls).delete(clear_calls))
-        .route("/sandbox/instances/{id}/notice", post(notice))
-        .route("/sandbox/instances/{id}/rebalance", post(rebalance))
-        .route("/sandbox/parameters", axum::routing::put(set_parameter))
+        .merge(control::routes())
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(served);
     let task = tokio::spawn(async move {
@@ -103,43 +101,90 @@ pub async fn serve(cloud: Cloud, port: u16) -> std::io::Result<Endpoint> {
 
 async fn aws(Handle(served): Handle<Served>, headers: HeaderMap, body: Bytes) -> Response {
     let request = served.cloud.world().id("req");
-    if let Some(target) = headers.get("x-amz-target").and_then(|v| v.to_str().ok()) {
-        return ssm(&served.cloud, target, &body);
+    let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    let caller = Caller::of(header("authorization"));
+    if let Some(target) = header("x-amz-target") {
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or(target);
+        let outcome = command(&served, operation, &body, &caller);
+        return finish(
+            &served.cloud,
+            operation,
+            outcome.map(|v| v.to_string()),
+            |outcome| match outcome {
+                Ok(body) => amz_json(StatusCode::OK, body),
+                Err(e) => amz_json(
+                    StatusCode::from_u16(e.status).unwrap_or(StatusCode::BAD_REQUEST),
+                    json!({"__type": e.code, "message": e.message}).to_string(),
+                ),
+            },
+        )
+        .await;
     }
     let params = Params::from_form(&body);
     let operation = params.owned("Action");
-    let outcome = operate(&served, &operation, &params, &request);
-    let code = outcome.as_ref().map_or_else(|e| e.code.clone(), |_| "ok".into());
-    served.cloud.world().called(&operation, &code);
-    match outcome {
+    let outcome = operate(&served, &operation, &params, &request, &caller);
+    finish(&served.cloud, &operation, outcome, |outcome| match outcome {
         Ok(body) => xml(StatusCode::OK, body),
-        // Dropping the connection without an answer is what a lost response looks like to a client.
-        Err(error) if error.code == "ConnectionReset" => reset(),
         Err(error) => {
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             xml(status, error.body(&request))
         }
+    })
+    .await
+}
+
+/// Notes what came of a request, and answers as the fault wants it.
+async fn finish(
+    cloud: &Cloud,
+    operation: &str,
+    outcome: Result<String, Ec2Error>,
+    write: impl FnOnce(Result<String, Ec2Error>) -> Response,
+) -> Response {
+    let code = outcome.as_ref().map_or_else(|e| e.code.clone(), |_| "ok".into());
+    cloud.world().called(operation, &code);
+    cloud.changed();
+    match outcome {
+        // Dropping the connection without an answer is what a lost response looks like to a client.
+        Err(error) if error.code == "ConnectionReset" => reset(),
+        Err(error) if error.code == "Hang" => {
+            cloud.hangs();
+            // Ends when the client goes, or with the server.
+            std::future::pending().await
+        }
+        outcome => write(outcome),
     }
 }
 
-fn operate(served: &Served, operation: &str, p: &Params, request: &str) -> Result<String, Ec2Error> {
-    let cloud = &served.cloud;
-    let (limited, failure) = {
-        let mut world = cloud.world();
-        (world.faults.rate_limits, world.faults.failure(operation))
+/// The failure that is to come of a request: at once, or after its effect.
+fn injected(served: &Served, operation: &str) -> Result<Option<Ec2Error>, Ec2Error> {
+    let mut world = served.cloud.world();
+    let call = world.call_count;
+    let Some(failure) = world.faults.failure(operation, call) else {
+        return Ok(None);
     };
-    if limited {
+    let error = Ec2Error::new(&failure.code, "injected by the sandbox").status(if failure.status == 0 {
+        500
+    } else {
+        failure.status
+    });
+    if failure.after_effect {
+        Ok(Some(error))
+    } else {
+        Err(error)
+    }
+}
+
+fn operate(served: &Served, operation: &str, p: &Params, request: &str, caller: &Caller) -> Result<String, Ec2Error> {
+    let cloud = &served.cloud;
+    if cloud.world().faults.rate_limits {
         let mut buckets = served.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.take(operation, p, cloud.clock.now())?;
     }
-    let failed = failure.map(|f| {
-        (
-            f.after_effect,
-            Ec2Error::new(&f.code, "injected by the sandbox").status(f.status),
-        )
-    });
-    if let Some((false, error)) = &failed {
-        return Err(error.clone());
+    let lost = injected(served, operation)?;
+    {
+        let world = cloud.world();
+        access::check(&world, caller, access::request(&world, operation, p))?;
     }
     let answer = match operation {
         "RunInstances" => instances::run(cloud, p, request),
@@ -166,35 +211,40 @@ fn operate(served: &Served, operation: &str, p: &Params, request: &str) -> Resul
         )
         .status(501)),
     };
-    match failed {
-        Some((true, error)) if answer.is_ok() => Err(error),
-        _ => answer,
+    match (answer, lost) {
+        (Ok(_), Some(error)) => Err(error),
+        (answer, _) => answer,
     }
 }
 
-fn ssm(cloud: &Cloud, target: &str, body: &[u8]) -> Response {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let answer = match target {
-        "AmazonSSM.GetParameter" => images::parameter(cloud, &body),
+fn command(served: &Served, operation: &str, body: &Value, caller: &Caller) -> Result<Value, Ec2Error> {
+    let cloud = &served.cloud;
+    let lost = injected(served, operation)?;
+    {
+        let world = cloud.world();
+        access::check(&world, caller, access::command(&world, operation, body)).map_err(|e| Ec2Error {
+            code: "AccessDeniedException".into(),
+            status: 400,
+            ..e
+        })?;
+    }
+    let answer = match operation {
+        "GetParameter" => ssm::parameter(cloud, body),
+        "SendCommand" => ssm::send(cloud, body),
+        "GetCommandInvocation" => ssm::invocation(cloud, body),
         other => Err(Ec2Error::new(
             "UnknownOperationException",
             format!("{other} is not modelled by this sandbox"),
         )),
     };
-    let operation = target.rsplit('.').next().unwrap_or(target);
-    cloud
-        .world()
-        .called(operation, answer.as_ref().map_or_else(|e| e.code.as_str(), |_| "ok"));
-    let (status, body) = match answer {
-        Ok(body) => (StatusCode::OK, body),
-        Err(e) => (StatusCode::BAD_REQUEST, json!({"__type": e.code, "message": e.message})),
-    };
-    (
-        status,
-        [(header::CONTENT_TYPE, "application/x-amz-json-1.1")],
-        body.to_string(),
-    )
-        .into_response()
+    match (answer, lost) {
+        (Ok(_), Some(error)) => Err(error),
+        (answer, _) => answer,
+    }
+}
+
+fn amz_json(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/x-amz-json-1.1")], body).into_response()
 }
 
 fn xml(status: StatusCode, body: String) -> Response {
@@ -244,307 +294,5 @@ async fn imds(
         .into_response()
 }
 
-async fn show_faults(Handle(served): Handle<Served>) -> Response {
-    axum::Json(served.cloud.world().faults.clone()).into_response()
-}
-
-async fn set_faults(Handle(served): Handle<Served>, body: Bytes) -> Response {
-    match serde_json::from_slice::<Faults>(&body) {
-        Ok(faults) => {
-            served.cloud.world().faults = faults;
-            StatusCode::NO_CONTENT.into_response()
-        }
-        Err(error) => (StatusCode::BAD_REQUEST, format!("these are no faults: {error}")).into_response(),
-    }
-}
-
-async fn calls(Handle(served): Handle<Served>) -> Response {
-    let world = served.cloud.world();
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for (operation, _) in &world.calls {
-        *counts.entry(operation).or_default() += 1;
-    }
-    let list: Vec<Value> = world
-        .calls
-        .iter()
-        .map(|(o, c)| json!({"operation": o, "outcome": c}))
-        .collect();
-    axum::Json(json!({"total": world.call_count, "launched": world.launched, "counts": counts, "calls": list}))
-        .into_response()
-}
-
-async fn clear_calls(Handle(served): Handle<Served>) -> StatusCode {
-    served.cloud.world().calls.clear();
-    StatusCode::NO_CONTENT
-}
-
-async fn notice(Handle(served): Handle<Served>, Path(id): Path<String>, body: Bytes) -> Response {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let after = body.get("seconds").and_then(Value::as_i64).unwrap_or(120);
-    answer(
-        served
-            .cloud
-            .spot_notice(&id, SignedDuration::from_secs(after.clamp(0, 86_400))),
-    )
-}
-
-async fn rebalance(Handle(served): Handle<Served>, Path(id): Path<String>) -> Response {
-    answer(served.cloud.recommend_rebalance(&id))
-}
-
-async fn set_parameter(Handle(served): Handle<Served>, body: Bytes) -> Response {
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let text = |field: &str| body.get(field).and_then(Value::as_str);
-    match (text("name"), text("value")) {
-        (Some(name), Some(value)) => {
-            served.cloud.world().parameters.insert(name.into(), value.into());
-            StatusCode::NO_CONTENT.into_response()
-        }
-        _ => (StatusCode::BAD_REQUEST, "write {\"name\": …, \"value\": …}").into_response(),
-    }
-}
-
-fn answer(done: Result<(), Ec2Error>) -> Response {
-    match done {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(error) => (StatusCode::NOT_FOUND, error.message).into_response(),
-    }
-}
-
-/// Token buckets at EC2's published rates (EC2 developer guide, "Request throttling"), per account and region.
-#[derive(Debug, Default)]
-struct Buckets(BTreeMap<&'static str, (f64, Timestamp)>);
-
-impl Buckets {
-    fn take(&mut self, operation: &str, p: &Params, now: Timestamp) -> Result<(), Ec2Error> {
-        let filtered = p.at("Filter").is_some() || p.at("InstanceId").is_some() || p.at("MaxResults").is_some();
-        let (name, burst, refill) = match operation {
-            "RunInstances" => ("RunInstances", 5.0, 2.0),
-            "TerminateInstances" => ("TerminateInstances", 100.0, 5.0),
-            "CreateTags" | "DeleteTags" => ("Tags", 100.0, 10.0),
-            "CreateLaunchTemplateVersion" => ("CreateLaunchTemplateVersion", 100.0, 5.0),
-            "DescribeInstances" if !filtered => ("unfiltered", 50.0, 10.0),
-            o if o.starts_with("Describe") => ("Describe", 100.0, 20.0),
-            _ => ("mutating", 50.0, 5.0),
-        };
-        let (left, since) = self.0.entry(name).or_insert((burst, now));
-        let refilled = *left + now.duration_since(*since).as_secs_f64() * refill;
-        *left = refilled.min(burst);
-        *since = now;
-        if *left < 1.0 {
-            return Err(Ec2Error::throttled());
-        }
-        *left -= 1.0;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-    use crate::ec2::cloud::{State, Times};
-    use crate::ec2::faults::{Failure, NoCapacity};
-    use std::time::Duration;
-
-    fn served() -> Served {
-        let cloud = Cloud::new(Clock::new(0.0), Times::default());
-        Served {
-            cloud,
-            metadata: Arc::default(),
-            buckets: Arc::default(),
-        }
-    }
-
-    fn call(served: &Served, form: &str) -> Result<String, String> {
-        let p = Params::from_form(form.as_bytes());
-        operate(served, &p.owned("Action"), &p, "r").map_err(|e| e.code)
-    }
-
-    const RUN: &str = "Action=RunInstances&ImageId=ami-08600000000000001&InstanceType=m5.large&MinCount=1&MaxCount=1";
-
-    fn ids(answer: &str) -> Vec<&str> {
-        let parts = answer.split("<instanceId>").skip(1);
-        parts.filter_map(|p| p.split('<').next()).collect()
-    }
-
-    #[test]
-    fn a_client_token_is_exact() {
-        let s = served();
-        let first = call(&s, &format!("{RUN}&ClientToken=t")).expect("launched");
-        let again = call(&s, &format!("{RUN}&ClientToken=t")).expect("the same");
-        assert_eq!(ids(&first), ids(&again));
-        let other = call(&s, &format!("{}&ClientToken=t", RUN.replace("m5.large", "c6i.large")));
-        assert_eq!(other, Err("IdempotentParameterMismatch".into()));
-        let in_zone = format!("{RUN}&ClientToken=t&SubnetId=subnet-0bbbbbbbbbbbbbbb2");
-        assert_ne!(
-            ids(&call(&s, &in_zone).expect("another zone launches again")),
-            ids(&first)
-        );
-        call(
-            &s,
-            &format!("Action=TerminateInstances&InstanceId.1={}", ids(&first)[0]),
-        )
-        .expect("terminated");
-        assert_eq!(
-            call(&s, &format!("{RUN}&ClientToken=t")),
-            Err("IdempotentInstanceTerminated".into())
-        );
-    }
-
-    #[test]
-    fn an_instance_lives_by_the_clock() {
-        let s = served();
-        let id = ids(&call(&s, RUN).expect("launched"))[0].to_owned();
-        let state = |s: &Served| {
-            let world = s.cloud.world();
-            world
-                .instances
-                .get(&id)
-                .and_then(|i| i.state(s.cloud.clock.now(), &s.cloud.times))
-        };
-        assert_eq!(state(&s), Some(State::Pending));
-        s.cloud.clock.advance(Duration::from_secs(13));
-        assert_eq!(state(&s), Some(State::Running));
-        s.cloud.spot_notice(&id, SignedDuration::from_secs(120)).expect("given");
-        s.cloud.clock.advance(Duration::from_secs(121));
-        assert_eq!(state(&s), Some(State::ShuttingDown));
-        s.cloud.clock.advance(Duration::from_secs(60));
-        let listed = call(&s, "Action=DescribeInstances").expect("listed");
-        assert!(listed.contains("Server.SpotInstanceTermination"), "{listed}");
-        s.cloud.clock.advance(Duration::from_secs(7200));
-        assert!(ids(&call(&s, "Action=DescribeInstances").expect("listed")).is_empty());
-    }
-
-    #[test]
-    fn faults_do_what_they_say() {
-        let s = served();
-        s.cloud.world().faults.no_capacity = vec![NoCapacity::default()];
-        assert_eq!(call(&s, RUN), Err("InsufficientInstanceCapacity".into()));
-        let lost = Failure {
-            operation: "RunInstances".into(),
-            code: "ConnectionReset".into(),
-            status: 500,
-            after_effect: true,
-            times: Some(1),
-        };
-        s.cloud.world().faults = Faults {
-            failures: vec![lost],
-            visibility_lag: 30,
-            ..Faults::default()
-        };
-        assert_eq!(call(&s, &format!("{RUN}&ClientToken=x")), Err("ConnectionReset".into()));
-        assert_eq!(s.cloud.world().launched, 1, "the effect happened");
-        assert!(
-            ids(&call(&s, "Action=DescribeInstances").expect("listed")).is_empty(),
-            "not seen yet"
-        );
-        assert_eq!(ids(&call(&s, &format!("{RUN}&ClientToken=x")).expect("found")).len(), 1);
-        assert_eq!(s.cloud.world().launched, 1, "the token found it");
-    }
-
-    #[test]
-    fn the_published_rates_hold_when_asked() {
-        let s = served();
-        s.cloud.world().faults.rate_limits = true;
-        let outcomes: Vec<bool> = (0..8).map(|_| call(&s, RUN).is_ok()).collect();
-        assert_eq!(outcomes.iter().filter(|ok| **ok).count(), 5);
-        s.cloud.clock.advance(Duration::from_secs(1));
-        assert!(call(&s, RUN).is_ok());
-    }
-
-    #[test]
-    fn limits_that_other_emulators_miss_are_errors() {
-        let s = served();
-        let big = base64_of(16 * 1024 + 1);
-        let tags: String = (1..=51)
-            .map(|n| format!("&TagSpecification.1.Tag.{n}.Key=k{n}"))
-            .collect();
-        let metadata = "&MetadataOptions.InstanceMetadataTags=enabled&TagSpecification.1.ResourceType=instance";
-        for (more, code) in [
-            (format!("&UserData={big}"), "InvalidParameterValue"),
-            (
-                format!("&TagSpecification.1.ResourceType=instance{tags}"),
-                "TagLimitExceeded",
-            ),
-            (
-                "&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=aws:x".into(),
-                "InvalidParameterValue",
-            ),
-            (
-                format!("{metadata}&TagSpecification.1.Tag.1.Key=a/b"),
-                "InvalidParameterValue",
-            ),
-            ("&SubnetId=subnet-1".into(), "InvalidSubnetID.NotFound"),
-            ("&MaxResults=1&DryRun=true".into(), "DryRunOperation"),
-        ] {
-            assert_eq!(call(&s, &format!("{RUN}{more}")), Err(code.into()), "{more:.60}");
-        }
-        assert_eq!(call(&s, "Action=MoveAddressToVpc"), Err("UnsupportedOperation".into()));
-    }
-
-    fn base64_of(bytes: usize) -> String {
-        use base64::Engine as _;
-        base64::prelude::BASE64_URL_SAFE.encode(vec![b'a'; bytes])
-    }
-
-    #[test]
-    fn a_fleet_takes_what_there_is_and_names_what_there_is_not() {
-        let s = served();
-        let template =
-            "Action=CreateLaunchTemplate&LaunchTemplateName=pool&LaunchTemplateData.ImageId=ami-08600000000000001";
-        call(&s, template).expect("made");
-        s.cloud.world().faults.no_capacity = vec![NoCapacity {
-            instance_type: Some("c6i.large".into()),
-            ..NoCapacity::default()
-        }];
-        let fleet = "Action=CreateFleet&Type=instant&ClientToken=f&TargetCapacitySpecification.TotalTargetCapacity=3\
-            &TargetCapacitySpecification.DefaultTargetCapacityType=spot\
-            &LaunchTemplateConfigs.1.LaunchTemplateSpecification.LaunchTemplateName=pool\
-            &LaunchTemplateConfigs.1.LaunchTemplateSpecification.Version=1\
-            &LaunchTemplateConfigs.1.Overrides.1.InstanceType=c6i.large\
-            &LaunchTemplateConfigs.1.Overrides.2.InstanceType=m5.large";
-        let answer = call(&s, fleet).expect("partly");
-        assert!(
-            answer.contains("<errorCode>InsufficientInstanceCapacity</errorCode>"),
-            "{answer}"
-        );
-        assert_eq!(s.cloud.alive().len(), 3);
-        assert!(s.cloud.alive().iter().all(|i| i.instance_type == "m5.large"));
-        call(&s, fleet).expect("the same again");
-        assert_eq!(s.cloud.alive().len(), 3, "the token launched nothing");
-    }
-
-    #[test]
-    fn the_metadata_service_speaks_version_two_only() {
-        let s = served();
-        let id = ids(&call(&s, &format!("{RUN}&MetadataOptions.InstanceMetadataTags=enabled&TagSpecification.1.ResourceType=instance&TagSpecification.1.Tag.1.Key=Role&TagSpecification.1.Tag.1.Value=worker")).expect("launched"))[0].to_owned();
-        let mut service = Metadata::new(s.cloud.clone(), &id);
-        assert_eq!(service.get("/latest/meta-data/instance-id", None).0, 401);
-        let (status, token) = service.token(Some("60"));
-        assert_eq!(status, 200);
-        assert_eq!(
-            service.get("/latest/meta-data/instance-id", Some(&token)),
-            (200, id.clone())
-        );
-        assert_eq!(
-            service.get("/latest/meta-data/tags/instance/Role", Some(&token)),
-            (200, "worker".into())
-        );
-        assert_eq!(
-            service.get("/latest/meta-data/spot/instance-action", Some(&token)).0,
-            404
-        );
-        s.cloud.spot_notice(&id, SignedDuration::from_secs(120)).expect("given");
-        assert_eq!(
-            service.get("/latest/meta-data/spot/instance-action", Some(&token)).0,
-            200
-        );
-        s.cloud.clock.advance(Duration::from_secs(61));
-        assert_eq!(
-            service.get("/latest/meta-data/instance-id", Some(&token)).0,
-            401,
-            "the session is over"
-        );
-    }
-}
+mod tests;

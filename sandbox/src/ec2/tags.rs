@@ -29,6 +29,7 @@ pub(crate) fn create(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
     }
     dry_run(p)?;
     for id in &ids {
+        world.tags_change(id, cloud.clock.now());
         if let Some(own) = tags_of(&mut world, id) {
             own.extend(tags.clone());
         }
@@ -42,6 +43,7 @@ pub(crate) fn delete(cloud: &Cloud, p: &Params, request: &str) -> Result<String,
     let ids = known(&mut world, p)?;
     dry_run(p)?;
     for id in &ids {
+        world.tags_change(id, cloud.clock.now());
         let Some(own) = tags_of(&mut world, id) else { continue };
         for tag in p.items("Tag") {
             let key = tag.owned("Key");
@@ -66,6 +68,22 @@ fn known(world: &mut World, p: &Params) -> Result<Vec<String>, Ec2Error> {
         Some(id) => Err(Ec2Error::new("InvalidID", format!("The ID '{id}' is not valid"))),
         None => Ok(ids),
     }
+}
+
+/// The tags of a resource.
+pub(super) fn read<'w>(world: &'w World, id: &str) -> Option<&'w BTreeMap<String, String>> {
+    if id.starts_with("lt-") {
+        return world.templates.get(id).map(|t| &t.tags);
+    }
+    if id.starts_with("vol-") {
+        return world
+            .instances
+            .values()
+            .map(|i| &i.volume)
+            .find(|v| v.id == id)
+            .map(|v| &v.tags);
+    }
+    world.instances.get(id).map(|i| &i.tags)
 }
 
 fn tags_of<'w>(world: &'w mut World, id: &str) -> Option<&'w mut BTreeMap<String, String>> {

@@ -55,7 +55,11 @@ pub(crate) fn data(world: &World, specification: Option<&Params>) -> Result<Sett
     Ok(Settings::read(data))
 }
 
-fn find<'w>(world: &'w World, p: &Params) -> Result<&'w Template, Ec2Error> {
+/// The template that a request names by its id or its name.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn find<'w>(world: &'w World, p: &Params) -> Result<&'w Template, Ec2Error> {
     match (p.text("LaunchTemplateId"), p.text("LaunchTemplateName")) {
         (Some(id), None) => world.templates.get(id).ok_or_else(|| {
             Ec2Error::new(
@@ -200,8 +204,16 @@ pub(crate) fn describe(cloud: &Cloud, p: &Params, request: &str) -> Result<Strin
             chosen.push(template);
         }
     }
+    let max = p.number("MaxResults");
+    if max.is_some_and(|m| !(1..=200).contains(&m)) {
+        return Err(Ec2Error::invalid(
+            "Value for parameter maxResults is invalid. Expecting a value between 1 and 200.",
+        ));
+    }
+    let (page, next) = super::instances::page(p, chosen, max.unwrap_or(200))?;
     Ok(Xml::response("DescribeLaunchTemplates", request, |x| {
-        x.list("launchTemplates", chosen, write);
+        x.list("launchTemplates", page, write);
+        x.maybe("nextToken", next);
     }))
 }
 

@@ -38,7 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::kubernetes::kubelet::exec::Canned;
 use crate::kubernetes::kubelet::logs::{self, LogQuery};
-use crate::kubernetes::registry::{Failure, Registry};
+use crate::kubernetes::registry::{Actor, DeleteOptions, Failure, Registry};
 use world::World;
 
 /// What the cluster is like.
@@ -67,6 +67,19 @@ pub struct Node {
     pub memory: String,
     /// How many pods fit.
     pub pods: u32,
+}
+
+/// A node that joins a cluster that runs.
+#[derive(Debug, Clone)]
+pub(crate) struct Joining {
+    /// Name and size.
+    pub(crate) node: Node,
+    /// `spec.providerID`.
+    pub(crate) provider_id: String,
+    /// Its labels.
+    pub(crate) labels: serde_json::Value,
+    /// Its address.
+    pub(crate) address: String,
 }
 
 /// The sandbox's own provisioner of volumes.
@@ -127,6 +140,47 @@ impl Workloads {
         Self {
             world: Arc::new(Mutex::new(World::new(registry, config))),
         }
+    }
+
+    /// Runs one node more. False when there is one of that name.
+    pub(crate) fn join(&self, joining: Joining) -> bool {
+        let mut world = self.lock();
+        let name = joining.node.name.clone();
+        if world.kubelet.runs(&name) {
+            return false;
+        }
+        world.kubelet.add(&name, joining.address);
+        world.config.nodes.push(joining.node);
+        let body = serde_json::json!({
+            "metadata": {"name": name, "labels": joining.labels}, "spec": {"providerID": joining.provider_id},
+        });
+        let made = world.registry.create(&Actor::kubelet(&name), "nodes", "", body);
+        if made.is_err() {
+            drop(made);
+            world.kubelet.remove(&name);
+            world.config.nodes.retain(|n| n.name != name);
+            return false;
+        }
+        true
+    }
+
+    /// The machine under a node is gone: its node object goes, and its pods without anybody who ends them.
+    pub(crate) fn leave(&self, name: &str) {
+        let mut world = self.lock();
+        world.kubelet.remove(name);
+        world.config.nodes.retain(|n| n.name != name);
+        let options = DeleteOptions {
+            grace_period: Some(0),
+            ..DeleteOptions::default()
+        };
+        let actor = Actor::controller();
+        for pod in world.cache.pods_on(name) {
+            // Who deletes it meanwhile does the same.
+            let _ = world
+                .registry
+                .delete(&actor, "pods", pod.namespace(), pod.name(), &options);
+        }
+        let _ = world.registry.delete(&actor, "nodes", "", name, &options);
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, World> {

@@ -33,6 +33,8 @@ use runtime::PodRun;
 #[derive(Debug)]
 pub(crate) struct Kubelet {
     nodes: Vec<String>,
+    /// Addresses of nodes that joined later.
+    hosts: HashMap<String, String>,
     runs: HashMap<String, PodRun>,
     /// Images that are on a node: node and name.
     images: BTreeSet<(String, String)>,
@@ -44,6 +46,7 @@ impl Kubelet {
         let nodes = config.nodes.iter().map(|node| node.name.clone()).collect();
         Self {
             nodes,
+            hosts: HashMap::new(),
             runs: HashMap::new(),
             images: BTreeSet::new(),
             addresses: 0,
@@ -55,8 +58,23 @@ impl Kubelet {
         self.nodes.iter().any(|name| name == node)
     }
 
+    /// Runs one node more.
+    pub(crate) fn add(&mut self, node: &str, address: String) {
+        self.nodes.push(node.to_owned());
+        self.hosts.insert(node.to_owned(), address);
+    }
+
+    /// Runs a node no more.
+    pub(crate) fn remove(&mut self, node: &str) {
+        self.nodes.retain(|name| name != node);
+        self.hosts.remove(node);
+    }
+
     /// The address of a node of ours.
     pub(crate) fn host_ip(&self, node: &str) -> String {
+        if let Some(address) = self.hosts.get(node) {
+            return address.clone();
+        }
         let at = self.nodes.iter().position(|name| name == node).unwrap_or(0);
         format!("172.18.0.{}", at + 2)
     }

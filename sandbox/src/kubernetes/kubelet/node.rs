@@ -99,6 +99,10 @@ fn report(world: &mut World, node: &Value) -> Result<(), Failure> {
     status.insert("capacity".to_owned(), capacity.clone());
     status.insert("allocatable".to_owned(), capacity);
     let address = world.kubelet.host_ip(&config.name);
+    let arch = node
+        .pointer("/metadata/labels/kubernetes.io~1arch")
+        .cloned()
+        .unwrap_or_else(|| "amd64".into());
     status.insert(
         "addresses".to_owned(),
         json!([{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": config.name}]),
@@ -110,7 +114,7 @@ fn report(world: &mut World, node: &Value) -> Result<(), Failure> {
     status.insert(
         "nodeInfo".to_owned(),
         json!({
-            "architecture": "amd64", "bootID": "", "containerRuntimeVersion": "sandbox://1", "kernelVersion": "sandbox", "kubeProxyVersion": "",
+            "architecture": arch, "bootID": "", "containerRuntimeVersion": "sandbox://1", "kernelVersion": "sandbox", "kubeProxyVersion": "",
             "kubeletVersion": "v1.36.2-sandbox", "machineID": "", "operatingSystem": "linux", "osImage": "Myelin sandbox", "systemUUID": "",
         }),
     );

@@ -1,0 +1,132 @@
+//! Who may do what: policies that were given to access keys and to roles of instances, enforced on every request.
+//!
+//! A key that no policy was given to may do everything, so that the sandbox needs no set-up. [`policy`] reads and evaluates a
+//! document, `ask` says which actions on which resources a request comes down to. Signatures are not verified.
+
+mod ask;
+mod policy;
+
+pub(crate) use ask::{command, request};
+pub use policy::{Ask, Policy, PolicyError, Verdict};
+
+use std::collections::BTreeMap;
+
+use super::catalog::{ACCOUNT, REGION};
+use super::cloud::World;
+use super::error::Ec2Error;
+
+/// What keys and roles may do.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    keys: BTreeMap<String, Policy>,
+    roles: BTreeMap<String, Policy>,
+}
+
+/// Who signed a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// Access key; empty when nothing was signed.
+    pub key: String,
+}
+
+/// The prefix of the access keys that the metadata service hands out; the instance's digits follow.
+const INSTANCE_KEY: &str = "ASIA";
+
+impl Caller {
+    /// From `Authorization: AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, …`.
+    pub(crate) fn of(authorization: Option<&str>) -> Self {
+        let key = authorization
+            .and_then(|text| text.split_once("Credential="))
+            .and_then(|(_, rest)| rest.split('/').next())
+            .unwrap_or_default();
+        Self { key: key.to_owned() }
+    }
+
+    /// The instance whose metadata service gave the key out.
+    fn instance(&self) -> Option<String> {
+        let digits = self.key.strip_prefix(INSTANCE_KEY)?;
+        Some(format!("i-{}", digits.to_ascii_lowercase()))
+    }
+}
+
+/// The access key of an instance's role.
+#[must_use]
+pub fn instance_key(instance: &str) -> String {
+    let digits = instance.strip_prefix("i-").unwrap_or(instance);
+    format!("{INSTANCE_KEY}{}", digits.to_ascii_uppercase())
+}
+
+/// The role of an instance profile: the last part of its name or ARN.
+pub(crate) fn role_of(profile: &str) -> &str {
+    profile.rsplit('/').next().unwrap_or(profile)
+}
+
+impl Access {
+    pub(crate) fn of_key(&mut self, key: &str, policy: Policy) {
+        self.keys.insert(key.to_owned(), policy);
+    }
+
+    pub(crate) fn of_role(&mut self, role: &str, policy: Policy) {
+        self.roles.insert(role.to_owned(), policy);
+    }
+}
+
+/// Whether a caller may do all that a request comes down to.
+///
+/// # Errors
+/// The first thing that it may not do, as EC2 words it.
+pub(crate) fn check(world: &World, caller: &Caller, asks: Vec<Ask>) -> Result<(), Ec2Error> {
+    let instance = caller.instance().filter(|id| world.instances.contains_key(id));
+    let role = instance
+        .as_ref()
+        .and_then(|id| world.instances[id].profile.as_deref())
+        .map(role_of);
+    let policy = match role {
+        Some(role) => world.access.roles.get(role),
+        None => world.access.keys.get(&caller.key),
+    };
+    let Some(policy) = policy else { return Ok(()) };
+    let user = match (&instance, role) {
+        (Some(id), Some(role)) => format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role}/{id}"),
+        _ => format!("arn:aws:iam::{ACCOUNT}:user/{}", caller.key),
+    };
+    for mut ask in asks {
+        ask.add("aws:RequestedRegion", REGION);
+        ask.add("aws:PrincipalArn", &user);
+        if let Some(id) = &instance {
+            ask.add(
+                "ec2:SourceInstanceARN",
+                format!("arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{id}"),
+            );
+        }
+        let why = match policy.judge(&ask) {
+            Verdict::Allowed => continue,
+            Verdict::Refused(sid) => format!("with an explicit deny in statement {sid}"),
+            Verdict::NotAllowed => format!("because no identity-based policy allows the {} action", ask.action),
+        };
+        return Err(Ec2Error::new(
+            "UnauthorizedOperation",
+            format!(
+                "You are not authorized to perform this operation. User: {user} is not authorized to perform: {} on resource: {} {why}",
+                ask.action, ask.resource
+            ),
+        )
+        .status(403));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_is_who_signed() {
+        let signed =
+            "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=0";
+        assert_eq!(Caller::of(Some(signed)).key, "AKIA1");
+        assert_eq!(Caller::of(None), Caller::default());
+        let key = instance_key("i-00000000000000abc");
+        assert_eq!(Caller { key }.instance().as_deref(), Some("i-00000000000000abc"));
+    }
+}
