@@ -20,6 +20,8 @@ pub mod consistency;
 pub mod diagnostic;
 pub mod ephemeral;
 pub mod handshake;
+#[cfg(unix)]
+pub mod leftover;
 pub mod lifetime;
 pub mod listen;
 pub mod log;

@@ -17,6 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
 use crate::handshake::Listen;
+#[cfg(unix)]
+use crate::leftover;
 use crate::tls::Tls;
 
 /// How long a peer may take to prove itself.
@@ -54,7 +56,15 @@ pub struct Listener {
     socket: Socket,
     address: Address,
     #[cfg(unix)]
-    _folder: Option<tempfile::TempDir>,
+    _folder: Option<Folder>,
+}
+
+/// The folder of the socket, and the lock that says that it is in use.
+#[cfg(unix)]
+#[derive(Debug)]
+struct Folder {
+    _folder: tempfile::TempDir,
+    _lock: std::fs::File,
 }
 
 #[derive(Debug)]
@@ -90,11 +100,11 @@ fn open_unix(listen: &Listen) -> io::Result<Listener> {
     use std::os::unix::fs::{PermissionsExt as _, chown};
 
     let parent = listen.socket_dir.clone().unwrap_or_else(std::env::temp_dir);
-    let name = |folder: &tempfile::TempDir| folder.path().join("socket");
+    let name = |folder: &tempfile::TempDir| folder.path().join(leftover::SOCKET);
     // Nobody else may even look for the socket, whatever the umask says.
     let private = |parent: &std::path::Path| {
         tempfile::Builder::new()
-            .prefix("myelin-")
+            .prefix(leftover::PREFIX)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
     };
@@ -103,6 +113,14 @@ fn open_unix(listen: &Listen) -> io::Result<Listener> {
         folder = private("/tmp".as_ref())?;
     }
     let path = name(&folder);
+    let lock = leftover::mark(folder.path())?;
+    // Killed providers leave their folders behind. Nobody waits for the broom.
+    std::thread::spawn(move || {
+        let swept = leftover::sweep(&parent);
+        if swept > 0 {
+            tracing::debug!(swept, "removed socket folders of providers that were killed");
+        }
+    });
     let text = path.to_str().filter(|text| !text.contains('|')).map(str::to_owned);
     let address = Address::Unix(text.ok_or_else(|| io::Error::other("the temporary folder's name is not plain text"))?);
     let socket = tokio::net::UnixListener::bind(&path)?;
@@ -116,7 +134,10 @@ fn open_unix(listen: &Listen) -> io::Result<Listener> {
     Ok(Listener {
         socket: Socket::Unix(socket),
         address,
-        _folder: Some(folder),
+        _folder: Some(Folder {
+            _folder: folder,
+            _lock: lock,
+        }),
     })
 }
 

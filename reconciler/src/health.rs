@@ -137,6 +137,7 @@ fn beside(records: &[Record]) -> BTreeSet<(Resource, Selection)> {
                 kind: kind.kind.to_owned(),
                 plural: kind.plural.to_owned(),
                 namespaced: true,
+                has_status: None,
             };
             let selection = Selection {
                 namespace: Some(key.namespace.clone()),

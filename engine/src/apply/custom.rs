@@ -1,4 +1,4 @@
-//! Which kinds definitions add to the cluster: a namespace may hold objects of them that nobody else would notice.
+//! Which kinds definitions add to the cluster: there may be objects of them that nobody else would notice.
 //!
 //! Nothing here looks at the objects.
 
@@ -6,8 +6,8 @@ use crate::cluster::{Cluster, ClusterError, Resource, Selection, kinds, retrying
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-/// Every namespaced kind that a definition brings, at one version that is served.
-pub(super) async fn namespaced_kinds(
+/// Every kind that a definition brings, at one version that is served.
+pub(super) async fn custom_kinds(
     cluster: &dyn Cluster,
     cancel: &CancellationToken,
 ) -> Result<Vec<Resource>, ClusterError> {
@@ -16,9 +16,6 @@ pub(super) async fn namespaced_kinds(
     let list = retrying(cancel, || cluster.list(&definitions, &all)).await?;
     let text = |v: &Value, p: &str| v.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = |definition: &Value| {
-        if text(definition, "/spec/scope") != "Namespaced" {
-            return None;
-        }
         let versions = definition.pointer("/spec/versions")?.as_array()?;
         let served = versions.iter().find(|v| v.get("served") == Some(&Value::Bool(true)))?;
         Some(Resource {
@@ -26,7 +23,8 @@ pub(super) async fn namespaced_kinds(
             version: text(served, "/name"),
             kind: text(definition, "/spec/names/kind"),
             plural: text(definition, "/spec/names/plural"),
-            namespaced: true,
+            namespaced: text(definition, "/spec/scope") == "Namespaced",
+            has_status: Some(served.pointer("/subresources/status").is_some()),
         })
     };
     Ok(list.items.iter().filter_map(kind).collect())

@@ -13,7 +13,7 @@ use crate::plan::{Action, Plan, WAR_REVERTS, WAR_SECONDS};
 use crate::record::{self, Entry, Intent, Record, RecordError, Version, desired_hash};
 use crate::token;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_util::sync::CancellationToken;
 
 /// The record and what is not written of it yet.
@@ -32,7 +32,12 @@ impl Ledger {
             Some(stored) => (stored.record.clone(), Some(stored.version.clone())),
             None => (Record::new(plan.desired.stack.clone(), plan.owner.clone(), key), None),
         };
-        let before = (record.entries.clone(), record.ready, record.journal.clone());
+        let before = (
+            record.entries.clone(),
+            record.ready,
+            record.journal.clone(),
+            record.after.clone(),
+        );
         let mut ledger = Self {
             record,
             version,
@@ -44,8 +49,10 @@ impl Ledger {
         for change in &plan.changes {
             ledger.intend(plan, change, objects.get(&change.key).copied());
         }
-        let same =
-            ledger.version.is_some() && before == (ledger.record.entries.clone(), true, ledger.record.journal.clone());
+        ledger.keep_order(plan, &objects);
+        let now = &ledger.record;
+        let now = (now.entries.clone(), true, now.journal.clone(), now.after.clone());
+        let same = ledger.version.is_some() && before == now;
         ledger.dirty = !same;
         if !same {
             ledger.record.ready = false;
@@ -65,6 +72,16 @@ impl Ledger {
             version: Some(stored.version),
             dirty: true,
             at,
+        }
+    }
+
+    /// What a record would say, of a stack that has none. It is never written.
+    pub(super) fn unwritten(record: Record) -> Self {
+        Self {
+            record,
+            version: None,
+            dirty: false,
+            at: 0,
         }
     }
 
@@ -111,6 +128,40 @@ impl Ledger {
         {
             let mask = self.record.key.clone();
             confirm(entry, &mask, live, wanted);
+        }
+    }
+
+    /// Keeps of the graph what the way back needs: of entries that the plan no longer wants, what they had.
+    fn keep_order(&mut self, plan: &Plan, objects: &HashMap<&ObjectKey, &DesiredObject>) {
+        let graph = &plan.desired.graph;
+        let entries = &mut self.record.entries;
+        let known: BTreeSet<u32> = entries.values().map(|e| e.number).collect();
+        let mut last = known.last().copied().unwrap_or(0);
+        for entry in entries.values_mut() {
+            if let Some(needs) = &mut entry.needs {
+                needs.retain(|n| known.contains(n));
+            }
+            if entry.number == 0 {
+                last += 1;
+                entry.number = last;
+            }
+        }
+        let numbers: BTreeMap<ObjectKey, u32> = entries.iter().map(|(k, e)| (k.clone(), e.number)).collect();
+        for entry in entries.values_mut().filter(|e| objects.contains_key(&e.key)) {
+            let needs = graph.needs.get(&entry.key).into_iter().flat_map(BTreeMap::keys);
+            // Who waited for a token waited for its issuer.
+            let needs = needs.flat_map(|key| {
+                let through = graph.needs.get(key).filter(|_| is_token(key));
+                std::iter::once(key).chain(through.into_iter().flat_map(BTreeMap::keys))
+            });
+            let needs: BTreeSet<u32> = needs.filter_map(|key| numbers.get(key).copied()).collect();
+            entry.needs = Some(needs.into_iter().collect());
+        }
+        let used: BTreeSet<&String> = entries.values().filter_map(|e| e.component.as_ref()).collect();
+        let after = &mut self.record.after;
+        after.retain(|name, _| used.contains(name));
+        for (name, terms) in &plan.desired.components {
+            after.insert(name.clone(), terms.after.iter().cloned().collect());
         }
     }
 

@@ -2,25 +2,28 @@
 //!
 //! [`apply`] reads as one apply goes: claim the stack (namespace, then the record, before any other effect), execute the graph,
 //! prune when everything new is healthy, write down what came of it. `run` is the executor, `order` its bookkeeping, `step` one
-//! object, `gates` its eyes, `ledger` its record, `remove` a deletion, `destroy` the way back.
+//! object, `gates` its eyes, `ledger` its record, `remove` a deletion, `retreat` the order of many, `destroy` the way back.
 
 mod custom;
 mod destroy;
 mod gates;
 mod jobs;
 mod ledger;
+mod making;
 mod mint;
 mod order;
 mod outcome;
 mod pods;
 mod prune;
 mod remove;
+mod retreat;
 mod rollback;
 mod run;
 mod step;
 mod takeover;
 mod token;
 mod verify;
+mod withdraw;
 
 pub use destroy::{Destroy, destroy};
 pub use gates::{Gates, Passage, Stuck, Tell, Until};

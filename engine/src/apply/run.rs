@@ -270,6 +270,8 @@ impl<'a> Executor<'a> {
                 key: self.ledger.key().clone(),
             },
             redaction: Redaction::of_object(&object.value, &object.write_only),
+            set: self.plan.desired.stack.apply_set(),
+            adopt: self.plan.desired.policy.adopt,
             wait_for_run: !self.plan.desired.policy.replace.contains(&object.key.kind),
             deadline: self.deadline_of(object.component.as_deref()),
             cancel: self.run.cancel.clone(),
@@ -368,7 +370,7 @@ impl<'a> Executor<'a> {
                 consequences.extend(self.order.met(&Condition::Ready(key.clone())));
             }
             Some((live, resource)) => {
-                self.gates.applied(key, live, None);
+                self.gates.applied(key, live, resource.has_status);
                 self.gated.insert(key.clone(), resource.clone());
                 self.wait(key, Until::Ready);
             }

@@ -5,6 +5,7 @@ use super::remove::{Removal, gone, remove};
 use super::takeover;
 use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retrying};
 use crate::desired::Redaction;
+use crate::document::Adopt;
 use crate::object::{ObjectKey, split_api_version};
 use crate::observe::{Manners, Trial, leftover_defaults, settle, target, uid};
 use crate::plan::{Action, keeps};
@@ -33,6 +34,9 @@ pub(super) struct Step {
     pub(super) manners: Manners,
     /// What must not be repeated of the server's words.
     pub(super) redaction: Redaction,
+    /// The set that it is a member of, and what the stack takes over.
+    pub(super) set: String,
+    pub(super) adopt: Adopt,
     /// Whether a Job that is to be replaced may end what it runs first.
     pub(super) wait_for_run: bool,
     pub(super) deadline: Instant,
@@ -60,7 +64,7 @@ impl Step {
             return stepped;
         }
         if self.action == Action::Adopt
-            && let Err(e) = self.take_over(&target).await
+            && let Err(e) = self.take_over(&target, self.live.as_ref()).await
         {
             return self.failed(&e);
         }
@@ -82,7 +86,14 @@ impl Step {
         let started = Instant::now();
         let mut cleared = false;
         loop {
-            let trial = settle(&*self.cluster, &target, &body, &self.manners, Mode::Real, &self.cancel).await;
+            let sent = match self.action {
+                Action::Create | Action::Replace => self.make(&target, &body).await,
+                _ => Ok(settle(&*self.cluster, &target, &body, &self.manners, Mode::Real, &self.cancel).await),
+            };
+            let trial = match sent {
+                Ok(trial) => trial,
+                Err(stepped) => return stepped,
+            };
             let left = left(&trial);
             match trial.result {
                 Ok(live) => return Stepped::Applied(live, left, resource),
@@ -188,8 +199,8 @@ impl Step {
             .is_ok()
     }
 
-    async fn take_over(&self, target: &Target) -> Result<(), ClusterError> {
-        let mut live = self.live.clone();
+    pub(super) async fn take_over(&self, target: &Target, live: Option<&Value>) -> Result<(), ClusterError> {
+        let mut live = live.cloned();
         // The version may move between observation and patch; a few looks settle it.
         for _ in 0..4 {
             let Some(patch) = live.as_ref().and_then(takeover::patch) else {
@@ -224,7 +235,7 @@ impl Step {
         }
     }
 
-    fn failed(&self, error: &ClusterError) -> Stepped {
+    pub(super) fn failed(&self, error: &ClusterError) -> Stepped {
         let words = self.redaction.redact(&error.to_string());
         match error {
             ClusterError::Unreachable(_) | ClusterError::TimedOut(_) => Stepped::Uncertain(words),

@@ -119,7 +119,22 @@ pub fn built_in(api_version: &str, kind: &str) -> Option<Resource> {
         kind: kind.into(),
         plural: (*plural).into(),
         namespaced: *namespaced,
+        has_status: None,
     })
+}
+
+/// Every built-in kind that an object of a stack may be of, once.
+#[must_use]
+pub fn all_built_in() -> Vec<Resource> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut all: Vec<Resource> = BUILT_IN
+        .iter()
+        .rev()
+        .filter_map(|(version, kind, ..)| built_in(version, kind))
+        .filter(|r| r.kind != "Event" && seen.insert((r.group.clone(), r.kind.clone())))
+        .collect();
+    all.sort();
+    all
 }
 
 /// Whether a group belongs to Kubernetes itself: its kinds never come from a CustomResourceDefinition of a stack.

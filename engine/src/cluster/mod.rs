@@ -38,6 +38,9 @@ pub struct Resource {
     pub plural: String,
     /// Whether objects live in namespaces.
     pub namespaced: bool,
+    /// Whether objects have a status that a controller reports in, if that is known: the cluster says it of its kinds, the table
+    /// of built-in kinds does not.
+    pub has_status: Option<bool>,
 }
 
 impl Resource {

@@ -11,6 +11,7 @@ use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -210,12 +211,15 @@ impl Cluster for KubeCluster {
                 .and_then(Value::as_array)
                 .cloned()
                 .unwrap_or_default();
+            let names = resources.iter().filter_map(|r| r.get("name").and_then(Value::as_str));
+            let with_status: HashSet<&str> = names.filter_map(|n| n.strip_suffix("/status")).collect();
             let all = resources.iter().map(|r| Resource {
                 group: group.to_owned(),
                 version: version.to_owned(),
                 kind: text(r, "kind"),
                 plural: text(r, "name"),
                 namespaced: r.get("namespaced").and_then(Value::as_bool).unwrap_or(false),
+                has_status: Some(with_status.contains(&*text(r, "name"))),
             });
             Ok(Some(all.filter(|r| !r.plural.contains('/')).collect()))
         }

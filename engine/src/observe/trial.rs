@@ -11,8 +11,14 @@ use crate::mask::MaskKey;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-/// Field managers of `kubectl apply` and of objects older than server-side apply, which an adoption replaces.
-pub(crate) const REPLACED_MANAGERS: &[&str] = &["kubectl-client-side-apply", "kubectl", "before-first-apply"];
+/// Field managers of `kubectl apply`, of Terraform's `kubernetes_manifest` (it writes as `Terraform`) and of objects older than
+/// server-side apply, which an adoption replaces.
+pub(crate) const REPLACED_MANAGERS: &[&str] = &[
+    "kubectl-client-side-apply",
+    "kubectl",
+    "before-first-apply",
+    "Terraform",
+];
 
 /// What decides about conflicts.
 #[derive(Debug, Clone)]
@@ -30,6 +36,8 @@ pub(crate) struct Manners {
 pub(crate) struct Trial {
     /// The object as it is, or would be, afterwards.
     pub(crate) result: Result<Value, ClusterError>,
+    /// Whether an answer was lost on the way: then an earlier attempt may have had its effect.
+    pub(crate) resent: bool,
     /// Fields that were taken from others: manager and path.
     pub(crate) taken: Vec<(String, String)>,
     /// Fields that others own and that the policy does not take: manager and path. With [`Conflicts::Fail`] the result is the
@@ -50,12 +58,19 @@ pub(crate) async fn settle(
     let mut body = std::borrow::Cow::Borrowed(body);
     let mut trial = Trial {
         result: Ok(Value::Null),
+        resent: false,
         taken: Vec::new(),
         foreign: Vec::new(),
     };
     // Twice is enough when nobody else writes; the third is for a manager that comes between.
     for _ in 0..3 {
-        let sent = retrying(cancel, || cluster.apply(target, &body, force, mode)).await;
+        let mut attempts = 0;
+        let sent = retrying(cancel, || {
+            attempts += 1;
+            cluster.apply(target, &body, force, mode)
+        })
+        .await;
+        trial.resent |= attempts > 1;
         let conflicts = sent
             .as_ref()
             .err()

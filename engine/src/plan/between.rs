@@ -66,6 +66,7 @@ fn assumed(before: &Desired, after: &Desired, owner: Owner) -> Observation {
                 object.key.clone(),
                 Trial {
                     result: Ok(answer),
+                    resent: false,
                     taken: Vec::new(),
                     foreign: Vec::new(),
                 },

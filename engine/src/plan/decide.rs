@@ -216,19 +216,27 @@ fn standing(desired: &Desired, seen: &Observation, object: &DesiredObject, live:
     {
         return Standing::Ours("its manifest changed");
     }
-    match desired.policy.adopt {
-        Adopt::Always => Standing::Adoptable,
+    match may_take(desired.policy.adopt, live) {
+        Ok(()) => Standing::Adoptable,
+        Err((why, fix)) => refused(format!("{name} exists and {why}"), fix.into()),
+    }
+}
+
+/// Whether the policy takes over an object that is not the stack's. Otherwise why not, as the end of a sentence, and what to do.
+pub(crate) fn may_take(adopt: Adopt, live: &Value) -> Result<(), (String, &'static str)> {
+    match adopt {
+        Adopt::Always => Ok(()),
         Adopt::IfUnowned => match owner_of(live) {
-            None => Standing::Adoptable,
-            Some(owner) => refused(
-                format!("{name} exists and is owned by {owner}"),
-                "adopt: ifUnowned takes over only what nobody owns; adopt: always takes it all the same".into(),
-            ),
+            None => Ok(()),
+            Some(owner) => Err((
+                format!("is owned by {owner}"),
+                "adopt: ifUnowned takes over only what nobody owns; adopt: always takes it all the same",
+            )),
         },
-        Adopt::Never => refused(
-            format!("{name} exists and is not the stack's"),
-            "set adopt: ifUnowned to take it over, or rename one of them, or delete the old one".into(),
-        ),
+        Adopt::Never => Err((
+            "is not the stack's".into(),
+            "set adopt: ifUnowned to take it over, or rename one of them, or delete the old one",
+        )),
     }
 }
 

@@ -13,7 +13,7 @@ mod text;
 mod tokens;
 
 pub use between::between;
-pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS};
+pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS, may_take};
 pub use prune::keeps;
 pub(crate) use tokens::{terms, tied};
 

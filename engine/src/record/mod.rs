@@ -20,7 +20,7 @@ use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Which stack: its record's namespace and its name.
@@ -180,9 +180,16 @@ pub struct Entry {
     /// Its component; None for the base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
-    /// Depth in the order of apply; destroy goes from the highest to the lowest.
+    /// Depth in the order of apply.
     #[serde(default)]
     pub level: u32,
+    /// How other entries of the record name it in their `needs`; 0 in a record that was written before there were numbers.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub number: u32,
+    /// The numbers of what it waited for when it was applied: it goes before they do. None in a record that was written before
+    /// this was kept: then it goes before everything of a lower level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Vec<u32>>,
     /// Keyed hash of the manifest that was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired: Option<String>,
@@ -213,6 +220,8 @@ impl Entry {
             uid: None,
             component: None,
             level: 0,
+            number: 0,
+            needs: None,
             desired: None,
             attested: None,
             owned: String::new(),
@@ -221,6 +230,11 @@ impl Entry {
             reverted: Vec::new(),
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// What was about to be done when the record was written. Emptied when it is done.
@@ -245,6 +259,9 @@ pub struct Record {
     /// The inventory.
     #[serde(with = "listed")]
     pub entries: BTreeMap<ObjectKey, Entry>,
+    /// For each component of the inventory: the components that came before it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub after: BTreeMap<String, BTreeSet<String>>,
     /// What is under way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub journal: BTreeMap<ObjectKey, Intent>,
@@ -286,6 +303,7 @@ impl Record {
             stack,
             owner,
             entries: BTreeMap::new(),
+            after: BTreeMap::new(),
             journal: BTreeMap::new(),
             tokens: BTreeMap::new(),
             components: BTreeMap::new(),

@@ -168,6 +168,8 @@ mod tests {
                 uid: Some(format!("{i:08x}-0000-4000-8000-{:012x}", i * 7919)),
                 component: Some("c".into()),
                 level: 3,
+                number: i as u32 + 1,
+                needs: (i % 5 != 0).then(|| vec![1, (i as u32) / 2]),
                 desired: Some(format!(
                     "{:032x}",
                     (i as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835)

@@ -20,5 +20,6 @@ mod stage;
 mod systems;
 mod timelines;
 mod tokens;
+mod way_back;
 mod workloads;
 mod world;

@@ -1,7 +1,7 @@
 //! A stack's life against a cluster: plan, apply, prune, drift, adoption, conflicts, replacement, ownership.
 
-use crate::world::{NAMESPACE, World, config, id, stack};
-use myelin_engine::apply::Fate;
+use crate::world::{NAMESPACE, World, config, id, quick, stack};
+use myelin_engine::apply::{Fate, apply};
 use myelin_engine::object::ObjectKey;
 use myelin_engine::observe::{DryRun, observe, refresh};
 use myelin_engine::plan::{Plan, plan};
@@ -9,6 +9,7 @@ use myelin_engine::record::{self, Owner};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 fn key(text: &str) -> ObjectKey {
@@ -332,6 +333,55 @@ async fn what_exists_is_adopted_only_as_the_policy_says() {
 }
 
 #[tokio::test]
+async fn an_object_that_another_makes_between_plan_and_apply_is_taken_only_as_the_policy_says() {
+    let world = World::start().await;
+    world
+        .applied(&stack(json!({}), vec![("a", config("first", "1"))]))
+        .await;
+    let meddler = world.cluster_as("kubectl-create").await;
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
+    // Without a word in common, so that the server would merge the two; and with one, so that it would not.
+    let mut apart = config("apart", "theirs");
+    apart["data"] = json!({"other": "theirs"});
+    let cases = [("apart", apart), ("same", config("same", "theirs"))];
+    for (conflicts, adopt) in [("fail", "never"), ("force", "never"), ("force", "ifUnowned")] {
+        for (name, theirs) in &cases {
+            let wanted = stack(
+                json!({"adopt": adopt, "conflicts": conflicts}),
+                vec![("a", config("first", "1")), ("a", config(name, "ours"))],
+            );
+            let plan = world.plan(&wanted).await;
+            assert_eq!(actions(&plan), [format!("create {name}")]);
+            meddler.request("POST", &path, "application/json", theirs).await;
+            let made = world.get("v1", "ConfigMap", name).await.unwrap();
+            let outcome = apply(Arc::clone(&world.cluster), &plan, &quick()).await;
+            let live = world.get("v1", "ConfigMap", name).await.unwrap();
+            assert_eq!(live["metadata"]["uid"], made["metadata"]["uid"]);
+            if adopt == "never" {
+                let said = outcome.diagnostics.to_string();
+                assert!(
+                    !outcome.ready && said.contains("kubectl-create made it since the plan") && said.contains("adopt"),
+                    "{conflicts} {name}: {said}"
+                );
+                assert_eq!(live["data"], theirs["data"], "nothing of it is changed");
+                assert_eq!(live["metadata"]["labels"], Value::Null);
+                let managers = live["metadata"]["managedFields"].as_array().unwrap();
+                assert!(managers.iter().all(|m| m["manager"] == "kubectl-create"), "{live}");
+            } else {
+                assert!(outcome.ready, "{}", outcome.diagnostics);
+                assert_eq!(live["data"]["key"], "ours");
+            }
+            meddler
+                .request("DELETE", &format!("{path}/{name}"), "application/json", &json!({}))
+                .await;
+            world
+                .applied(&stack(json!({}), vec![("a", config("first", "1"))]))
+                .await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_conflict_fails_forces_or_yields_as_the_policy_says() {
     let world = World::start().await;
     world.applied(&stack(json!({}), vec![("a", config("one", "1"))])).await;
@@ -497,6 +547,42 @@ async fn secret_values_reach_neither_record_nor_plan_nor_error() {
     for value in ["hunter2-first", "hunter2-second"] {
         let encoded = base64::engine::general_purpose::STANDARD.encode(value);
         assert!(!shown.contains(value) && !shown.contains(&encoded), "{value} shows");
+    }
+}
+
+#[tokio::test]
+async fn an_instance_of_a_kind_without_a_status_is_not_waited_for() {
+    let world = World::start().await;
+    let definition = |plural: &str, kind: &str, subresources: Value| {
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.example.com")},
+            "spec": {"group": "example.com", "scope": "Namespaced",
+                "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List")},
+                "versions": [{"name": "v1", "served": true, "storage": true, "subresources": subresources,
+                    "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})
+    };
+    let instance =
+        |kind: &str| json!({"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "one"}, "spec": {}});
+    let mut run = quick();
+    // Nobody reports on either: only the kind says whether anybody could.
+    run.settings.status_grace = Duration::from_secs(4);
+    for (plural, kind, subresources, waits) in [
+        ("plains", "Plain", json!({}), false),
+        ("reports", "Report", json!({"status": {}}), true),
+    ] {
+        let defined = definition(plural, kind, subresources);
+        world.applied(&stack(json!({}), vec![("a", defined.clone())])).await;
+        let wanted = stack(json!({}), vec![("a", defined), ("a", instance(kind))]);
+        let plan = world.plan(&wanted).await;
+        let began = Instant::now();
+        let outcome = apply(Arc::clone(&world.cluster), &plan, &run).await;
+        assert!(outcome.ready, "{}", outcome.diagnostics);
+        assert_eq!(
+            began.elapsed() > Duration::from_secs(3),
+            waits,
+            "{kind}: {:?}",
+            began.elapsed()
+        );
     }
 }
 

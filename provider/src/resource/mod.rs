@@ -99,6 +99,17 @@ pub enum ImportTarget {
     Identity(Value),
 }
 
+/// The state that a `moved` block brings from a resource of another type or provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveSource {
+    /// Address of its provider: `registry.terraform.io/hashicorp/kubernetes`.
+    pub provider: String,
+    /// Its resource type.
+    pub type_name: String,
+    /// Its stored state, as JSON.
+    pub state: Vec<u8>,
+}
+
 /// A managed resource type.
 pub trait Resource: Send + Sync {
     /// Its name in HCL.
@@ -130,4 +141,15 @@ pub trait Resource: Send + Sync {
 
     /// Finds an instance that exists.
     fn import<'a>(&'a self, call: &'a Call, target: ImportTarget) -> BoxFuture<'a, Result<Value, Diagnostic>>;
+
+    /// The state of an instance that takes another provider's resource over. Asks nobody but the state.
+    ///
+    /// # Errors
+    /// If it cannot; the text says how to get there all the same.
+    fn moved(&self, source: &MoveSource) -> Result<Value, Diagnostic> {
+        Err(Diagnostic::error(
+            format!("A {} cannot be moved to {}", source.type_name, self.type_name()),
+            "Remove it from the state with a `removed` block and `lifecycle { destroy = false }`, and declare the new one.",
+        ))
+    }
 }

@@ -4,7 +4,7 @@ use myelin_proto::tfplugin6 as tf;
 
 use crate::consistency::{broken_apply_rules, broken_plan_rules, broken_state_rules, report};
 use crate::diagnostic::{Diagnostic, Diagnostics, wire_path};
-use crate::resource::{ApplyRequest, Call, ImportTarget, PlanRequest, Resource};
+use crate::resource::{ApplyRequest, Call, ImportTarget, MoveSource, PlanRequest, Resource};
 use crate::schema::check_configuration;
 use crate::value::{Attributes, Value, decode_json};
 
@@ -242,14 +242,28 @@ pub(super) fn generate_config(
     })
 }
 
-/// A move from another provider's resource is not offered yet; the answer says how to get there all the same.
-pub(super) fn refuse_move(request: &tf::move_resource_state::Request) -> Diagnostic {
-    Diagnostic::error(
-        format!(
-            "A {} cannot be moved to {}",
-            request.source_type_name, request.target_type_name
-        ),
-        "Remove it from the state with a `removed` block and `lifecycle { destroy = false }`; the stack adopts its \
-         objects when `adopt` allows it.",
-    )
+/// Another provider's resource, or the same under another provider address, becomes ours.
+pub(super) fn moved(
+    resource: &dyn Resource,
+    request: tf::move_resource_state::Request,
+) -> Result<tf::move_resource_state::Response, Diagnostic> {
+    let raw = request.source_state.unwrap_or_default();
+    let own = request.source_type_name == resource.type_name()
+        && request.source_provider_address.ends_with("/myelin-dev/myelin");
+    let state = if own {
+        decode_stored(resource.schema(), request.source_schema_version, Some(&raw))?
+    } else {
+        resource.moved(&MoveSource {
+            provider: request.source_provider_address,
+            type_name: request.source_type_name,
+            state: raw.json,
+        })?
+    };
+    Ok(tf::move_resource_state::Response {
+        target_identity: encode_identity(resource.identity_of(&state).as_ref()),
+        target_state: encode(&state),
+        // Of another provider's private data nothing can be read.
+        target_private: if own { request.source_private } else { Vec::new() },
+        diagnostics: Vec::new(),
+    })
 }

@@ -361,11 +361,16 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<tf::move_resource_state::Request>,
     ) -> Answer<tf::move_resource_state::Response> {
-        let diagnostics = told(managed::refuse_move(request.get_ref()));
-        Ok(Response::new(tf::move_resource_state::Response {
-            diagnostics,
-            ..Default::default()
-        }))
+        let request = request.into_inner();
+        let moved = self.run("MoveResourceState", |inner, _| async move {
+            managed::moved(inner.resource(&request.target_type_name)?, request.clone())
+        });
+        Ok(Response::new(moved.await.unwrap_or_else(|problem| {
+            tf::move_resource_state::Response {
+                diagnostics: told(problem),
+                ..Default::default()
+            }
+        })))
     }
 
     async fn generate_resource_config(

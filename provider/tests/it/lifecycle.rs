@@ -262,3 +262,26 @@ async fn the_log_is_hclog_and_only_when_asked_for() {
         );
     }
 }
+
+#[test]
+fn the_socket_folder_of_a_killed_provider_is_removed_by_a_later_one_and_that_of_a_living_one_is_not() {
+    let temporary = tempfile::tempdir().unwrap();
+    let parent = temporary.path().to_str().unwrap();
+    let start = || Plugin::start(None, &[("TMPDIR", parent)]);
+    let folder = |plugin: &Plugin| plugin.socket().parent().unwrap().to_owned();
+    let (alive, killed) = (start(), start());
+    let (alive_at, killed_at) = (folder(&alive), folder(&killed));
+    drop(killed);
+    for folder in [&alive_at, &killed_at] {
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+        let times = std::fs::FileTimes::new().set_modified(long_ago);
+        std::fs::File::open(folder).unwrap().set_times(times).unwrap();
+    }
+    let _later = start();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while killed_at.exists() {
+        assert!(Instant::now() < deadline, "it is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(alive_at.join("socket").exists());
+}

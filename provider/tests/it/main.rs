@@ -8,6 +8,7 @@ mod core;
 mod crash;
 mod examples;
 mod lifecycle;
+mod moved;
 mod others;
 mod protocol;
 mod stack;

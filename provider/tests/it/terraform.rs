@@ -14,14 +14,23 @@ pub(crate) struct Workspace {
 impl Workspace {
     pub(crate) fn new(module: &str) -> Workspace {
         let folder = tempfile::tempdir().unwrap();
-        let binaries = Path::new(BINARY).parent().unwrap().display();
-        let configuration = format!(
-            "provider_installation {{\n  dev_overrides {{ \"myelin-dev/myelin\" = \"{binaries}\" }}\n  direct {{}}\n}}\n"
-        );
-        std::fs::write(folder.path().join("terraform.rc"), configuration).unwrap();
         let workspace = Workspace { folder };
+        workspace.overrides("");
         workspace.write_module(module);
         workspace
+    }
+
+    fn overrides(&self, more: &str) {
+        let binaries = Path::new(BINARY).parent().unwrap().display();
+        let configuration = format!(
+            "provider_installation {{\n  dev_overrides {{\n    \"myelin-dev/myelin\" = \"{binaries}\"\n{more}  }}\n  direct {{}}\n}}\n"
+        );
+        std::fs::write(self.path("terraform.rc"), configuration).unwrap();
+    }
+
+    /// Another provider beside ours, from a folder with its binary.
+    pub(crate) fn override_also(&self, source: &str, folder: &Path) {
+        self.overrides(&format!("    \"{source}\" = \"{}\"\n", folder.display()));
     }
 
     /// Another text for the module; the block that names the provider stands before it.

@@ -22,6 +22,7 @@ use crate::value::Value;
 use super::desired::{Wanted, wanted};
 use super::document::{Operation, timeout_of};
 use super::intent::Intent;
+use super::moved::is_moved;
 use super::state::{objects_after, texts, with};
 use super::{StackResource, stack_id};
 
@@ -48,7 +49,7 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         identity: identity.clone(),
         diagnostics,
     };
-    let operation = if prior.is_null() {
+    let operation = if prior.is_null() || is_moved(&prior) {
         Operation::Create
     } else {
         Operation::Update
@@ -212,7 +213,13 @@ async fn destroy(resource: &StackResource, call: &Call, request: ApplyRequest) -
         diagnostics,
     };
     let Some(id) = stack_id(&prior) else {
-        return gone(Diagnostics::default());
+        let stays = is_moved(&prior).then(|| {
+            Diagnostic::warning(
+                "A moved object stays in the cluster",
+                "It was moved here from another resource, and no apply has taken it over: nothing was deleted.",
+            )
+        });
+        return gone(stays.into_iter().collect());
     };
     if is_takeover(&private, &prior, &id) {
         tracing::info!(stack = %id, "the first apply failed; its objects are taken over instead of destroyed");

@@ -9,6 +9,7 @@ mod checks;
 mod desired;
 pub(in crate::resource) mod document;
 mod intent;
+mod moved;
 mod plan;
 mod read;
 mod schema;
@@ -23,7 +24,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::schema::{IdentitySchema, Schema};
 use crate::value::Value;
 
-use super::{Applied, ApplyRequest, Call, ImportTarget, PlanRequest, Planned, Read, Resource};
+use super::{Applied, ApplyRequest, Call, ImportTarget, MoveSource, PlanRequest, Planned, Read, Resource};
 use document::Operation;
 
 /// The resource type.
@@ -95,5 +96,9 @@ impl Resource for StackResource {
 
     fn import<'a>(&'a self, call: &'a Call, target: ImportTarget) -> BoxFuture<'a, Result<Value, Diagnostic>> {
         read::import(self, call, target).boxed()
+    }
+
+    fn moved(&self, source: &MoveSource) -> Result<Value, Diagnostic> {
+        moved::moved(self, source)
     }
 }

@@ -16,6 +16,7 @@ use crate::value::{Path, Value};
 use super::desired::{Wanted, wanted};
 use super::document::{self, Operation};
 use super::intent::Intent;
+use super::moved::is_moved;
 use super::state::with;
 use super::{StackResource, stack_id};
 
@@ -46,7 +47,7 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
         planned.state = with(&proposed, undecided);
         return planned;
     }
-    let operation = if prior.is_null() {
+    let operation = if prior.is_null() || is_moved(&prior) {
         Operation::Create
     } else {
         Operation::Update
@@ -83,7 +84,8 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
 
 /// The attributes whose change makes another stack.
 fn replaced(resource: &StackResource, prior: &Value, proposed: &Value) -> Vec<Path> {
-    if prior.is_null() {
+    // A moved object goes to whichever stack the configuration says.
+    if prior.is_null() || is_moved(prior) {
         return Vec::new();
     }
     let attributes = resource

@@ -1,0 +1,306 @@
+//! The way back: everything that the record names, dependants first, then the namespace if it is the stack's and empty, then
+//! the record. Without a record, members are found by their label (`unrecorded`); `claims` and `namespace` are about what no
+//! record names.
+
+mod claims;
+mod namespace;
+mod unrecorded;
+
+use super::Run;
+use super::ledger::Ledger;
+use super::mint::release;
+use super::outcome::{Fate, Outcome, Progress};
+use super::remove::Removal;
+use super::retreat::Retreat;
+use super::withdraw::{Leaving, withdraw};
+use crate::cluster::{Cluster, ClusterError, Resource};
+use crate::desired::token_key;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::document::ProtectedKind;
+use crate::mask::hex;
+use crate::object::ObjectKey;
+use crate::observe::{find, resources, target, told, uid};
+use crate::plan::keeps;
+use crate::record::{self, Entry, Intent, Owner, PART_OF, StackId};
+use futures::future::BoxFuture;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a destroy may delete, and how long it waits.
+#[derive(Debug, Clone)]
+pub struct Destroy {
+    /// Protected kinds that go as well. Claims of StatefulSets' templates count as PersistentVolumeClaims. The stack's own
+    /// Namespace goes without being named here, unless something that is not the stack's lives in it.
+    pub delete_protected: BTreeSet<ProtectedKind>,
+    /// The end of the wait.
+    pub timeout: Duration,
+}
+
+/// What a destroy works with.
+struct Demolition<'a> {
+    cluster: &'a dyn Cluster,
+    stack: &'a StackId,
+    terms: &'a Destroy,
+    run: &'a Run,
+    deadline: Instant,
+    outcome: Outcome,
+}
+
+/// Deletes everything that the record names, dependants first, and then the record. Of a stack without a record, what carries
+/// its label goes: a lost record loses nothing, and a killed destroy may have left the namespace.
+pub fn destroy<'a>(
+    cluster: Arc<dyn Cluster>,
+    stack: &'a StackId,
+    owner: &'a Owner,
+    terms: &'a Destroy,
+    run: &'a Run,
+) -> BoxFuture<'a, Outcome> {
+    // Boxed, so that callers need not prove its inner borrows `Send`.
+    Box::pin(demolish(cluster, stack, owner, terms, run))
+}
+
+async fn demolish(cluster: Arc<dyn Cluster>, stack: &StackId, owner: &Owner, terms: &Destroy, run: &Run) -> Outcome {
+    let deadline = Instant::now() + terms.timeout;
+    let mut work = Demolition {
+        cluster: &*cluster,
+        stack,
+        terms,
+        run,
+        deadline,
+        outcome: Outcome::default(),
+    };
+    match work.destroy(owner).await {
+        Ok(()) => {}
+        Err(problems) => work.outcome.diagnostics.extend(problems),
+    }
+    let mut outcome = work.outcome;
+    outcome.cancelled |= run.cancel.is_cancelled() && outcome.recorded;
+    outcome.ready = !outcome.recorded && !outcome.diagnostics.has_errors();
+    outcome
+}
+
+impl Demolition<'_> {
+    async fn destroy(&mut self, owner: &Owner) -> Result<(), Diagnostics> {
+        let stored = record::read(self.cluster, self.stack, &self.run.cancel)
+            .await
+            .map_err(|e| {
+                self.outcome.recorded = true;
+                Diagnostics::from(e.diagnostic(self.stack, "reading"))
+            })?;
+        let Some(stored) = stored else {
+            return self.unrecorded(owner).await;
+        };
+        self.outcome.recorded = true;
+        if stored.record.owner != *owner {
+            let why = format!(
+                "{} is owned by {}, not by {owner}",
+                self.stack.title(),
+                stored.record.owner
+            );
+            return Err(Diagnostic::error(why)
+                .detail("destroy it through its owner, or hand it over first")
+                .into());
+        }
+        let failed = |e: ClusterError| Diagnostics::from(told(&e, "reading the stack's objects failed"));
+        let keys: BTreeMap<ObjectKey, String> = stored
+            .record
+            .entries
+            .values()
+            .map(|e| (e.key.clone(), e.api_version.clone()))
+            .collect();
+        let (resources, _) = resources(self.cluster, keys.iter().map(|(k, v)| (v, &k.kind)), &self.run.cancel)
+            .await
+            .map_err(failed)?;
+        let confirmed: BTreeSet<&ObjectKey> = keys.keys().collect();
+        let live = find(
+            self.cluster,
+            self.stack,
+            &keys,
+            &confirmed,
+            &resources,
+            true,
+            &self.run.cancel,
+        )
+        .await
+        .map_err(failed)?;
+        let at = jiff::Timestamp::now().as_second();
+        let mut ledger = Ledger::of_stored(stored, &hex(&rand::random::<[u8; 8]>()), at);
+        ledger.record.ready = false;
+        ledger.record.journal = live.keys().map(|k| (k.clone(), Intent::Delete)).collect();
+        ledger
+            .write(self.cluster, &self.run.cancel)
+            .await
+            .map_err(|e| e.diagnostic(self.stack, "writing"))?;
+        if !self.tokens(&mut ledger).await {
+            return ledger
+                .write(self.cluster, &self.run.cancel)
+                .await
+                .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")));
+        }
+        let claims = self.claims(&live);
+        let done = self.objects(&mut ledger, &live, &resources).await;
+        if !done {
+            // What is left is still the record's: the next destroy goes on from there.
+            return ledger
+                .write(self.cluster, &self.run.cancel)
+                .await
+                .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")));
+        }
+        if !claims.is_empty() && !self.delete_claims(&claims).await? {
+            return Ok(());
+        }
+        self.close(&mut ledger, &live).await
+    }
+
+    /// Gives the tokens up, while their issuers still run and can be told. False when one could not be.
+    async fn tokens(&mut self, ledger: &mut Ledger) -> bool {
+        let mut all = true;
+        for (name, entry) in ledger.record.tokens.clone() {
+            let key = token_key(&self.stack.namespace, &name);
+            match release(self.cluster, self.stack, &name, &entry, &self.run.cancel).await {
+                Ok(()) => {
+                    ledger.forget_token(&name);
+                    self.outcome.objects.insert(key, Fate::Gone);
+                }
+                Err(e) => {
+                    all = false;
+                    let problem = told(&e, &format!("token {name} could not be given up"));
+                    self.outcome.tell(problem.object(key.clone()));
+                    self.outcome.objects.insert(key, Fate::Failed(e.to_string()));
+                }
+            }
+        }
+        all
+    }
+
+    /// Deletes the inventory, dependants first. False when something did not go.
+    async fn objects(
+        &mut self,
+        ledger: &mut Ledger,
+        live: &BTreeMap<ObjectKey, Value>,
+        resources: &BTreeMap<(String, String), Resource>,
+    ) -> bool {
+        let order = Retreat::of(&ledger.record);
+        let own_namespace = self.namespace_key();
+        let mut leaving: BTreeMap<ObjectKey, Leaving> = BTreeMap::new();
+        for entry in ledger.record.entries.clone().into_values() {
+            if entry.key == own_namespace {
+                continue;
+            }
+            match self.refuse(&entry, live) {
+                Err(fate) => {
+                    ledger.gone(&entry.key);
+                    if let Fate::Kept(why) = &fate {
+                        self.tell_kept(&entry.key, why);
+                    }
+                    self.outcome.objects.insert(entry.key, fate);
+                }
+                Ok(live) => {
+                    // Its kind is not served any more: nor is it there.
+                    let Some(resource) = resources.get(&(entry.api_version.clone(), entry.key.kind.clone())) else {
+                        continue;
+                    };
+                    let at = target(resource, &entry.key);
+                    leaving.insert(entry.key, (at, live.clone()));
+                }
+            }
+        }
+        let (cluster, run, deadline) = (self.cluster, self.run, self.deadline);
+        let keep = |live: &Value| keeps_from_destroy(live);
+        let mut all = true;
+        let mut done = |key: &ObjectKey, removal: Removal| {
+            let fate = self.fate(key, removal);
+            let gone = matches!(fate, Fate::Gone | Fate::Kept(_));
+            if let Fate::Kept(why) = &fate {
+                self.tell_kept(key, why);
+            }
+            if gone {
+                ledger.gone(key);
+            }
+            all &= gone;
+            self.outcome.objects.insert(key.clone(), fate);
+            gone
+        };
+        let held = withdraw(cluster, run, deadline, order, &leaving, &keep, &mut done).await;
+        for (key, why) in held.into_iter().filter(|(key, _)| leaving.contains_key(key)) {
+            let fate = Fate::Skipped(format!("{}, which needs it, is still there", why.human()));
+            self.outcome.objects.insert(key, fate);
+        }
+        all && !run.cancel.is_cancelled()
+    }
+
+    fn fate(&mut self, key: &ObjectKey, removal: Removal) -> Fate {
+        let name = key.human();
+        match removal {
+            Removal::Gone => {
+                (self.run.progress)(Progress::Gone(key.clone()));
+                Fate::Gone
+            }
+            Removal::Kept(why) => Fate::Kept(why),
+            Removal::Held(why) => {
+                let summary = format!("{name} was deleted and does not go: {why}");
+                let fix = "whoever set the finalizer has to remove it; then destroy again";
+                self.outcome
+                    .tell(Diagnostic::error(summary).detail(fix).object(key.clone()));
+                Fate::Waiting(why)
+            }
+            Removal::Refused(e) => {
+                self.outcome
+                    .tell(told(&e, &format!("{name} could not be deleted")).object(key.clone()));
+                Fate::Failed(e.to_string())
+            }
+            Removal::Cancelled => {
+                self.outcome.cancelled = true;
+                self.outcome
+                    .tell(Diagnostic::error(format!("cancelled while {name} was being deleted")).object(key.clone()));
+                Fate::Uncertain("cancelled".into())
+            }
+        }
+    }
+
+    /// The live object of an entry that may be deleted, or why it is not.
+    fn refuse<'l>(&self, entry: &Entry, live: &'l BTreeMap<ObjectKey, Value>) -> Result<&'l Value, Fate> {
+        let Some(live) = live.get(&entry.key) else {
+            return Err(Fate::Gone);
+        };
+        let label = live
+            .pointer("/metadata/labels")
+            .and_then(|l| l.get(PART_OF))
+            .and_then(Value::as_str);
+        let ours = label == Some(&self.stack.apply_set());
+        if label.is_some() && !ours {
+            return Err(Fate::Kept("it belongs to another set now".into()));
+        }
+        match &entry.uid {
+            Some(recorded) if Some(recorded.as_str()) != uid(live) => {
+                return Err(Fate::Kept("another object has taken its name".into()));
+            }
+            None if !ours => return Err(Fate::Kept("another object has its name".into())),
+            _ => {}
+        }
+        let protected = ProtectedKind::of(&entry.key.group, &entry.key.kind);
+        if let Some(kind) = protected.filter(|k| !self.terms.delete_protected.contains(k)) {
+            return Err(Fate::Kept(format!(
+                "its kind is protected; list {} under deleteProtected to delete it",
+                kind.kind()
+            )));
+        }
+        Ok(live)
+    }
+
+    fn tell_kept(&mut self, key: &ObjectKey, why: &str) {
+        self.outcome.tell(
+            Diagnostic::warning(format!("{} stays", key.human()))
+                .detail(why)
+                .object(key.clone()),
+        );
+    }
+}
+
+/// Of the annotations that keep an object from being pruned, those that mean its deletion in any way.
+fn keeps_from_destroy(live: &Value) -> Option<String> {
+    keeps(live).map(|a| format!("its annotation {a} keeps it"))
+}

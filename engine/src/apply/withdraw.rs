@@ -1,0 +1,77 @@
+//! Deleting many objects in the order of a [`Retreat`], side by side as far as that allows.
+//!
+//! What may be deleted is the caller's to say, and so is what a person is told.
+
+use super::Run;
+use super::remove::{Removal, remove};
+use super::retreat::Retreat;
+use crate::cluster::{Cluster, Target};
+use crate::object::ObjectKey;
+use crate::observe::uid;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+/// An object that takes longer than this to go is held by something: it takes no place from others any more.
+const HELD: Duration = Duration::from_secs(5);
+
+/// An object that is to go, and how it was seen last.
+pub(super) type Leaving = (Target, Value);
+
+/// Deletes what `leaving` names; everything else of the order counts as gone. `keep` is asked about every newer state of an
+/// object. `done` hears what became of each and says whether it is out of the way. Returns what was never tried, with what still
+/// needs it.
+pub(super) async fn withdraw(
+    cluster: &dyn Cluster,
+    run: &Run,
+    deadline: Instant,
+    mut order: Retreat,
+    leaving: &BTreeMap<ObjectKey, Leaving>,
+    keep: &(dyn Fn(&Value) -> Option<String> + Sync),
+    done: &mut (dyn FnMut(&ObjectKey, Removal) -> bool + Send),
+) -> Vec<(ObjectKey, ObjectKey)> {
+    let permits = Arc::new(Semaphore::new(run.in_flight.max(1)));
+    let mut under_way = FuturesUnordered::new();
+    loop {
+        while !run.cancel.is_cancelled() {
+            let next = order.next();
+            if next.is_empty() {
+                break;
+            }
+            for key in next {
+                let Some((target, live)) = leaving.get(&key).cloned() else {
+                    order.gone(&key);
+                    continue;
+                };
+                let permits = Arc::clone(&permits);
+                under_way.push(async move {
+                    let permit = permits.acquire_owned().await;
+                    let expected = uid(&live).unwrap_or_default().to_owned();
+                    let removal = remove(cluster, &target, &expected, &live, keep, deadline, &run.cancel);
+                    tokio::pin!(removal);
+                    let removal = tokio::select! {
+                        removal = &mut removal => removal,
+                        () = tokio::time::sleep(HELD) => {
+                            drop(permit);
+                            removal.await
+                        }
+                    };
+                    (key, removal)
+                });
+            }
+        }
+        let Some((key, removal)) = under_way.next().await else {
+            return order.held();
+        };
+        if done(&key, removal) {
+            order.gone(&key);
+        } else {
+            order.stays(&key);
+        }
+    }
+}
