@@ -159,8 +159,8 @@ mod tests {
             (
                 "registry.terraform.io/gavinbunney/kubectl",
                 "kubectl_manifest",
-                json!({"yaml_body": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n  namespace: n\n"}),
-                "core/ConfigMap/n/c",
+                json!({"yaml_body": "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c\n  namespace: ns\n"}),
+                "core/ConfigMap/ns/c",
             ),
         ] {
             let state = moved(&StackResource::default(), &source(provider, kind, &state)).expect("a state");
