@@ -3,7 +3,7 @@
 use anyhow::{Context as _, bail};
 use clap::Args;
 use myelin_engine::cluster::Cluster;
-use myelin_engine::cluster::connect::{Access, ExecPlugins, connect};
+use myelin_engine::cluster::connect::{Access, ExecPlugins, ServiceAccount, connect_as};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,6 +32,14 @@ impl ClusterArguments {
     /// # Errors
     /// When no cluster is named, or what is named cannot be used.
     pub(crate) async fn connect(&self) -> anyhow::Result<Arc<dyn Cluster>> {
+        self.connect_as(None).await
+    }
+
+    /// Connects as a service account. Sends nothing.
+    ///
+    /// # Errors
+    /// As [`ClusterArguments::connect`].
+    pub(crate) async fn connect_as(&self, account: Option<&ServiceAccount>) -> anyhow::Result<Arc<dyn Cluster>> {
         let access = if self.in_cluster {
             Access::InCluster
         } else {
@@ -51,7 +59,7 @@ impl ClusterArguments {
                 exec: ExecPlugins::Run,
             }
         };
-        let cluster = connect(&access)
+        let cluster = connect_as(&access, account)
             .await
             .map_err(|problem| anyhow::anyhow!("{problem}"))
             .context("cannot connect to the cluster")?;

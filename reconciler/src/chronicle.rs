@@ -41,6 +41,12 @@ pub(crate) fn of(deployment: &Deployment, report: &Report, commit: &str) -> Vec<
                 ));
                 continue;
             }
+            // What an interruption kept from being done is not told as done.
+            let undone = matches!(fate, Some(Fate::Skipped(_) | Fate::Uncertain(_)))
+                || fate.is_none() && outcome.is_none_or(|outcome| outcome.cancelled);
+            if undone && change.action != Action::Unchanged {
+                continue;
+            }
             if let Some((reason, action)) = said(change) {
                 touched += usize::from(change.action != Action::Unchanged);
                 let kind = if change.drift { Kind::Warning } else { Kind::Normal };

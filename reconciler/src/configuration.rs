@@ -5,6 +5,7 @@ use crate::git::{FORMS, Remote, Transport};
 use crate::hook::{Caller, Hook};
 use crate::notify::{Target, is_safe};
 use axum::http::Uri;
+use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::parse_duration;
 use myelin_engine::yaml::{At, Entry, FileId, Limits, Node, Profile, parse_one};
@@ -38,12 +39,14 @@ pub(crate) struct SourceConfiguration {
     pub(crate) hook: Option<Hook>,
     /// Who is told what became of a commit.
     pub(crate) report: Vec<Target>,
+    /// As whom everything is changed; with our own rights if not given.
+    pub(crate) service_account: Option<ServiceAccount>,
 }
 
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "name",
     "url",
     "branch",
@@ -60,6 +63,7 @@ const FIELDS: [&str; 16] = [
     "decryption",
     "webhook",
     "report",
+    "serviceAccount",
 ];
 
 impl SourceConfiguration {
@@ -78,6 +82,7 @@ impl SourceConfiguration {
             age_key_file: None,
             hook: None,
             report: Vec::new(),
+            service_account: None,
         }
     }
 }
@@ -209,6 +214,17 @@ impl Reading<'_> {
                     "asks for decryption and names no key",
                     "decryption: {ageKeyFile: FILE}",
                 );
+            }
+        }
+        // An empty one is a mistake, and must never mean: with our own rights.
+        if let Some(node) = item.get("serviceAccount") {
+            match node.text().unwrap_or_default().parse() {
+                Ok(account) => source.service_account = Some(account),
+                Err(_) => self.problem(
+                    node,
+                    "is no service account",
+                    "write namespace/name, for example shop/deployer",
+                ),
             }
         }
         for (name, value) in [("interval", &mut source.interval), ("timeout", &mut source.timeout)] {
@@ -349,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_source_has_what_is_said_and_else_the_usual() {
-        let text = "sources:\n- name: main\n  url: https://example.com/x.git\n- {name: b, url: file:///srv/b, branch: prod, path: deploy, interval: 5s, blastRadius: 50%}\n";
+        let text = "sources:\n- name: main\n  url: https://example.com/x.git\n- {name: b, url: file:///srv/b, branch: prod, path: deploy, interval: 5s, blastRadius: 50%, serviceAccount: shop/deployer}\n";
         let found = sources(text, "myelin.yaml").expect("sources");
         let remote = Remote::parse("https://example.com/x.git").expect("a remote");
         assert_eq!(found[0], SourceConfiguration::new("main", remote));
@@ -362,6 +378,15 @@ mod tests {
             ),
             ("prod", "deploy", Duration::from_secs(5), 50)
         );
+        assert_eq!(
+            found[1].service_account.as_ref().map(ToString::to_string).as_deref(),
+            Some("shop/deployer")
+        );
+        for wrong in ["''", "/", "shop/", "/deployer", "a/b/c", "'shop/de ployer'", "[]"] {
+            let text = format!("sources:\n- {{name: a, url: /x, serviceAccount: {wrong}}}\n");
+            let told = sources(&text, "f").expect_err(wrong).to_string();
+            assert!(told.contains("is no service account"), "{wrong}: {told}");
+        }
     }
 
     #[test]

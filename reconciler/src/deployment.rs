@@ -287,11 +287,13 @@ impl std::fmt::Display for Deployment {
     }
 }
 
-/// Plans every stack of a commit. Without a cluster everything is made. `whole` tells that no other stack should be there.
+/// Plans every stack of a commit. Without a cluster everything is made. `reader` looks at all stacks at once; `cluster` is asked what
+/// the server would do, as who will do it. `whole` tells that no other stack should be there.
 ///
 /// # Errors
 /// When the cluster cannot be read. What is wrong with single objects is in the plans.
 pub(crate) async fn deployment(
+    reader: Option<&Arc<dyn Cluster>>,
     cluster: Option<&Arc<dyn Cluster>>,
     commit: &WantedCommit,
     owner: &Owner,
@@ -299,10 +301,10 @@ pub(crate) async fn deployment(
     whole: bool,
 ) -> Result<Deployment, Diagnostics> {
     let mut problems = Diagnostics::new();
-    let survey = match cluster.filter(|_| whole) {
-        Some(cluster) => {
-            let secrets = record_secrets(&**cluster).await?;
-            Some(Survey::new(Arc::clone(cluster), secrets))
+    let survey = match reader.zip(cluster).filter(|_| whole) {
+        Some((reader, cluster)) => {
+            let secrets = record_secrets(&**reader).await?;
+            Some(Survey::new(Arc::clone(reader), Arc::clone(cluster), secrets))
         }
         None => None,
     };

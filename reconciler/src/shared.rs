@@ -132,6 +132,9 @@ type Served = Arc<OnceCell<Option<Vec<Resource>>>>;
 
 /// One look at everything that stacks may own.
 pub(crate) struct Survey {
+    /// Who reads for all.
+    reader: Arc<dyn Cluster>,
+    /// Who asks for one stack.
     inner: Arc<dyn Cluster>,
     /// Secrets of records, by namespace and name.
     records: BTreeMap<(String, String), Value>,
@@ -144,8 +147,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Survey {
-    /// A survey that knows the records.
-    pub(crate) fn new(inner: Arc<dyn Cluster>, secrets: Vec<Value>) -> Self {
+    /// A survey that knows the records. `reader` may list everywhere; what it does not answer, `inner` is asked.
+    pub(crate) fn new(reader: Arc<dyn Cluster>, inner: Arc<dyn Cluster>, secrets: Vec<Value>) -> Self {
         let name = |secret: &Value, field: &str| {
             let text = secret
                 .get("metadata")
@@ -157,6 +160,7 @@ impl Survey {
             .into_iter()
             .map(|secret| ((name(&secret, "namespace"), name(&secret, "name")), secret));
         Self {
+            reader,
             inner,
             records: records.collect(),
             lists: Mutex::default(),
@@ -195,7 +199,7 @@ impl Survey {
             },
             ..Selection::default()
         };
-        let list = self.inner.list(resource, &selection).await?;
+        let list = self.reader.list(resource, &selection).await?;
         let mut by_set: HashMap<(String, String), Vec<Value>> = HashMap::new();
         let mut by_name = BTreeMap::new();
         for item in list.items {
@@ -229,7 +233,9 @@ impl Cluster for Survey {
     fn discover<'a>(&'a self, api_version: &'a str) -> Answer<'a, Option<Vec<Resource>>> {
         Box::pin(async move {
             let cell = Arc::clone(lock(&self.served).entry(api_version.to_owned()).or_default());
-            cell.get_or_try_init(|| self.inner.discover(api_version)).await.cloned()
+            cell.get_or_try_init(|| self.reader.discover(api_version))
+                .await
+                .cloned()
         })
     }
 

@@ -52,7 +52,10 @@ struct Files {
 pub(crate) struct Source {
     configuration: SourceConfiguration,
     branch: Branch,
+    /// With our own rights: reads everything, writes what is ours.
     cluster: Arc<dyn Cluster>,
+    /// As whom stacks are changed.
+    acting: Arc<dyn Cluster>,
     board: Board,
     control: watch::Receiver<Control>,
     status: Status,
@@ -92,7 +95,7 @@ impl Source {
     pub(crate) fn new(
         configuration: SourceConfiguration,
         store: &Path,
-        cluster: Arc<dyn Cluster>,
+        (cluster, acting): (Arc<dyn Cluster>, Arc<dyn Cluster>),
         board: Board,
         namespace: &str,
         shown: watch::Sender<Status>,
@@ -118,6 +121,7 @@ impl Source {
             configuration,
             branch,
             cluster,
+            acting,
             board,
             status: Status::default(),
             shown,
@@ -307,7 +311,15 @@ impl Source {
             Err(problems) => return self.failed(hash, &problems).await,
         };
         let owner = Owner::Git(self.configuration.name.clone());
-        let planned = deployment(Some(&self.cluster), &wanted, &owner, DryRun::Decisions, only.is_none()).await;
+        let planned = deployment(
+            Some(&self.cluster),
+            Some(&self.acting),
+            &wanted,
+            &owner,
+            DryRun::Decisions,
+            only.is_none(),
+        )
+        .await;
         let mut planned = match planned {
             Ok(planned) => planned,
             Err(problems) => return self.failed(hash, &problems).await,
@@ -354,19 +366,17 @@ impl Source {
             self.say("applying", "").await;
         }
         let settled = planned.take_settled();
-        let done = self.carry_out(&planned).await;
+        let (report, finished) = self.carry_out(&planned).await;
         self.waits.clear();
         self.status.waiting.clear();
-        match done {
-            None => Enforced::Interrupted,
-            Some(report) => {
-                self.seen = settled.filter(|_| self.left.is_empty());
-                for event in chronicle::of(&planned, &report, hash) {
-                    self.events.tell(event);
-                }
-                self.conclude(hash, &report).await
-            }
+        for event in chronicle::of(&planned, &report, hash) {
+            self.events.tell(event);
         }
+        if !finished {
+            return Enforced::Interrupted;
+        }
+        self.seen = settled.filter(|_| self.left.is_empty());
+        self.conclude(hash, &report).await
     }
 
     /// All stacks of the commit, or some: as they were rendered when the commit was taken, or rendered again.
@@ -391,8 +401,8 @@ impl Source {
         })
     }
 
-    /// Executes until it is done or something newer is to be done. None for the latter.
-    async fn carry_out(&mut self, planned: &Deployment) -> Option<Report> {
+    /// Executes until it is done, or something newer is to be done. What was done, and whether that is all.
+    async fn carry_out(&mut self, planned: &Deployment) -> (Report, bool) {
         let cancel = self.stop.child_token();
         let name = self.configuration.name.clone();
         let run = Run {
@@ -406,15 +416,14 @@ impl Source {
             },
             ..Run::default()
         };
-        let cluster = Arc::clone(&self.cluster);
-        let work = execute(&cluster, planned, &run);
+        let acting = Arc::clone(&self.acting);
+        let work = execute(&acting, planned, &run);
         tokio::pin!(work);
         tokio::select! {
-            report = &mut work => (!cancel.is_cancelled()).then_some(report),
+            report = &mut work => (report, !cancel.is_cancelled()),
             () = self.newer() => {
                 cancel.cancel();
-                work.await;
-                None
+                (work.await, false)
             }
         }
     }

@@ -60,11 +60,57 @@ impl fmt::Debug for Access {
     }
 }
 
+/// A service account as which requests are made in place of our own identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceAccount {
+    namespace: String,
+    name: String,
+}
+
+impl fmt::Display for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl std::str::FromStr for ServiceAccount {
+    type Err = String;
+    /// `namespace/name`. Never empty: an empty impersonation header is none, and would act with our own rights.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is_label = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 253
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
+                && part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+        };
+        match text.split_once('/') {
+            Some((namespace, name)) if is_label(namespace) && is_label(name) => Ok(Self {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            }),
+            _ => Err(format!(
+                "\"{text}\" is no service account: write namespace/name, for example shop/deployer"
+            )),
+        }
+    }
+}
+
 /// Makes a client. Reads the kubeconfig, sends nothing.
 ///
 /// # Errors
 /// A kubeconfig that cannot be read or names what does not exist; a host that is no URL; a credential plugin that is refused.
 pub async fn connect(access: &Access) -> Result<KubeCluster, Diagnostic> {
+    connect_as(access, None).await
+}
+
+/// The same, with every request made as a service account: the API server checks that we may, and then its rights.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_as(access: &Access, account: Option<&ServiceAccount>) -> Result<KubeCluster, Diagnostic> {
     let mut config = match access {
         Access::Kubeconfig { path, context, exec } => kubeconfig(path, context.as_deref(), *exec).await?,
         Access::Direct {
@@ -114,6 +160,15 @@ pub async fn connect(access: &Access) -> Result<KubeCluster, Diagnostic> {
         http::header::USER_AGENT,
         http::HeaderValue::from_static(concat!("myelin/", env!("CARGO_PKG_VERSION"))),
     ));
+    if let Some(account) = account {
+        let user = format!("system:serviceaccount:{}:{}", account.namespace, account.name);
+        // The groups of a service account are the API server's to add; naming any would replace them.
+        let value = http::HeaderValue::from_str(&user)
+            .map_err(|_| Diagnostic::error(format!("service account {account} cannot be named in a header")))?;
+        config
+            .headers
+            .push((http::HeaderName::from_static("impersonate-user"), value));
+    }
     config.connect_timeout = Some(Duration::from_secs(10));
     // Every request has its own deadline, and retrying is the engine's: it knows what a lost answer means.
     config.read_timeout = None;

@@ -27,6 +27,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
     let planned = deployment(
         Some(&cluster),
+        Some(&cluster),
         &commit,
         &arguments.local.owner(),
         DryRun::Decisions,

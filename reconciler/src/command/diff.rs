@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let cluster = arguments.cluster.connect().await?;
     let owner = arguments.local.owner();
-    let planned = deployment(Some(&cluster), &commit, &owner, DryRun::Changes, true)
+    let planned = deployment(Some(&cluster), Some(&cluster), &commit, &owner, DryRun::Changes, true)
         .await
         .map_err(told)?;
     let text = diff(&planned, arguments.drift, Colour::of_stdout());

@@ -78,6 +78,7 @@ async fn against_cluster(arguments: &Arguments) -> anyhow::Result<Deployment> {
     };
     deployment(
         cluster.as_ref(),
+        cluster.as_ref(),
         &commit,
         &arguments.local.owner(),
         DryRun::Changes,

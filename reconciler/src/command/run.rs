@@ -15,6 +15,7 @@ use crate::web::{self, Shown};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use myelin_engine::cluster::Cluster;
+use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::document::parse_duration;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -60,6 +61,9 @@ pub(crate) struct Arguments {
     /// File with the age keys that open files encrypted by SOPS.
     #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
     age_key_file: Option<PathBuf>,
+    /// Service account as which everything is changed, NAMESPACE/NAME; with our own rights if not given.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    service_account: Option<ServiceAccount>,
     /// How often the branch is looked at.
     #[arg(long, default_value = "30s")]
     interval: String,
@@ -104,6 +108,7 @@ impl Arguments {
             interval,
             signers: self.signers.clone(),
             age_key_file: self.age_key_file.clone(),
+            service_account: self.service_account.clone(),
             transport: Transport {
                 credentials: self.credentials.clone(),
                 authorities: self.authorities.clone(),
@@ -214,12 +219,16 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .as_ref()
             .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
         let start = {
+            let acting: Arc<dyn Cluster> = match &configuration.service_account {
+                None => cluster.clone(),
+                Some(account) => Arc::new(Shared::new(arguments.cluster.connect_as(Some(account)).await?)),
+            };
             let (store, cluster, namespace) = (store.clone(), cluster.clone(), arguments.namespace.clone());
             move |stop| {
                 Source::new(
                     configuration.clone(),
                     &store,
-                    cluster.clone(),
+                    (cluster.clone(), acting.clone()),
                     board.clone(),
                     &namespace,
                     shown.clone(),

@@ -95,6 +95,44 @@ impl House {
         out
     }
 
+    /// Runs the real kubectl as the administrator; answers what it prints.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        let output = Command::new("kubectl")
+            .args(arguments)
+            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .output()
+            .unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        );
+        assert!(output.status.success(), "kubectl {arguments:?}\n{out}{err}");
+        out.trim().to_owned()
+    }
+
+    /// A kubeconfig for a service account, with a token of its own.
+    pub(crate) fn kubeconfig_of(&self, namespace: &str, account: &str) -> String {
+        // `kubectl create token` speaks protobuf, which the sandbox does not.
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let request = self.file("token-request", &request.to_string());
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let answer = self.kubectl(&["create", "--raw", &path, "-f", &request]);
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let token = answer["status"]["token"].as_str().unwrap();
+        let path = self.file(&format!("kubeconfig-{account}"), &self.sandbox.kubeconfig());
+        let user = format!("--token={token}");
+        self.kubectl(&["--kubeconfig", &path, "config", "set-credentials", account, &user]);
+        self.kubectl(&[
+            "--kubeconfig",
+            &path,
+            "config",
+            "set-context",
+            "--current",
+            &format!("--user={account}"),
+        ]);
+        path
+    }
+
     /// Starts a command whose output is read while it runs.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments)

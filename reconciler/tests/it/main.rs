@@ -7,6 +7,7 @@ mod examples;
 mod hooks;
 mod house;
 mod https;
+mod install;
 mod people;
 mod replicas;
 mod sealed;

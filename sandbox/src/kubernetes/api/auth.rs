@@ -75,7 +75,18 @@ impl Authenticator {
         let Some(name) = header("impersonate-user") else {
             return Ok(user);
         };
-        if !user.is_master() {
+        let account = service_account_name(name);
+        let may = account.is_some_and(|(namespace, account)| {
+            let wish = Wish {
+                verb: "impersonate",
+                resource: "serviceaccounts",
+                namespace,
+                name: account,
+                ..Wish::default()
+            };
+            allowed(registry, &user, &wish)
+        });
+        if !user.is_master() && !may {
             let why = format!(
                 "User \"{}\" cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
                 user.name
