@@ -83,6 +83,8 @@ pub struct Sealed {
 pub enum Entry {
     /// A file and its content.
     File(Arc<[u8]>),
+    /// A file that is there and is not read, and why: only what needs it fails.
+    Withheld(String),
     /// A symbolic link and its target, as text.
     Link(String),
 }
@@ -278,8 +280,8 @@ impl Tree {
                             .map(str::to_owned),
                     );
                 }
-                Some(Entry::File(_)) if pending.is_empty() => return Ok(Found::File(next)),
-                Some(Entry::File(_)) => return Err(TreeError::Missing(self.show(path))),
+                Some(Entry::File(_) | Entry::Withheld(_)) if pending.is_empty() => return Ok(Found::File(next)),
+                Some(Entry::File(_) | Entry::Withheld(_)) => return Err(TreeError::Missing(self.show(path))),
                 None => here = next,
             }
         }
@@ -314,6 +316,7 @@ impl Tree {
         let bytes: Arc<[u8]> = match &self.source {
             Source::Memory(entries) => match entries.get(real.as_str()) {
                 Some(Entry::File(bytes)) => bytes.clone(),
+                Some(Entry::Withheld(why)) => return Err(TreeError::Read(self.show(path), why.clone())),
                 _ => return Err(TreeError::Missing(self.show(path))),
             },
             Source::Disk(root) => {

@@ -7,17 +7,18 @@ use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::{Remote, Transport};
 use crate::hook::{Hook, Hooks};
-use crate::lease::{Pace, Replica, Seat};
+use crate::lease::{Lock, Pace, Replica, Seat};
 use crate::notify;
 use crate::shared::Shared;
 use crate::source::Source;
 use crate::web::{self, Shown};
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use myelin_engine::cluster::Cluster;
 use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::document::parse_duration;
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub(crate) struct Arguments {
     /// A replica that is silent for so long is replaced, at least 300ms. Each replica sends one small request per 0.29 of it.
     #[arg(long, default_value = "700ms", value_name = "DURATION", requires = "lease")]
     fail_over: String,
+    /// How the log is written, on the error stream. Which lines: the variable MYELIN_LOG, `info` unless set.
+    #[arg(long, value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
     /// Address of the page, the metrics and the health checks; `none` for no page.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9810")]
     listen: String,
@@ -87,6 +91,28 @@ pub(crate) struct Arguments {
     listen_token: Option<PathBuf>,
     #[command(flatten)]
     cluster: ClusterArguments,
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// One JSON object in each line: `timestamp`, `level`, `fields` (with `message`), `target`.
+    Json,
+    /// Lines for people.
+    Text,
+}
+
+impl LogFormat {
+    fn start(self) {
+        let filter = tracing_subscriber::EnvFilter::try_from_env("MYELIN_LOG").unwrap_or_else(|_| "info".into());
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        match self {
+            Self::Json => log.json().init(),
+            Self::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        }
+    }
 }
 
 impl Arguments {
@@ -186,17 +212,13 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    tracing_subscriber::fmt()
-        .json()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("MYELIN_LOG").unwrap_or_else(|_| "info".into()))
-        .with_writer(std::io::stderr)
-        .init();
+    arguments.log_format.start();
     let sources = arguments.sources()?;
     let cluster: Arc<dyn Cluster> = Arc::new(Shared::new(arguments.cluster.connect().await?));
     let scratch = tempfile::tempdir().context("make a folder for git's objects")?;
     let store = arguments.data.clone().unwrap_or_else(|| scratch.path().to_owned());
     let stop = CancellationToken::new();
-    // One task for all sources: what takes long, rendering and git, runs beside it.
+    // One task for all turns; the work of each source goes on in a thread of its own.
     let mut work = Vec::new();
     let replica = arguments.replica()?;
     let mut seen = BTreeMap::new();
@@ -218,6 +240,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let seat = replica
             .as_ref()
             .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
+        let lock = Lock::new(&store, &configuration.name);
         let start = {
             let acting: Arc<dyn Cluster> = match &configuration.service_account {
                 None => cluster.clone(),
@@ -225,7 +248,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             };
             let (store, cluster, namespace) = (store.clone(), cluster.clone(), arguments.namespace.clone());
             move |stop| {
-                Source::new(
+                let source = Source::new(
                     configuration.clone(),
                     &store,
                     (cluster.clone(), acting.clone()),
@@ -233,11 +256,18 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                     &namespace,
                     shown.clone(),
                     stop,
-                )
-                .run()
+                );
+                let runtime = tokio::runtime::Handle::current();
+                async move {
+                    // A thread of its own, beside the runtime's: what one source computes delays no other.
+                    let run = tokio::task::spawn_blocking(move || runtime.block_on(source.run()));
+                    if let Err(panicked) = run.await {
+                        tracing::error!(error = %panicked, "a source ended");
+                    }
+                }
             }
         };
-        work.push(in_turn(seat, start, stop.clone()));
+        work.push(in_turn(seat, lock, start, stop.clone()));
     }
     let page = arguments.page(seen, hooks)?;
     let ended = async {
@@ -256,13 +286,18 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     result.map(|()| exit::OK)
 }
 
-/// Works on a source whenever it is this replica's turn: always, where there are no leases.
+/// Works on a source whenever it is this replica's turn; where there are no leases, whenever no other process on this machine
+/// works on it with the same folder.
 async fn in_turn<F: Future<Output = ()>>(
     seat: Option<Seat>,
+    lock: Lock,
     start: impl Fn(CancellationToken) -> F,
     stop: CancellationToken,
 ) {
     let Some(seat) = seat else {
+        let Some(_held) = lock.acquire(&stop).await else {
+            return;
+        };
         return start(stop).await;
     };
     while seat.acquire(&stop).await {

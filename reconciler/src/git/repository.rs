@@ -216,6 +216,9 @@ pub(super) fn files_of(store: &git2::Repository, commit: &git2::Commit<'_>, limi
     Tree::from_entries(files.entries, limits).map_err(|error| GitError::Unfit(error.to_string()))
 }
 
+/// How a pointer of Git LFS begins (<https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>).
+const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+
 /// A commit's files on their way into memory.
 struct Files<'a> {
     store: &'a git2::Repository,
@@ -277,17 +280,17 @@ impl Files<'_> {
         let entry = if is_link {
             Entry::Link(String::from_utf8_lossy(blob.content()).into_owned())
         } else if length > self.limits.file_bytes {
-            // Too large to be a manifest, and only a problem if something reads it; that reads an empty file of its name.
-            Entry::File(too_large(&path, length).into())
+            // Too large to be a manifest, and only a problem if something reads it.
+            Entry::Withheld(format!("it has {length} bytes, more than are read of one file"))
+        } else if blob.content().starts_with(LFS) {
+            Entry::Withheld(
+                "it is a pointer of Git LFS, and the file that it stands for is not fetched; commit the file itself"
+                    .to_owned(),
+            )
         } else {
             Entry::File(blob.content().into())
         };
         self.entries.push((path, entry));
         Ok(())
     }
-}
-
-/// What stands in for a file that is too large: no YAML, so that whoever reads it says where and why.
-fn too_large(path: &str, length: u64) -> Vec<u8> {
-    format!("\u{1}{path} has {length} bytes and is not read from git\n").into_bytes()
 }

@@ -7,10 +7,12 @@
 //! version that was read, so a deposed replica's next step fails.
 
 mod choice;
+mod lock;
 mod replica;
 mod seat;
 
 pub(crate) use choice::Pace;
+pub(crate) use lock::Lock;
 pub(crate) use replica::Replica;
 pub(crate) use seat::Seat;
 

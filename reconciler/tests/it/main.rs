@@ -1,6 +1,8 @@
 //! Integration tests of the `myelin` command, in one binary: the real program, real git repositories, the sandbox.
 #![allow(clippy::unwrap_used, reason = "a test may stop where it is")]
 
+mod advisories;
+mod apart;
 mod deploys;
 mod drift;
 mod examples;
