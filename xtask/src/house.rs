@@ -43,7 +43,17 @@ const MAY_NOT: &[(&str, &[&str])] = &[
             "kube",
         ],
     ),
-    ("myelin-agent", &["kube", "k8s-openapi"]),
+    (
+        "myelin-agent",
+        &[
+            "kube",
+            "k8s-openapi",
+            "aws-sdk-",
+            "aws-config",
+            "myelin-engine",
+            "myelin-aws",
+        ],
+    ),
 ];
 
 /// Words that may only be used under one folder: the one door to a library.

@@ -173,8 +173,14 @@ impl Net {
                     None => Vec::new(),
                 },
                 () = tokio::time::sleep_until(look_at) => {
-                    look_at += Duration::from_secs(3_600);
-                    self.look(found.clone());
+                    let members = self.membership.len();
+                    if self.schedule.is_due(members) {
+                        // Until the answer is there; it comes, or its absence does.
+                        look_at += Duration::from_secs(3_600);
+                        self.look(found.clone());
+                    } else {
+                        look_at = Instant::now() + self.schedule.wait(self.interval, members, rand::random());
+                    }
                     Vec::new()
                 }
                 Some(answer) = answers.recv() => {

@@ -2,7 +2,8 @@
 //!
 //! EC2 answers twenty DescribeInstances a second for a whole account and region (EC2 developer guide, "Request throttling"). A quarter
 //! of that is the pool's share, so N nodes ask on average every max(30 s, N/5 s). A wait is spread over twice its mean: nodes that
-//! were launched together never ask together.
+//! were launched together never ask together, and a thousand that do not know of each other yet still stay below the whole rate. Who was
+//! found by others before its first question does not ask it.
 
 use std::time::Duration;
 
@@ -25,23 +26,24 @@ impl Schedule {
     pub fn wait(&self, interval: Duration, members: usize, chance: f64) -> Duration {
         let size = u32::try_from(members).unwrap_or(u32::MAX);
         let mean = interval.max(Duration::from_secs(u64::from(size / SHARE)));
-        let mean = if self.asked {
-            mean.saturating_mul(1 << self.failures.min(5)).min(LONGEST.max(mean))
-        } else {
-            // The first question is what a new node waits for; three hundred that boot together still stay below the rate.
-            interval / 4
-        };
+        let mean = mean.saturating_mul(1 << self.failures.min(5)).min(LONGEST.max(mean));
         mean.mul_f64(2.0 * chance.clamp(0.0, 1.0))
+    }
+
+    /// Whether to ask, now that the wait is over.
+    pub fn is_due(&mut self, members: usize) -> bool {
+        let found_by_others = !self.asked && members > 0;
+        self.asked = true;
+        !found_by_others
     }
 
     /// Notes an answer.
     pub fn answered(&mut self) {
-        (self.asked, self.failures) = (true, 0);
+        self.failures = 0;
     }
 
     /// Notes a question that was not answered.
     pub fn refused(&mut self) {
-        self.asked = true;
         self.failures = self.failures.saturating_add(1);
     }
 }
@@ -51,11 +53,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_was_found_before_its_first_question_waits_for_the_next() {
+        let mut schedule = Schedule::default();
+        assert!(!schedule.is_due(999));
+        assert!(schedule.is_due(999));
+    }
+
+    #[test]
     fn the_mean_grows_with_the_cluster_and_with_refusals() {
         let half = Duration::from_secs(30);
         let mean = |s: &Schedule, n| s.wait(half, n, 0.5).as_secs();
         let mut schedule = Schedule::default();
-        assert_eq!(schedule.wait(half, 0, 1.0), Duration::from_secs(15));
+        assert!(schedule.is_due(0), "nobody found it");
         schedule.answered();
         assert_eq!(
             [0, 100, 150, 600, 1_000].map(|n| mean(&schedule, n)),

@@ -168,3 +168,21 @@ async fn an_agent_that_starts_on_a_draining_node_does_not_serve() {
     agent.signal(Signal::TERM);
     assert!(end(&mut agent).await.success());
 }
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_answers_questions_and_changes_nothing() {
+    let world = World::new().await;
+    let node = world.launch("prod").await;
+    // A port of its own: this address takes the port on all of the machine's.
+    let usual = format!("listen: '{}:{}'", node.address, crate::harness::ADMIN);
+    let agent = node.agent(&node.configuration("").replace(&usual, "listen: '0.0.0.0:18097'"));
+    let ready = async || agent.command("status").1.contains("state      ready");
+    until("the node is ready", &agent, ready).await;
+    let url = format!("http://{}:18097/drain", node.address);
+    let url = myelin_agent::wire::Url::parse(&url).expect("an address");
+    let end = Duration::from_secs(5);
+    let answer = myelin_agent::wire::send(&url, http::Method::POST, &[], bytes::Bytes::new(), 4096, end).await;
+    assert_eq!(answer.expect("an answer").status, 403);
+    assert!(ready().await);
+    assert!(agent.command("drain").0, "the socket is for people of this machine");
+}

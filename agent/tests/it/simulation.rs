@@ -212,6 +212,11 @@ impl Simulation {
     }
 
     fn look(&mut self, n: usize) {
+        let members = self.nodes[n].membership.as_ref().map_or(0, Membership::len);
+        if !self.nodes[n].schedule.is_due(members) {
+            self.look_again(n);
+            return;
+        }
         self.nodes[n].asked += 1;
         let mut out = Vec::new();
         if self.take() {
@@ -238,10 +243,14 @@ impl Simulation {
             self.refused.0 += 1;
             self.nodes[n].schedule.refused();
         }
+        self.act(n, out);
+        self.look_again(n);
+    }
+
+    fn look_again(&mut self, n: usize) {
         let members = self.nodes[n].membership.as_ref().map_or(0, Membership::len);
         let wait = self.nodes[n].schedule.wait(INTERVAL, members, self.rng.random());
         let run = self.nodes[n].run;
-        self.act(n, out);
         self.put(self.now + wait, Event::Look { node: n, run });
     }
 
@@ -304,15 +313,18 @@ impl Simulation {
     /// How many of these know exactly the others of their cluster that run.
     pub(crate) fn settled(&self) -> bool {
         let alive = self.alive();
-        alive.iter().all(|n| {
-            let node = &self.nodes[*n];
-            let others = alive
+        let mut sizes: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        for n in &alive {
+            *sizes.entry(self.nodes[*n].cluster).or_default() += 1;
+        }
+        let memberships = || {
+            alive
                 .iter()
-                .filter(|o| self.nodes[**o].cluster == node.cluster && *o != n)
-                .count();
-            let membership = node.membership.as_ref().expect("it runs");
-            membership.len() == others && membership.peers().iter().all(|p| self.runs(&p.instance))
-        })
+                .map(|n| (self.nodes[*n].cluster, self.nodes[*n].membership.as_ref()))
+        };
+        // Numbers first: they are cheap to compare, and mostly differ while there is something to wait for.
+        memberships().all(|(cluster, m)| m.is_some_and(|m| m.len() + 1 == sizes[cluster]))
+            && memberships().all(|(_, m)| m.is_some_and(|m| m.peers().iter().all(|p| self.runs(&p.instance))))
     }
 
     fn runs(&self, instance: &str) -> bool {
