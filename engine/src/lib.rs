@@ -1,6 +1,8 @@
 //! The engine: document, render, graph, plan, apply, record. See ARCHITECTURE.md for the reading order.
 
 pub mod diagnostic;
+pub mod origin;
+
 pub mod object;
 
 pub mod mask;

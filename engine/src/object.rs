@@ -3,6 +3,7 @@
 //! Nothing here knows schemas or talks to a cluster.
 
 use crate::diagnostic::FilePlace;
+use crate::origin::FieldOrigins;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{fmt, str::FromStr};
@@ -123,6 +124,8 @@ pub struct Object {
     /// The file (relative to the source) that the manifest was read or generated from, with the line where the document
     /// starts. A generated object names the kustomization that generates it.
     pub origin: FilePlace,
+    /// Where its fields came from: a field that a patch set names the patch.
+    pub fields: FieldOrigins,
 }
 
 impl Object {
@@ -130,6 +133,13 @@ impl Object {
     #[must_use]
     pub fn key(&self) -> ObjectKey {
         ObjectKey::of(&self.value)
+    }
+
+    /// Where the field at a JSON pointer came from, as far as it is known: the patch, the generator's entry or the line of
+    /// the kustomization that set it, or else what is nearest around it.
+    #[must_use]
+    pub fn origin_of(&self, pointer: &str) -> FilePlace {
+        self.fields.find(pointer).unwrap_or_else(|| self.origin.clone())
     }
 }
 

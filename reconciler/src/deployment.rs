@@ -157,6 +157,7 @@ fn wanted_stack(tree: &Tree, stack: &Stack, placed: &Placed) -> Result<Desired, 
         .filter(|object| object.key().group != OWN_GROUP)
         .map(|mut object| {
             object.origin.file = relative(&object.origin.file, &folder);
+            object.fields.rename(|file| relative(file, &folder));
             object
         })
         .collect();

@@ -12,6 +12,7 @@ use crate::document::OnFailure;
 use crate::graph::{self, Member};
 use crate::object::ObjectKey;
 use crate::observe::{DryRun, observe};
+use crate::origin::FieldOrigins;
 use crate::plan::{Action, Plan, plan};
 use crate::record::{Good, GoodObject, GoodTerms};
 use std::collections::{BTreeMap, BTreeSet};
@@ -122,6 +123,7 @@ fn desired(good: Good, failed_plan: &Plan, failed: &Outcome) -> Result<Desired, 
             value: o.value,
             component: o.component,
             origin: FilePlace::file(o.file),
+            fields: FieldOrigins::default(),
             write_only: o.write_only,
             unknown: BTreeSet::new(),
             implicit: o.implicit,

@@ -1,7 +1,7 @@
 //! The document's `images`: tags, digests or whole references set in every container.
 
 use super::DesiredObject;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use crate::document::Text;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,13 +15,18 @@ pub(super) fn set_images(images: &BTreeMap<String, Text>, objects: &mut [Desired
     let mut used: BTreeSet<&str> = BTreeSet::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for object in objects {
-        let DesiredObject { value, unknown, .. } = object;
+        let DesiredObject {
+            value, unknown, fields, ..
+        } = object;
         walk(value, &mut String::new(), &mut |image, pointer| {
             let name = name_of(image).to_owned();
             if let Some((key, new)) = images.get_key_value(&name) {
                 used.insert(key);
                 match new {
-                    Text::Known(new) => *image = reference(&name, new),
+                    Text::Known(new) => {
+                        *image = reference(&name, new);
+                        fields.moved(pointer, &FilePlace::file(format!("spec.images[{name}]")));
+                    }
                     Text::Unknown => {
                         unknown.insert(pointer.to_owned());
                     }

@@ -25,6 +25,7 @@ use crate::document::{Adopt, Check, Conflicts, Drift, OnFailure, ProtectedKind, 
 use crate::graph::{self, Graph};
 use crate::mask::MaskKey;
 use crate::object::{Object, ObjectKey};
+use crate::origin::FieldOrigins;
 use crate::record::StackId;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,8 @@ pub struct DesiredObject {
     pub component: Option<String>,
     /// Where its manifest comes from.
     pub origin: FilePlace,
+    /// Where its fields come from.
+    pub fields: FieldOrigins,
     /// JSON pointers of values that hold a write-only variable.
     pub write_only: BTreeSet<String>,
     /// JSON pointers of values that are not known yet. Non-empty makes the object unknown.

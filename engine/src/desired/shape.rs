@@ -6,6 +6,7 @@ use crate::cluster::kinds;
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use crate::document::Stack;
 use crate::object::ObjectKey;
+use crate::origin::FieldOrigins;
 use crate::record::{PART_OF, StackId};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -242,6 +243,7 @@ fn own_namespace(stack: &Stack, key: ObjectKey, part_of: &str) -> DesiredObject 
         // Part of the base, or of the only component: order comes from the edges to it.
         component: stack.components.is_empty().then(|| stack.name.clone()),
         origin: FilePlace::file("spec.namespace"),
+        fields: FieldOrigins::default(),
         write_only: BTreeSet::new(),
         unknown: BTreeSet::new(),
         implicit: true,

@@ -153,6 +153,7 @@ pub(super) fn substitute(
             value: object.value,
             component: None,
             origin: object.origin,
+            fields: object.fields,
             write_only: expander.write_only,
             unknown: expander.unknown,
             implicit: false,

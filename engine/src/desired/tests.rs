@@ -16,6 +16,7 @@ fn object(file: &str, value: Value) -> Object {
     Object {
         value,
         origin: FilePlace::line(file, 1),
+        fields: FieldOrigins::default(),
     }
 }
 
@@ -249,6 +250,7 @@ fn placeholders_and_broken_rules_are_refused_all_at_once_each_at_its_line() {
         .map(|value| Object {
             value,
             origin: FilePlace::line("a.yaml", 1),
+            fields: FieldOrigins::default(),
         })
         .collect();
     let problems = desired(&stack, &Variables::default(), objects, &|_| Some(file.to_owned())).unwrap_err();

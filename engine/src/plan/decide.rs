@@ -424,7 +424,12 @@ fn shown(
 ) -> Vec<FieldChange> {
     let key = mask_key(desired, seen);
     let wanted = seen.wanted.get(&object.key).map_or(&object.value, |w| &w.body);
-    diff::fields(live, result, wanted, &object.write_only, &key)
+    let mut fields = diff::fields(live, result, wanted, &object.write_only, &key);
+    for field in fields.iter_mut().filter(|f| f.after.is_some()) {
+        let origin = object.fields.find(&diff::pointer_of(&object.value, &field.path));
+        field.origin = origin.filter(|origin| origin.file != object.origin.file);
+    }
+    fields
 }
 
 /// Where the stack only wants to know of foreign changes, they stay.

@@ -88,6 +88,7 @@ impl Differ<'_> {
                     path: path.clone(),
                     before,
                     after,
+                    origin: None,
                 });
             }
         }
@@ -126,6 +127,7 @@ impl Differ<'_> {
                 path: path.clone(),
                 before: show(before),
                 after: show(after),
+                origin: None,
             };
             self.found.push(change);
             return;
@@ -210,6 +212,42 @@ fn path_of(value: &Value, pointer: &str) -> Option<String> {
     Some(path)
 }
 
+/// The JSON pointer of what a path for people names in a manifest; as far as the manifest goes.
+pub(super) fn pointer_of(value: &Value, path: &str) -> String {
+    let mut pointer = String::new();
+    let mut here = value;
+    let mut rest = path;
+    while !rest.is_empty() {
+        let part;
+        (part, rest) = match rest.strip_prefix('[') {
+            Some(inner) => inner.split_once(']').unwrap_or((inner, "")),
+            None => {
+                let word = rest.strip_prefix('.').unwrap_or(rest);
+                word.split_at(word.find(['.', '[']).unwrap_or(word.len()))
+            }
+        };
+        let (part, next) = match here {
+            Value::Object(map) => (part.to_owned(), map.get(part)),
+            Value::Array(items) => {
+                let index = match part.split_once('=') {
+                    Some((key, wanted)) => items
+                        .iter()
+                        .position(|item| item.get(key).is_some_and(|v| plain(v) == wanted)),
+                    None => part.parse().ok(),
+                };
+                let Some(index) = index else { break };
+                (index.to_string(), items.get(index))
+            }
+            _ => break,
+        };
+        let Some(next) = next else { break };
+        pointer.push('/');
+        pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+        here = next;
+    }
+    pointer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +292,25 @@ mod tests {
             "{all}"
         );
         assert!(!all.contains("old-secret"), "{all}");
+    }
+
+    #[test]
+    fn a_path_for_people_leads_back_to_the_field() {
+        let value = json!({"metadata": {"annotations": {"a.b/c": "1"}}, "spec": {
+            "containers": [{"name": "x"}, {"name": "web", "args": ["a", {"k": [1]}]}]}});
+        for pointer in [
+            "",
+            "/metadata/annotations/a.b~1c",
+            "/spec/containers/1/name",
+            "/spec/containers/1/args/1/k/0",
+        ] {
+            let path = path_of(&value, pointer).unwrap();
+            assert_eq!(pointer_of(&value, &path), pointer, "{path}");
+        }
+        assert_eq!(
+            pointer_of(&value, "spec.containers[name=zork].image"),
+            "/spec/containers"
+        );
     }
 
     #[test]

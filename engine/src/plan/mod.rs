@@ -18,7 +18,7 @@ pub use prune::keeps;
 pub(crate) use tokens::{terms, tied};
 
 use crate::desired::Desired;
-use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use crate::mask::hex;
 use crate::object::ObjectKey;
 use crate::observe::{Observation, uid};
@@ -75,6 +75,8 @@ pub struct FieldChange {
     pub before: Option<String>,
     /// After; None when it will not be there.
     pub after: Option<String>,
+    /// Where the value comes from, when that is not where the object comes from: a patch, a generator, the stack itself.
+    pub origin: Option<FilePlace>,
 }
 
 /// What happens to one object, and why.

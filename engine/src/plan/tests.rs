@@ -3,6 +3,7 @@ use crate::desired::{Variables, desired};
 use crate::diagnostic::FilePlace;
 use crate::document::{API_VERSION, stack_from_value};
 use crate::object::Object;
+use crate::origin::FieldOrigins;
 
 fn wanted(value: &str) -> Arc<Desired> {
     let document = json!({"apiVersion": API_VERSION, "kind": "Stack", "metadata": {"name": "s"},
@@ -12,6 +13,7 @@ fn wanted(value: &str) -> Arc<Desired> {
     let object = Object {
         value: map,
         origin: FilePlace::file("c.yaml"),
+        fields: FieldOrigins::default(),
     };
     Arc::new(desired(&stack, &Variables::default(), vec![object], &|_| None).unwrap())
 }

@@ -40,9 +40,10 @@ impl fmt::Display for Plan {
                 writeln!(f, ": {}", change.reason)?;
             }
             for field in &change.fields {
+                let from = field.origin.as_ref().map(|o| format!("  ({o})")).unwrap_or_default();
                 match (&field.before, &field.after) {
-                    (Some(before), Some(after)) => writeln!(f, "      {}: {before} -> {after}", field.path)?,
-                    (None, Some(after)) => writeln!(f, "    + {}: {after}", field.path)?,
+                    (Some(before), Some(after)) => writeln!(f, "      {}: {before} -> {after}{from}", field.path)?,
+                    (None, Some(after)) => writeln!(f, "    + {}: {after}{from}", field.path)?,
                     (Some(before), None) => writeln!(f, "    - {}: {before}", field.path)?,
                     (None, None) => {}
                 }

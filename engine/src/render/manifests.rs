@@ -133,5 +133,6 @@ fn object(node: &Node, shown: &str) -> Result<Object, Diagnostic> {
     Ok(Object {
         value,
         origin: place(node.at),
+        fields: super::fields::origins(node, &|_| shown.to_owned()),
     })
 }

@@ -2,6 +2,7 @@
 //! is one, plain manifests where there is none. A function of the tree alone: no network, no environment, nothing is run.
 //! What the values mean is others' business; so is `${VARIABLE}` substitution.
 
+mod fields;
 mod kustomize;
 mod manifests;
 

@@ -32,3 +32,75 @@ fn all_problems_of_a_folder_come_at_once() {
     let problems = render(&tree, "", &Options::default()).unwrap_err();
     assert_eq!(problems.0.len(), 3, "{problems}");
 }
+
+#[test]
+fn every_field_names_what_set_it() {
+    let tree = tree(&[
+        (
+            "over/kustomization.yaml",
+            "resources: [../base]\nnamespace: shop\nimages:\n- name: web\n  newTag: v2\nreplicas:\n- name: web\n  count: 3\npatches:\n\
+             - path: memory.yaml\n- target: {kind: Deployment}\n  patch: |-\n    - op: add\n      path: /spec/template/spec/hostname\n      \
+             value: x\n- patch: |-\n    apiVersion: apps/v1\n    kind: Deployment\n    metadata: {name: web}\n    spec:\n      paused: true\n\
+             labels:\n- pairs: {team: a}\ncommonAnnotations: {note: b}\nreplacements:\n- source: {kind: Deployment, name: web}\n  \
+             targets:\n  - select: {kind: Deployment}\n    fieldPaths: [metadata.annotations.me]\n    options: {create: true}\n\
+             configMapGenerator:\n- name: settings\n  behavior: merge\n  envs: [more.env]\n",
+        ),
+        ("over/more.env", "# more\nB=2\n"),
+        (
+            "over/memory.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  template:\n    spec:\n      containers:\n      - name: web\n        \
+             resources:\n          limits:\n            memory: 1Gi\n",
+        ),
+        (
+            "base/kustomization.yaml",
+            "resources: [web.yaml]\nconfigMapGenerator:\n- name: settings\n  literals:\n  - A=1\n  options: {disableNameSuffixHash: true}\n",
+        ),
+        (
+            "base/web.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\nspec:\n  replicas: 1\n  template:\n    spec:\n      containers:\n      \
+             - name: web\n        image: web:v1\n        args:\n        - a\n        - b\n",
+        ),
+    ]);
+    let objects = render(&tree, "over", &Options::default()).unwrap();
+    let of = |kind: &str| objects.iter().find(|o| o.value["kind"] == kind).unwrap();
+    let container = "/spec/template/spec/containers/0";
+    for (kind, pointer, want) in [
+        ("Deployment", String::new(), "base/web.yaml:1"),
+        ("Deployment", "/metadata/name".into(), "base/web.yaml:4"),
+        ("Deployment", "/metadata/namespace".into(), "over/kustomization.yaml:2"),
+        ("Deployment", "/spec/replicas".into(), "over/kustomization.yaml:7"),
+        ("Deployment", format!("{container}/image"), "over/kustomization.yaml:4"),
+        ("Deployment", format!("{container}/args/1"), "base/web.yaml:14"),
+        ("Deployment", format!("{container}/resources"), "over/memory.yaml:9"),
+        (
+            "Deployment",
+            format!("{container}/resources/limits/memory"),
+            "over/memory.yaml:11",
+        ),
+        (
+            "Deployment",
+            "/spec/template/spec/hostname".into(),
+            "over/kustomization.yaml:15",
+        ),
+        ("Deployment", "/spec/paused".into(), "over/kustomization.yaml:21"),
+        (
+            "Deployment",
+            "/metadata/labels/team".into(),
+            "over/kustomization.yaml:23",
+        ),
+        (
+            "Deployment",
+            "/metadata/annotations/note".into(),
+            "over/kustomization.yaml:24",
+        ),
+        (
+            "Deployment",
+            "/metadata/annotations/me".into(),
+            "over/kustomization.yaml:26",
+        ),
+        ("ConfigMap", "/data/A".into(), "base/kustomization.yaml:5"),
+        ("ConfigMap", "/data/B".into(), "over/more.env:2"),
+    ] {
+        assert_eq!(of(kind).origin_of(&pointer).to_string(), want, "{kind} {pointer}");
+    }
+}

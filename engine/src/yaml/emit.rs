@@ -314,8 +314,10 @@ impl Emitter {
         self.indicator("\"", true, false);
         let bytes = text.as_bytes();
         let mut spaces = false;
+        // The original's emitter looks for a byte order mark at the start of the text, whatever character it is at.
+        let marked = text.starts_with('\u{feff}');
         for (i, c) in text.char_indices() {
-            if !is_printable(c) || is_break(c) || matches!(c, '"' | '\\') {
+            if marked || !is_printable(c) || is_break(c) || matches!(c, '"' | '\\') {
                 self.escape(c);
                 spaces = false;
             } else if c == ' ' {

@@ -126,6 +126,13 @@ impl Node {
         self
     }
 
+    /// Gives it another position, unless that is unknown.
+    pub fn moved_to(&mut self, at: At) {
+        if at.line > 0 {
+            self.at = at;
+        }
+    }
+
     /// The entries of a map; of anything else, none.
     pub fn entries(&self) -> &[Entry] {
         match &self.content {

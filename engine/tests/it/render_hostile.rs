@@ -159,6 +159,13 @@ fn kustomization() -> impl Strategy<Value = String> {
         Just("crds: [p.yaml]"),
         Just("openapi: {path: p.yaml}"),
         Just("transformers: [p.yaml]"),
+        Just(
+            "transformers: ['{apiVersion: builtin, kind: ValueAddTransformer, metadata: {name: v}, value: x, targets: [{fieldPath: spec/template/spec/containers/9/x}, {fieldPath: data/x, filePathPosition: 99}]}']"
+        ),
+        Just("replacements: [{path: p.yaml}]"),
+        Just(
+            "patches: [{target: {labelSelector: 'a in (b,c),!d'}, patch: '[{op: copy, from: /spec, path: /metadata/x}, {op: replace, path: /spec/-1, value: 1}]'}]"
+        ),
         Just("sortOptions: {order: fifo}"),
         Just("buildMetadata: [originAnnotations, transformerAnnotations, managedByLabel]"),
     ];

@@ -10,6 +10,7 @@ use myelin_engine::document::{API_VERSION, stack_from_value};
 use myelin_engine::gate::Settings;
 use myelin_engine::object::Object;
 use myelin_engine::observe::{DryRun, observe};
+use myelin_engine::origin::FieldOrigins;
 use myelin_engine::plan::{Plan, plan};
 use myelin_engine::record::{Owner, StackId};
 use myelin_sandbox::{Options, Sandbox};
@@ -207,6 +208,7 @@ pub(crate) fn stack(spec: Value, manifests: Vec<(&str, Value)>) -> Desired {
         .map(|(folder, value)| Object {
             value,
             origin: FilePlace::line(format!("{folder}/manifest.yaml"), 1),
+            fields: FieldOrigins::default(),
         })
         .collect();
     desired(&stack, &Variables::default(), objects, &|_| None).unwrap_or_else(|e| panic!("{e}"))

@@ -445,19 +445,19 @@ impl Target<'_> {
                 fields: config.namespace.clone(),
                 unset_only: false,
                 subjects: Subjects::default(),
-                at: self.at(),
+                at: k.at("namespace"),
             });
         }
-        for (end, text, fields) in [
-            (End::Prefix, &k.name_prefix, &config.name_prefix),
-            (End::Suffix, &k.name_suffix, &config.name_suffix),
+        for (end, text, fields, at) in [
+            (End::Prefix, &k.name_prefix, &config.name_prefix, k.at("namePrefix")),
+            (End::Suffix, &k.name_suffix, &config.name_suffix, k.at("nameSuffix")),
         ] {
             if !text.is_empty() {
                 steps.push(Step::Affix {
                     end,
                     text: text.clone(),
                     fields: fields.clone(),
-                    at: self.at(),
+                    at,
                 });
             }
         }
@@ -491,7 +491,7 @@ impl Target<'_> {
             steps.push(Step::Texts {
                 texts: k.common_labels.clone(),
                 fields,
-                at: self.at(),
+                at: k.at("commonLabels"),
             });
             names.push("LabelTransformer");
         }
@@ -500,7 +500,7 @@ impl Target<'_> {
             steps.push(Step::Texts {
                 texts: k.common_annotations.clone(),
                 fields,
-                at: self.at(),
+                at: k.at("commonAnnotations"),
             });
             names.push("AnnotationsTransformer");
         }
@@ -544,14 +544,15 @@ impl Target<'_> {
                     fields,
                     unset_only: *unset_only,
                     subjects: *subjects,
+                    at: *at,
                 };
                 namespace.apply(resources).map_err(|e| self.failed(e, *at))
             }
             Step::Affix { end, text, fields, at } => {
-                simple::affix(resources, *end, text, fields).map_err(|e| self.failed(e, *at))
+                simple::affix(resources, *end, text, fields, *at).map_err(|e| self.failed(e, *at))
             }
             Step::Texts { texts, fields, at } => {
-                simple::set_texts(resources, texts, fields).map_err(|e| self.failed(e, *at))
+                simple::set_texts(resources, texts, fields, *at).map_err(|e| self.failed(e, *at))
             }
             Step::Image { image, fields } => {
                 simple::image(resources, image, fields).map_err(|e| self.failed(e, image.at))

@@ -1,7 +1,7 @@
 //! Where in which kinds of resources a value stands: a path of keys, through lists of maps, for a selection of kinds.
 
 use super::id::Gvk;
-use crate::yaml::{Content, Entry, Node, Tag};
+use crate::yaml::{At, Content, Entry, Node, Tag};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -143,8 +143,15 @@ pub(super) fn set_scalar(node: &mut Node, text: &str) -> Result<(), String> {
     }
 }
 
-/// Sets one string of a map.
-pub(super) fn set_entry(node: &mut Node, key: &str, text: &str) -> Result<(), String> {
+/// Sets a scalar's text, and notes what set it.
+pub(super) fn set_scalar_at(node: &mut Node, text: &str, at: At) -> Result<(), String> {
+    set_scalar(node, text)?;
+    node.moved_to(at);
+    Ok(())
+}
+
+/// Sets one string of a map, and notes what set it.
+pub(super) fn set_entry(node: &mut Node, key: &str, text: &str, at: At) -> Result<(), String> {
     if !node.is_map() {
         return Err(format!("expected a map, found {}", node.kind_name()));
     }
@@ -152,6 +159,9 @@ pub(super) fn set_entry(node: &mut Node, key: &str, text: &str) -> Result<(), St
         return Err("the name of a label or annotation is empty".to_owned());
     }
     super::resource::set_text(node, key, text);
+    if let Some(value) = node.get_mut(key) {
+        value.moved_to(at);
+    }
     Ok(())
 }
 

@@ -115,10 +115,12 @@ fn pairs(generator: &Generator, loader: &Loader<'_>, kind: &str) -> Result<BTree
         )),
     };
     for source in &generator.envs {
-        let (bytes, _) = loader.file(source)?;
+        let (bytes, path) = loader.file(source)?;
+        let file = loader.tree.file_id(&path);
         let text = String::from_utf8(bytes.to_vec())
             .map_err(|_| (format!("the env file \"{}\" is not UTF-8 text", source.text), source.at))?;
-        for line in text.strip_prefix('\u{feff}').unwrap_or(&text).lines() {
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).lines();
+        for (number, line) in (1..).zip(lines) {
             let line = line.trim_start();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -127,7 +129,12 @@ fn pairs(generator: &Generator, loader: &Loader<'_>, kind: &str) -> Result<BTree
             if key.is_empty() {
                 continue;
             }
-            add(key.to_owned(), value.as_bytes().to_vec(), source.at)?;
+            let at = At {
+                file,
+                line: number,
+                column: 0,
+            };
+            add(key.to_owned(), value.as_bytes().to_vec(), at)?;
         }
     }
     for source in &generator.literals {

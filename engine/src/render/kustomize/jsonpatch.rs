@@ -44,9 +44,7 @@ fn operation(node: &Node) -> Result<Operation, String> {
     // The original reads values as JSON, so that `on` is `true` and `0x10` is `16` from here on.
     let value = || match node.get("value") {
         None => Ok(Node::null()),
-        Some(value) => to_json(value)
-            .map(|json| from_json(&json).at(value.at))
-            .map_err(|e| e.message),
+        Some(value) => as_json(value),
     };
     let kind = match text("op") {
         Some("add") => Op::Add(value()?),
@@ -63,6 +61,25 @@ fn operation(node: &Node) -> Result<Operation, String> {
         path: pointer(shown)?,
         shown: shown.to_owned(),
     })
+}
+
+/// A value as JSON has it, with the positions that it was read at.
+fn as_json(node: &Node) -> Result<Node, String> {
+    let content = match &node.content {
+        Content::Scalar(_) => from_json(&to_json(node).map_err(|e| e.message)?).content,
+        Content::Seq(items) => Content::Seq(items.iter().map(as_json).collect::<Result<_, _>>()?),
+        Content::Map(entries) => {
+            let entry = |e: &Entry| {
+                Ok(Entry {
+                    key: e.key.clone(),
+                    at: e.at,
+                    value: as_json(&e.value)?,
+                })
+            };
+            Content::Map(entries.iter().map(entry).collect::<Result<_, String>>()?)
+        }
+    };
+    Ok(Node::new(content).at(node.at))
 }
 
 fn pointer(text: &str) -> Result<Vec<String>, String> {
@@ -198,7 +215,10 @@ fn add(node: &mut Node, path: &[String], value: Node) -> Result<(), String> {
     match &mut parent.content {
         Content::Map(entries) => {
             match entries.iter_mut().find(|e| &*e.key == last) {
-                Some(entry) => entry.value = value,
+                Some(entry) => {
+                    entry.at = value.at;
+                    entry.value = value;
+                }
                 None => entries.push(Entry {
                     key: last.into(),
                     at: value.at,

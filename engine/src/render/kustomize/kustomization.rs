@@ -40,6 +40,8 @@ pub(super) struct Kustomization {
     pub(super) openapi: Option<Located>,
     pub(super) sort: Option<SortOptions>,
     pub(super) build_metadata: Vec<String>,
+    /// Where the fields that hold one value for all resources stand.
+    places: BTreeMap<&'static str, At>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -176,6 +178,16 @@ impl Kustomization {
         for generator in this.config_maps.iter_mut().chain(&mut this.secrets) {
             generator.options.inherit(&shared);
         }
+        for field in [
+            "namespace",
+            "namePrefix",
+            "nameSuffix",
+            "commonLabels",
+            "commonAnnotations",
+            "buildMetadata",
+        ] {
+            this.places.extend(r.key_at(field).map(|at| (field, at)));
+        }
         this.openapi(r);
         this.sort = r.inner("sortOptions", "sortOptions", SortOptions::read);
         // What is none of the known options has no effect in the original either.
@@ -245,6 +257,11 @@ impl Kustomization {
                 _ => {}
             }
         }
+    }
+
+    /// Where a field that holds one value for all resources stands.
+    pub(super) fn at(&self, field: &str) -> At {
+        self.places.get(field).copied().unwrap_or_default()
     }
 
     /// Whether it says nothing at all.

@@ -123,7 +123,9 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
             path: "metadata/labels".into(),
             create: true,
         }];
-        simple::set_texts(&mut all.resources, &texts, &labels).map_err(|(e, at)| tell((e, at.unwrap_or_default())))?;
+        let at = root.kustomization.at("buildMetadata");
+        simple::set_texts(&mut all.resources, &texts, &labels, at)
+            .map_err(|(e, at)| tell((e, at.unwrap_or_default())))?;
     }
     if shared.origins {
         provenance::annotate(
@@ -158,7 +160,8 @@ fn finish(resources: ResMap, tree: &Tree) -> Result<Vec<Object>, Diagnostics> {
             column: None,
             ..place(tree, resource.at())
         };
-        Ok::<_, Diagnostic>(Object { value, origin })
+        let fields = super::fields::origins(&resource.node, &|file| tree.file_name(file));
+        Ok::<_, Diagnostic>(Object { value, origin, fields })
     });
     let mut problems = Diagnostics::new();
     let mut objects = Vec::with_capacity(made.len());

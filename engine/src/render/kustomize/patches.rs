@@ -11,7 +11,7 @@ use super::schema::Schema;
 use super::selector::Selector;
 use super::smp;
 use crate::tree::TreePath;
-use crate::yaml::{At, Node, Profile};
+use crate::yaml::{At, Content, Node, Profile};
 
 /// What a text turned out to be.
 pub(super) enum Loaded {
@@ -30,7 +30,7 @@ struct Allow {
 pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -> Result<Loaded, Problem> {
     let merge = loader
         .nodes(text, path, Profile::Kustomize)
-        .map(|nodes| shifted(nodes, from));
+        .map(|nodes| shifted(loader, nodes, path, from));
     let (nodes, at) = match merge {
         Ok(nodes) if !nodes.iter().any(Node::is_seq) => {
             let resources = load::resources(nodes)?;
@@ -48,21 +48,54 @@ pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -
     if text.starts_with('[') && serde_json::from_str::<serde_json::Value>(text).is_err() {
         return Err(("a JSON patch that starts with \"[\" must be JSON, with its names in quotes; or write it as a YAML list with dashes".to_owned(), at));
     }
-    match &nodes?[..] {
+    match &shifted(loader, nodes?, path, from)[..] {
         [one] if one.items().is_empty() && one.is_seq() => Err(("the patch is empty".to_owned(), at)),
         [one] => jsonpatch::read(one).map(Loaded::Json).map_err(|e| (e, at)),
         _ => Err(("a JSON patch is one document".to_owned(), at)),
     }
 }
 
-/// An inline text's own lines mean nothing to a reader of the file; its nodes stand where the text begins.
-fn shifted(mut nodes: Vec<Node>, from: At) -> Vec<Node> {
+/// Gives the nodes of an inline text their places in the file: line by line where the text stands there as it is (`|`), else
+/// where it begins. What comes from a file of its own (`from` has no line) is right already.
+fn shifted(loader: &Loader<'_>, mut nodes: Vec<Node>, path: &TreePath, from: At) -> Vec<Node> {
     if from.line > 0 {
+        let literal = loader.tree.read(path).is_ok_and(|bytes| is_literal(&bytes, from));
         for node in &mut nodes {
-            node.at = from;
+            place_in(node, from, literal);
         }
     }
     nodes
+}
+
+fn place_in(node: &mut Node, from: At, literal: bool) {
+    let place = |at: At| match (literal, at.line) {
+        (true, 1..) => At {
+            file: from.file,
+            line: from.line.saturating_add(at.line),
+            column: 0,
+        },
+        _ => from,
+    };
+    node.at = place(node.at);
+    match &mut node.content {
+        Content::Scalar(_) => {}
+        Content::Seq(items) => items.iter_mut().for_each(|item| place_in(item, from, literal)),
+        Content::Map(entries) => {
+            for entry in entries {
+                entry.at = place(entry.at);
+                place_in(&mut entry.value, from, literal);
+            }
+        }
+    }
+}
+
+/// Whether the text at a position is a block that stands in the file line by line.
+fn is_literal(file: &[u8], at: At) -> bool {
+    let line = file.split(|byte| *byte == b'\n').nth(at.line as usize - 1);
+    let start = line
+        .and_then(|line| std::str::from_utf8(line).ok())
+        .and_then(|line| line.chars().nth((at.column as usize).saturating_sub(1)));
+    start == Some('|')
 }
 
 pub(super) fn load(loader: &Loader<'_>, patch: &Patch, file: &TreePath) -> Result<(Loaded, At), Problem> {

@@ -84,7 +84,7 @@ impl Replacement {
         }
         let value = source.value(resources).map_err(here)?;
         for target in &self.targets {
-            target.apply(resources, &value).map_err(here)?;
+            target.apply(resources, &value, self.at).map_err(here)?;
         }
         Ok(())
     }
@@ -157,7 +157,7 @@ fn is_empty(node: &Node) -> bool {
 }
 
 impl Target {
-    fn apply(&self, resources: &mut ResMap, value: &Node) -> Result<(), String> {
+    fn apply(&self, resources: &mut ResMap, value: &Node, at: At) -> Result<(), String> {
         let Some(select) = &self.select else {
             return Err("a replacement's target must select resources".to_owned());
         };
@@ -181,7 +181,11 @@ impl Target {
                     &mut resource.node,
                     &path,
                     self.options.create.then_some(value),
-                    &mut |node| self.set(node, value),
+                    &mut |node| {
+                        self.set(node, value)?;
+                        node.moved_to(at);
+                        Ok(())
+                    },
                 )
                 .map_err(|e| format!("replacing {field} of {id}: {e}"))?;
                 if found == 0 {

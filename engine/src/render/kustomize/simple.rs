@@ -1,17 +1,17 @@
 //! The transformers that write one value into known places: namespace, name prefix and suffix, labels, annotations, images
 //! and replica counts. Each works on all resources of a build.
 
-use super::fieldspec::{FieldSpec, Kind, set_entry, set_scalar, visit};
+use super::fieldspec::{FieldSpec, Kind, set_entry, set_scalar_at, visit};
 use super::id::Gvk;
 use super::kustomization::{Image, Replica};
 use super::resmap::ResMap;
 use super::resource::Resource;
-use crate::yaml::{Content, Node, Tag};
+use crate::yaml::{At, Content, Node, Tag};
 use regex::Regex;
 use std::collections::BTreeMap;
 
 /// A transformer's failure, and the resource that it is about if it is about one.
-pub(super) type Failure = (String, Option<crate::yaml::At>);
+pub(super) type Failure = (String, Option<At>);
 
 fn about(resource: &Resource, what: &str) -> impl FnOnce(String) -> Failure {
     let text = format!("{what} of {}", resource.id());
@@ -33,6 +33,8 @@ pub(super) struct Namespace<'a> {
     pub(super) fields: &'a [FieldSpec],
     pub(super) unset_only: bool,
     pub(super) subjects: Subjects,
+    /// What sets it.
+    pub(super) at: At,
 }
 
 impl Namespace<'_> {
@@ -66,7 +68,7 @@ impl Namespace<'_> {
             if self.unset_only && has_value {
                 Ok(())
             } else {
-                set_scalar(node, self.namespace)
+                set_scalar_at(node, self.namespace, self.at)
             }
         };
         if !gvk.is_cluster_scoped() {
@@ -129,7 +131,7 @@ pub(super) enum End {
 }
 
 /// Adds a prefix or suffix to names, and remembers it for references.
-pub(super) fn affix(resources: &mut ResMap, end: End, text: &str, fields: &[FieldSpec]) -> Result<(), Failure> {
+pub(super) fn affix(resources: &mut ResMap, end: End, text: &str, fields: &[FieldSpec], at: At) -> Result<(), Failure> {
     if text.is_empty() {
         return Ok(());
     }
@@ -155,7 +157,7 @@ pub(super) fn affix(resources: &mut ResMap, end: End, text: &str, fields: &[Fiel
                     End::Prefix => format!("{text}{old}"),
                     End::Suffix => format!("{old}{text}"),
                 };
-                set_scalar(node, &new)
+                set_scalar_at(node, &new, at)
             };
             let result = visit(&mut resource.node, &gvk, spec, Some(Kind::Scalar), set);
             result.map_err(about(resource, "changing the name"))?;
@@ -169,6 +171,7 @@ pub(super) fn set_texts(
     resources: &mut ResMap,
     texts: &BTreeMap<String, String>,
     fields: &[FieldSpec],
+    at: At,
 ) -> Result<(), Failure> {
     if texts.is_empty() {
         return Ok(());
@@ -176,7 +179,7 @@ pub(super) fn set_texts(
     for resource in &mut resources.all {
         let gvk = resource.gvk();
         for spec in fields {
-            let set = &mut |node: &mut Node| texts.iter().try_for_each(|(key, text)| set_entry(node, key, text));
+            let set = &mut |node: &mut Node| texts.iter().try_for_each(|(key, text)| set_entry(node, key, text, at));
             let result = visit(&mut resource.node, &gvk, spec, Some(Kind::Map), set);
             result.map_err(about(resource, "setting labels or annotations"))?;
         }
@@ -202,7 +205,7 @@ pub(super) fn image(resources: &mut ResMap, image: &Image, fields: &[FieldSpec])
         };
         if matcher.is_match(old) {
             let new = new_image(old, image);
-            set_scalar(node, &new)?;
+            set_scalar_at(node, &new, image.at)?;
         }
         Ok(())
     };
@@ -291,6 +294,7 @@ pub(super) fn replicas(resources: &mut ResMap, replica: &Replica, fields: &[Fiel
                 Content::Scalar(scalar) => {
                     scalar.text = replica.count.to_string().into();
                     scalar.tag = Tag::Int;
+                    node.moved_to(replica.at);
                     Ok(())
                 }
                 _ => Err(format!("expected a number, found {}", node.kind_name())),

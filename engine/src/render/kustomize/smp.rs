@@ -69,6 +69,8 @@ impl Merge<'_> {
         match &shape.content {
             Content::Map(_) => self.map(dest, patch, of),
             Content::Scalar(_) => Ok(match patch {
+                // What the patch merely repeats still comes from where it did.
+                Patch::Other(node) if !node.is_null() && dest.as_ref() == Some(&node) => dest,
                 Patch::Other(node) => (!node.is_null()).then_some(node),
                 Patch::None | Patch::Same => dest.filter(|n| !n.is_null()),
             }),

@@ -83,6 +83,7 @@ impl ValueAdd {
         };
         scalar.tag = plain_tag(&text);
         scalar.text = text.into();
+        node.moved_to(target.at);
         Ok(())
     }
 }
