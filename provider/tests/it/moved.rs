@@ -88,10 +88,7 @@ fn a_moved_object_is_taken_over_as_it_is_and_no_other_provider_is_asked() {
 
         let (code, shown) = stand.plan();
         assert_eq!(code, Some(2), "{provider}: {shown}");
-        assert!(
-            shown.contains(&format!("{type_name}.web has moved to myelin_stack.shop")),
-            "{shown}"
-        );
+        assert!(shown.contains(&format!("moved from {type_name}.web")), "{shown}");
         assert!(shown.contains("0 to add, 1 to change, 0 to destroy"), "{shown}");
         stand.apply();
         assert_eq!(uid(), before, "{provider}");
