@@ -195,3 +195,31 @@ fn a_claim_that_is_deleted_with_its_pod_is_made_anew_for_the_next_one() {
     assert_ne!(pod["metadata"]["uid"], old_pod);
     assert_eq!(pod["status"]["phase"], "Running", "{}", pod["status"]);
 }
+
+#[test]
+fn a_container_that_is_started_with_a_canned_command_prints_what_is_written_down_and_ends() {
+    let cluster = Cluster::new();
+    let commands = json!([
+        {"command": ["python3", "-c", "*"], "stdout": "configuration written\n"},
+        {"command": ["migrate", "up"], "stderr": "no such table\n", "exitCode": 4}]);
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sandbox-exec"}, "data": {"commands": commands.to_string()}});
+    cluster.create("configmaps", map);
+    let pod = |name: &str, init: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"restartPolicy": "Never",
+            "initContainers": [{"name": "first", "image": "matrixdotorg/synapse:v1", "command": init}],
+            "containers": [{"name": "main", "image": "matrixdotorg/synapse:v1"}]}})
+    };
+    cluster.create("pods", pod("well", json!(["python3", "-c", "print(1)"])));
+    cluster.create("pods", pod("ill", json!(["migrate", "up"])));
+    cluster.create("pods", pod("unknown", json!(["serve"])));
+    cluster.pass(30, Duration::from_millis(250));
+    let first = |name: &str| cluster.pod(name)["status"]["initContainerStatuses"][0]["state"].clone();
+    assert_eq!(cluster.pod("well")["status"]["phase"], "Running");
+    assert_eq!(first("well")["terminated"]["exitCode"], 0);
+    assert_eq!(cluster.pod("ill")["status"]["phase"], "Failed");
+    assert_eq!(first("ill")["terminated"]["exitCode"], 4);
+    assert!(
+        first("unknown")["running"].is_object(),
+        "of a program that nobody described nothing is known"
+    );
+}

@@ -1,8 +1,8 @@
 //! HorizontalPodAutoscalers without metrics: what they say when they cannot scale, and the bounds that they enforce.
 //!
 //! There is no metrics server in the sandbox, so no load is ever measured: a Deployment is scaled only to lie between
-//! `minReplicas` and `maxReplicas`. The annotation `sandbox.myelin.dev/metrics: steady` on an autoscaler makes it find its metrics, at
-//! a load that wants the replicas that there are.
+//! `minReplicas` and `maxReplicas`. The annotation `sandbox.myelin.dev/metrics: steady` on an autoscaler, or a ConfigMap `sandbox-metrics`
+//! in its namespace, makes it find its metrics, at a load that wants the replicas that there are.
 
 use serde_json::{Value, json};
 
@@ -125,7 +125,7 @@ fn reconcile(world: &mut World, scaler: &Value) -> Result<(), Failure> {
         );
         next["status"]["desiredReplicas"] = wanted.into();
         next["status"]["lastScaleTime"] = object::time(world.now);
-    } else if object::annotation(scaler, "sandbox.myelin.dev/metrics") == Some("steady") {
+    } else if is_measured(world, scaler) {
         let message = "the HPA was able to successfully calculate a replica count from cpu resource utilization (percentage of request)";
         set(
             &mut conditions,
@@ -141,6 +141,15 @@ fn reconcile(world: &mut World, scaler: &Value) -> Result<(), Failure> {
     }
     next["status"]["conditions"] = conditions.into_value();
     write(world, scaler, next)
+}
+
+/// Whether somebody plays the metrics server for it.
+fn is_measured(world: &World, scaler: &Value) -> bool {
+    object::annotation(scaler, "sandbox.myelin.dev/metrics") == Some("steady")
+        || world
+            .registry
+            .find("configmaps", object::namespace(scaler), "sandbox-metrics")
+            .is_some()
 }
 
 fn no_metrics(world: &mut World, scaler: &Value, next: &mut Value, conditions: &mut Conditions) {

@@ -1,4 +1,5 @@
-//! Commands that are run in a container from outside: canned answers first, then the model of the container.
+//! Commands that are run in a container from outside: canned answers first, then the model of the container. The same answers are
+//! given where a container itself is started with such a command: it prints what is written down and ends.
 //!
 //! Where answers come from, in this order: `Config::commands`; the pod's annotation `sandbox.myelin.dev/exec`, a JSON list; a ConfigMap
 //! `sandbox-exec` in the pod's namespace, whose values are such lists; the sandbox's own table. An entry is
@@ -141,27 +142,44 @@ pub(crate) fn local_process(table: &[Canned], image: &str, argv: &[String]) -> O
     (!entry.process.is_empty()).then(|| entry.process.clone())
 }
 
-/// Run a command in a container.
-pub(crate) fn run(world: &World, pod: &Value, container: &Value, argv: &[String], stdin: Vec<u8>) -> Answer {
-    let image = container["image"].as_str().unwrap_or_default();
-    let namespace = object::namespace(pod);
+/// Everything that is written down for a pod, what counts most first.
+fn table(world: &World, pod: &Value) -> Vec<Canned> {
     let mut table: Vec<Canned> = world.config.commands.clone();
     table.extend(
         object::annotation(pod, &format!("{}exec", super::behaviour::PREFIX))
             .map(listed)
             .unwrap_or_default(),
     );
-    if let Some(map) = world.registry.find("configmaps", namespace, "sandbox-exec") {
-        for text in map.value()["data"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, value)| value.as_str())
-        {
-            table.extend(listed(text));
-        }
+    if let Some(map) = world
+        .registry
+        .find("configmaps", object::namespace(pod), "sandbox-exec")
+    {
+        let data = map.value()["data"].as_object().cloned().unwrap_or_default();
+        table.extend(data.values().filter_map(Value::as_str).flat_map(listed));
     }
     table.extend(own());
+    table
+}
+
+/// What a container prints and how it ends, if the command that it is started with is written down. The sandbox cannot tell of a
+/// program that it does not model whether it is a server or ends.
+pub(crate) fn started_with(world: &World, pod: &Value, container: &Value, argv: &[String]) -> Option<(Vec<u8>, i32)> {
+    let image = container["image"].as_str().unwrap_or_default();
+    let table = table(world, pod);
+    let entry = table
+        .iter()
+        .find(|entry| entry.process.is_empty() && entry.answers(image, argv))?;
+    let host = aha_host(pod, container);
+    let mut printed = filled(&entry.stdout, argv, &host);
+    printed.extend(filled(&entry.stderr, argv, &host));
+    Some((printed, entry.exit_code))
+}
+
+/// Run a command in a container.
+pub(crate) fn run(world: &World, pod: &Value, container: &Value, argv: &[String], stdin: Vec<u8>) -> Answer {
+    let image = container["image"].as_str().unwrap_or_default();
+    let namespace = object::namespace(pod);
+    let table = table(world, pod);
     if let Some(entry) = table.iter().find(|entry| entry.answers(image, argv)) {
         if !entry.process.is_empty() {
             return Answer::Process(entry.process.clone());

@@ -9,7 +9,7 @@ use super::images::{self, Image};
 use super::runtime::PodRun;
 use super::shell::{Files, Log, Machine, Millis, Process};
 use super::status::{Exit, Role, State, restarts_after};
-use super::{inputs, probes, timing, worker};
+use super::{exec, inputs, probes, timing, worker};
 use crate::kubernetes::controllers::amount;
 use crate::kubernetes::controllers::events::{Event, POD};
 use crate::kubernetes::controllers::object;
@@ -472,6 +472,11 @@ fn start(world: &mut World, run: &mut PodRun, pod: &Value, i: usize) {
         }
         argv = vec!["sh".to_owned(), "-c".to_owned(), script];
     }
+    let mut printed = Vec::new();
+    if let Some((text, code)) = exec::started_with(world, pod, spec, &argv) {
+        printed = text;
+        argv = vec!["sh".to_owned(), "-c".to_owned(), format!("exit {code}")];
+    }
     match Process::start(&machine, &argv, Vec::new(), now) {
         Err(why) => {
             let message = format!(
@@ -496,6 +501,7 @@ fn start(world: &mut World, run: &mut PodRun, pod: &Value, i: usize) {
             if let Some(text) = &container.behaviour.log {
                 super::shell::lock(&log).write(now, format!("{text}\n").as_bytes());
             }
+            super::shell::lock(&log).write(now, &printed);
             container.log = Some(log);
             container.machine = Some(machine);
             process.due = Some(now + timing::SPAWN);

@@ -53,7 +53,8 @@ pub(crate) fn container_name(pod: &Value, asked: &str) -> Result<String, Failure
         .filter_map(|c| c["name"].as_str())
         .collect();
     match mains.as_slice() {
-        [only] if all().count() == 1 => Ok((*only).to_owned()),
+        // Init containers do not count, as in the real server's choice.
+        [only] => Ok((*only).to_owned()),
         _ => {
             let inits: Vec<&str> = object::list(pod, "/spec/initContainers")
                 .iter()
