@@ -270,6 +270,14 @@ impl Ledger {
         }
     }
 
+    /// Everything is ready: these checks were answered as wanted.
+    pub(super) fn keep_verified(&mut self, verified: BTreeMap<String, String>) {
+        if self.record.verified != verified {
+            self.record.verified = verified;
+            self.dirty = true;
+        }
+    }
+
     /// Writes what is not written yet.
     pub(super) async fn write(&mut self, cluster: &dyn Cluster, cancel: &CancellationToken) -> Result<(), RecordError> {
         if self.dirty {

@@ -132,6 +132,8 @@ async fn forward(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> (Outcome,
     let ready = executor.outcome.ready && !executor.outcome.diagnostics.has_errors();
     if ready {
         keep_good(plan, &mut executor);
+        let verified = crate::plan::checks(executor.ledger.key(), &plan.desired);
+        executor.ledger.keep_verified(verified);
     }
     executor.ledger.conclude(&components, ready);
     if !executor.is_superseded() {

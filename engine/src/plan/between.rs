@@ -40,7 +40,7 @@ pub fn between(before: &Desired, after: Arc<Desired>, owner: Owner) -> Plan {
         fields: Vec::new(),
         drift: false,
     }));
-    plan.hash = hash(&plan.desired, &plan.observation, &plan.changes);
+    plan.hash = hash(&plan.desired, &plan.observation, &plan.changes, &plan.asks);
     plan
 }
 
@@ -49,6 +49,7 @@ fn assumed(before: &Desired, after: &Desired, owner: Owner) -> Observation {
     let mut record = Record::new(before.stack.clone(), owner, [0; 32]);
     record.key = key.clone();
     record.ready = true;
+    record.verified = super::checks(&key, before);
     let mut seen = Observation::default();
     for object in &before.objects {
         let old = wanted(object, Vec::new(), &key);

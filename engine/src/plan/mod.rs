@@ -5,6 +5,7 @@
 //! happens to those that are wanted no more, `diff` shows fields, `text` prints it all, `between` plans
 //! from one revision to another without a cluster.
 
+mod asks;
 mod between;
 mod decide;
 mod diff;
@@ -12,6 +13,7 @@ mod prune;
 mod text;
 mod tokens;
 
+pub(crate) use asks::checks;
 pub use between::between;
 pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS, may_take};
 pub use prune::keeps;
@@ -103,6 +105,8 @@ pub struct Plan {
     pub owner: Owner,
     /// Every object of the stack and of its record, in the order of apply; unchanged ones included.
     pub changes: Vec<Change>,
+    /// Components that are verified although no object of theirs changes, because their `verify` did.
+    pub asks: Vec<String>,
     /// Conflicts, immutable fields, missing kinds, refusals. With an error among them the plan cannot be applied.
     pub diagnostics: Diagnostics,
     /// Identity of the plan: the same inputs give the same text in every front end.
@@ -112,10 +116,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether applying it sends no write for any object.
+    /// Whether there is nothing to do: no object to write, and no component to verify by new checks.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.changes.iter().all(|c| c.action == Action::Unchanged)
+        self.asks.is_empty() && self.changes.iter().all(|c| c.action == Action::Unchanged)
     }
 
     /// The change of one object.
@@ -155,10 +159,12 @@ pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) 
         .collect();
     changes.extend(tokens::changes(&desired, &observation, &mut problems));
     changes.extend(prune::prune(&desired, &observation, &mut problems));
-    let hash = hash(&desired, &observation, &changes);
+    let asks = asks::asks(&desired, &observation);
+    let hash = hash(&desired, &observation, &changes, &asks);
     Plan {
         owner,
         changes,
+        asks,
         diagnostics: problems,
         hash,
         desired,
@@ -167,7 +173,7 @@ pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) 
 }
 
 /// What the plan is about to do, to which objects as they are now. Texts for people, and who asks, are not part of it.
-fn hash(desired: &Desired, seen: &Observation, changes: &[Change]) -> String {
+fn hash(desired: &Desired, seen: &Observation, changes: &[Change], asks: &[String]) -> String {
     let key = crate::observe::mask_key(desired, seen);
     let bodies: BTreeMap<&ObjectKey, String> = desired
         .objects
@@ -192,7 +198,7 @@ fn hash(desired: &Desired, seen: &Observation, changes: &[Change]) -> String {
         })
         .collect();
     let terms: Vec<_> = desired.components.iter().map(|(n, t)| json!([n, t.after])).collect();
-    let text = json!(["myelin plan v1", desired.stack, terms, desired.policy.prune, all]).to_string();
+    let text = json!(["myelin plan v1", desired.stack, terms, desired.policy.prune, all, asks]).to_string();
     hex(&Sha256::digest(text.as_bytes())[..16])
 }
 

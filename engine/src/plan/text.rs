@@ -16,6 +16,7 @@ impl fmt::Display for Plan {
         let words: Vec<String> = counts
             .iter()
             .map(|(action, n)| format!("{n} {}", action.word()))
+            .chain((!self.asks.is_empty()).then(|| format!("{} to verify", self.asks.len())))
             .collect();
         writeln!(
             f,
@@ -48,6 +49,9 @@ impl fmt::Display for Plan {
                     (None, None) => {}
                 }
             }
+        }
+        for component in &self.asks {
+            writeln!(f, "  verify component {component}: what it is asked has changed")?;
         }
         for diagnostic in self.diagnostics.iter() {
             writeln!(f, "{diagnostic}")?;

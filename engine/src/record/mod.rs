@@ -274,6 +274,9 @@ pub struct Record {
     /// Whether the last apply ended with everything ready.
     #[serde(default)]
     pub ready: bool,
+    /// Keyed hash of the checks of each component that were answered as wanted when everything was last ready.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verified: BTreeMap<String, String>,
     /// Hash of the last plan that was started.
     #[serde(default)]
     pub plan: String,
@@ -308,6 +311,7 @@ impl Record {
             tokens: BTreeMap::new(),
             components: BTreeMap::new(),
             ready: false,
+            verified: BTreeMap::new(),
             plan: String::new(),
             serial: 0,
             good: None,

@@ -220,6 +220,44 @@ async fn dependants_start_only_after_the_checks_are_answered_and_a_wrong_answer_
     );
 }
 
+/// What a component is asked belongs to what a commit says: a changed question alone is planned, asked, and believed once answered.
+#[tokio::test]
+async fn a_changed_verify_alone_is_planned_and_asked_and_a_removed_one_is_not() {
+    let world = World::start().await;
+    let with = |verify: Value| {
+        stack(
+            json!({"components": {"api": {"path": "api", "verify": verify}}}),
+            vec![
+                ("api", service("api")),
+                ("api", answering("api", "busybox:1.36", 200, "all is well")),
+            ],
+        )
+    };
+    let asked = |body: &str| json!([{"http": {"service": "api", "path": "/health", "body": body}, "timeout": "1s"}]);
+    world.applied(&with(asked("well"))).await;
+    assert!(world.plan(&with(asked("well"))).await.is_empty());
+
+    let plan = world.plan(&with(asked("superb"))).await;
+    assert!(
+        !plan.is_empty() && plan.to_string().contains("verify component api"),
+        "{plan}"
+    );
+    let outcome = world.apply(&with(asked("superb"))).await;
+    let told = outcome.diagnostics.to_string();
+    assert!(
+        !outcome.ready && told.contains("the verification of component api failed"),
+        "{told}"
+    );
+
+    // The old question again: it was never unanswered, and the stack is ready once more.
+    world.applied(&with(asked("well"))).await;
+    let plan = world.plan(&with(asked("all is"))).await;
+    assert_eq!(plan.asks, ["api"]);
+    world.applied(&with(asked("all is"))).await;
+    assert!(world.plan(&with(asked("all is"))).await.is_empty());
+    assert!(world.plan(&with(json!([]))).await.is_empty(), "nothing is left to ask");
+}
+
 #[tokio::test]
 async fn a_job_runs_again_when_it_changes_and_what_runs_of_it_ends_first() {
     let world = World::start().await;

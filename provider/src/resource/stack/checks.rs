@@ -74,7 +74,7 @@ pub(super) fn verify() -> Attribute {
         ],
         "Questions, each either `http` or `exec`, that are asked in this order once the component's objects are ready. Only \
          when they are answered as wanted is the component ready, and what waits for it starts. They are asked in every apply \
-         that has something to do.",
+         that has something to do, and when they themselves have changed.",
     )
     .with_presence(Presence::Optional)
 }
