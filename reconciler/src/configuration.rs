@@ -1,6 +1,10 @@
 //! `myelin.yaml`: which sources there are. All problems at once, each with its line; nothing in it holds a secret, only names of
 //! files that do.
 
+mod schema;
+
+pub(crate) use schema::json_schema;
+
 use crate::git::{FORMS, Remote, Transport};
 use crate::hook::{Caller, Hook};
 use crate::notify::{Target, is_safe};

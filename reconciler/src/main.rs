@@ -83,6 +83,8 @@ enum Command {
     HandOver(command::hand_over::Arguments),
     /// Says yes to a plan that removes much.
     Confirm(command::control::ConfirmArguments),
+    /// Prints the JSON Schema of the documents, for editors.
+    Schema(command::schema::Arguments),
     /// Prints the completion script of a shell.
     Completion {
         /// Which shell.
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Render(arguments) => command::render::run(&arguments).map(|()| exit::OK),
         Command::Validate(arguments) => command::validate::run(&arguments).map(|()| exit::OK),
+        Command::Schema(arguments) => command::schema::run(&arguments).map(|()| exit::OK),
         Command::Plan(arguments) => wait(command::plan::run(&arguments)),
         Command::Apply(arguments) => wait(command::apply::run(&arguments)),
         Command::Run(arguments) => wait(command::run::run(&arguments)),

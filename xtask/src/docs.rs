@@ -1,7 +1,8 @@
-//! `cargo xtask docs`: writes the reference pages under `docs/` from the provider's own schemas.
+//! `cargo xtask docs`: writes the reference pages under `docs/` from the provider's own schemas, and the JSON Schemas of the
+//! documents under `schemas/` from their reader's.
 //!
-//! The provider does the writing, so that a page cannot say what the schema does not; a test of the provider fails while the
-//! committed pages are stale.
+//! The provider and `myelin` do the writing, so that a page cannot say what the schema does not; tests of both fail while the
+//! committed files are stale.
 
 use crate::built::{Profile, Programs};
 use crate::repository;
@@ -16,7 +17,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     if let Some(argument) = arguments.first() {
         bail!("`cargo xtask docs` takes no argument, and {argument:?} was given");
     }
-    let provider = Programs::build(Profile::Debug)?.path("terraform-provider-myelin")?;
+    let programs = Programs::build(Profile::Debug)?;
+    let provider = programs.path("terraform-provider-myelin")?;
     let docs = repository::root().join("docs");
     let status = Command::new(provider)
         .arg("--docs")
@@ -24,6 +26,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .status()
         .context("run the provider")?;
     ensure!(status.success(), "the provider could not write the pages");
-    println!("wrote docs/index.md and docs/resources/");
+    let schemas = repository::root().join("schemas");
+    let status = Command::new(programs.path("myelin")?)
+        .args(["schema", "--write"])
+        .arg(&schemas)
+        .status()
+        .context("run myelin")?;
+    ensure!(status.success(), "myelin could not write the schemas");
+    println!("wrote the reference under docs/ and the JSON Schemas under schemas/");
     Ok(())
 }

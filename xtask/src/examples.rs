@@ -1,11 +1,12 @@
-//! Checks on `examples/`: HCL is formatted as `terraform fmt` does it, and `myelin render` prints of every kustomization, byte
-//! for byte, what `kubectl kustomize` prints.
+//! Checks on `examples/`: HCL is formatted as `terraform fmt` does it, documents fit their JSON Schema, and `myelin render` prints of
+//! every kustomization, byte for byte, what `kubectl kustomize` prints.
 //!
 //! Whether an example comes up is for the demo and the provider's tests; this only keeps them readable by the tools they
 //! are written for.
 
 use crate::built::{Profile, Programs};
 use crate::repository;
+use crate::tools::Tools;
 use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::{Command, Output};
@@ -13,6 +14,7 @@ use std::process::{Command, Output};
 /// Problems of all examples, with the file or folder and what the tool said.
 pub(crate) fn problems() -> Result<Vec<String>> {
     let mut problems = unformatted()?;
+    problems.extend(unfit_documents()?);
     let myelin = Programs::build(Profile::Debug)?.path("myelin")?;
     for file in repository::files()? {
         if file.starts_with("examples") && file.file_name().is_some_and(|name| name == "kustomization.yaml") {
@@ -21,6 +23,22 @@ pub(crate) fn problems() -> Result<Vec<String>> {
         }
     }
     Ok(problems)
+}
+
+/// Documents that an editor would underline. The reader's own checks go further; they are for the tests of `myelin`.
+fn unfit_documents() -> Result<Vec<String>> {
+    let mut arguments = vec!["--schemafile".to_owned(), "schemas/document.json".to_owned()];
+    for file in repository::files()? {
+        let is_yaml = file.extension().is_some_and(|extension| extension == "yaml");
+        if file.starts_with("examples")
+            && is_yaml
+            && repository::text(&file)?.is_some_and(|text| text.contains("apiVersion: myelin.dev/"))
+        {
+            arguments.push(file.to_string_lossy().into_owned());
+        }
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Tools::installed()?.lint("check-jsonschema", &arguments)
 }
 
 /// `terraform fmt` lists the files it would change on stdout and exits with 3.

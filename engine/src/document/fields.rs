@@ -45,14 +45,26 @@ impl<'a> Fields<'a> {
         problems.push(problem(&self.path_of(name), self.places, summary, detail));
     }
 
+    /// Notes what is asked for, for the test that holds the schemas to it. The first and most particular note of a field counts.
+    #[cfg(test)]
+    fn note(&self, name: &str, kind: impl FnOnce() -> String) {
+        asked::note(&self.path, name, kind);
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "of use in tests alone")]
+    fn note(&self, _: &str, _: impl FnOnce() -> String) {}
+
     /// Takes a field; null is absent.
     pub(super) fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.note(name, || "anything".to_owned());
         self.known.push(name);
         self.map.remove(name).filter(|v| !v.is_null())
     }
 
     /// Takes a text.
     pub(super) fn text(&mut self, name: &'static str, problems: &mut Diagnostics) -> Option<String> {
+        self.note(name, || "text".to_owned());
         match self.take(name)? {
             Value::String(text) => Some(text),
             other => {
@@ -80,6 +92,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a boolean.
     pub(super) fn boolean(&mut self, name: &'static str, problems: &mut Diagnostics) -> Option<bool> {
+        self.note(name, || "flag".to_owned());
         match self.take(name)? {
             Value::Bool(b) => Some(b),
             other => {
@@ -96,6 +109,10 @@ impl<'a> Fields<'a> {
         words: &[(&str, T)],
         problems: &mut Diagnostics,
     ) -> Option<T> {
+        self.note(name, || {
+            let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            format!("one of {}", words.join(" "))
+        });
         let text = self.text(name, problems)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -108,6 +125,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a duration such as `15m`.
     pub(super) fn duration(&mut self, name: &'static str, problems: &mut Diagnostics) -> Option<std::time::Duration> {
+        self.note(name, || "duration".to_owned());
         let text = self.text(name, problems)?;
         match super::parse_duration(&text) {
             Ok(duration) if duration.is_zero() => {
@@ -134,6 +152,7 @@ impl<'a> Fields<'a> {
         bounds: std::ops::RangeInclusive<i64>,
         problems: &mut Diagnostics,
     ) -> Option<i64> {
+        self.note(name, || format!("{} to {}", bounds.start(), bounds.end()));
         let value = self.take(name)?;
         let Some(number) = value.as_i64() else {
             problems.push(wrong_type(&self.path_of(name), self.places, "a whole number", &value));
@@ -170,6 +189,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a list; each item with its path.
     pub(super) fn list(&mut self, name: &'static str, problems: &mut Diagnostics) -> Vec<(Value, Vec<String>)> {
+        self.note(name, || "list".to_owned());
         match self.take(name) {
             None => Vec::new(),
             Some(Value::Array(items)) => items
@@ -190,6 +210,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a list of texts.
     pub(super) fn texts(&mut self, name: &'static str, problems: &mut Diagnostics) -> Vec<String> {
+        self.note(name, || "texts".to_owned());
         let places = self.places;
         self.list(name, problems)
             .into_iter()
@@ -209,6 +230,7 @@ impl<'a> Fields<'a> {
         name: &'static str,
         problems: &mut Diagnostics,
     ) -> Vec<(String, Value, Vec<String>)> {
+        self.note(name, || "entries".to_owned());
         match self.take(name) {
             None => Vec::new(),
             Some(Value::Object(map)) => map
@@ -228,6 +250,7 @@ impl<'a> Fields<'a> {
 
     /// Takes a map of texts. Numbers and booleans are refused: `1.10` would silently become `1.1`.
     pub(super) fn text_map(&mut self, name: &'static str, problems: &mut Diagnostics) -> Vec<(String, String)> {
+        self.note(name, || "map of texts".to_owned());
         let places = self.places;
         self.entries(name, problems)
             .into_iter()
@@ -303,4 +326,41 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// What the reader asked documents for, on this thread.
+#[cfg(test)]
+pub(super) mod asked {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    thread_local! {
+        static ASKED: RefCell<Option<BTreeMap<String, String>>> = const { RefCell::new(None) };
+    }
+
+    /// From now on it is noted.
+    pub(in crate::document) fn begin() {
+        ASKED.with_borrow_mut(|asked| *asked = Some(BTreeMap::new()));
+    }
+
+    /// What was noted: the kind of each field by path, with `*` for positions.
+    pub(in crate::document) fn end() -> BTreeMap<String, String> {
+        ASKED.take().unwrap_or_default()
+    }
+
+    pub(super) fn note(path: &[String], name: &str, kind: impl FnOnce() -> String) {
+        ASKED.with_borrow_mut(|asked| {
+            let Some(asked) = asked else { return };
+            let mut at = String::new();
+            for part in path.iter().map(String::as_str).chain([name]) {
+                at.push('.');
+                at.push_str(if part.bytes().all(|b| b.is_ascii_digit()) {
+                    "*"
+                } else {
+                    part
+                });
+            }
+            asked.entry(at).or_insert_with(kind);
+        });
+    }
 }

@@ -9,6 +9,7 @@ mod duration;
 mod fields;
 mod node_pool;
 mod policy;
+mod schema;
 mod stack;
 mod token;
 mod verify;
@@ -21,6 +22,7 @@ pub use node_pool::{
     node_pool_from_value,
 };
 pub use policy::{Match, PolicyRule};
+pub use schema::{json_schema, json_schema_of_all};
 pub(crate) use stack::is_variable;
 pub use stack::stack_from_value;
 pub use token::{

@@ -19,7 +19,7 @@ const OWN_TAGS: usize = 10;
 /// Prefix of the pool's own tags.
 pub const TAG_PREFIX: &str = "myelin.dev:";
 /// Nodes of one pool.
-const SIZE: std::ops::RangeInclusive<i64> = 0..=1000;
+pub(super) const SIZE: std::ops::RangeInclusive<i64> = 0..=1000;
 
 /// A pool of EC2 workers.
 #[derive(Debug, Clone, PartialEq, Eq)]

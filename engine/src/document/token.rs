@@ -17,10 +17,12 @@ pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long a tool in a pod may take when nothing is said.
 const DEFAULT_EXEC_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bounds of what random issuers make.
-const RANDOM_BYTES: std::ops::RangeInclusive<i64> = 8..=4096;
-const RANDOM_CHARACTERS: std::ops::RangeInclusive<i64> = 8..=4096;
+pub(super) const RANDOM_BYTES: std::ops::RangeInclusive<i64> = 8..=4096;
+pub(super) const RANDOM_CHARACTERS: std::ops::RangeInclusive<i64> = 8..=4096;
+/// Bounds of `expiresAfter`, in seconds.
+pub(super) const EXPIRES_AFTER: std::ops::RangeInclusive<i64> = 60..=100 * 365 * 86_400;
 /// Bounds of `maxLength`: up to what a Secret may hold.
-const MAX_LENGTH: std::ops::RangeInclusive<i64> = 1..=1_000_000;
+pub(super) const MAX_LENGTH: std::ops::RangeInclusive<i64> = 1..=1_000_000;
 
 /// A one-time secret, minted once and stored in a Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,7 +205,7 @@ pub(super) fn read_token(
     let max_length = spec.integer("maxLength", MAX_LENGTH, p);
     let secret = read_secret(&mut spec, namespace, p);
     let keepers = spec.text_map("keepers", p).into_iter().collect();
-    let expires_after = spec.integer("expiresAfter", 60..=100 * 365 * 86_400, p);
+    let expires_after = spec.integer("expiresAfter", EXPIRES_AFTER, p);
     let rotate_with = object_names(&mut spec, "rotateWith", p);
     let restart = object_names(&mut spec, "restart", p);
     for object in restart

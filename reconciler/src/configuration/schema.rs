@@ -1,0 +1,90 @@
+//! `myelin.yaml` as a JSON Schema, for editors: of each field that the reader knows, what it is for.
+
+use super::FIELDS;
+use serde_json::{Map, Value, json};
+
+fn described(name: &str) -> Option<(Value, &'static str)> {
+    let text = json!({"type": "string", "minLength": 1});
+    let files = json!({"oneOf": [text, {"type": "array", "minItems": 1, "items": text}]});
+    let duration = json!({"type": "string", "pattern": "^([0-9]+(h|m|s|ms))+$", "examples": ["30s", "5m"]});
+    let verify = json!({"type": "object", "additionalProperties": false, "required": ["signers"], "properties": {"signers": files}});
+    let decryption = json!({"type": "object", "additionalProperties": false, "required": ["ageKeyFile"], "properties": {"ageKeyFile": text}});
+    Some(match name {
+        "name" => (
+            json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"}),
+            "Name of the source. Records name it as their owner, so it must not change.",
+        ),
+        "url" => (
+            text,
+            "Where the repository lies: https://…, file:///… or an absolute path, and what else `myelin run --help` names.",
+        ),
+        "branch" => (text, "Branch. Default main."),
+        "path" => (text, "Folder of the documents in the repository. Default: its root."),
+        "interval" => (duration, "How often the branch is looked at, at least 1s. Default 30s."),
+        "timeout" => (
+            duration,
+            "How long one request to the repository may take, at least 1s. Default 60s.",
+        ),
+        "blastRadius" => (
+            json!({"type": ["integer", "string"], "pattern": "^(100|[0-9]{1,2})%?$", "minimum": 0, "maximum": 100}),
+            "What a commit may remove without being asked, in per cent of the objects that there are. Default 30%.",
+        ),
+        "credentials" => (
+            text,
+            "File with the token, or USER:PASSWORD, of a private https repository.",
+        ),
+        "authorities" => (
+            text,
+            "PEM file with the authorities of an https repository. Default: the system's.",
+        ),
+        "identity" => (text, "File with the private key of an ssh repository."),
+        "knownHosts" => (text, "File with the keys of an ssh repository's host, as ssh reads it."),
+        "signers" => (
+            files,
+            "File of allowed signers, as ssh-keygen reads it; commits that none of them signed are refused.",
+        ),
+        "verify" => (verify, "Commits that none of these signers signed are refused."),
+        "decryption" => (
+            decryption,
+            "Secrets in the repository are encrypted with SOPS for this age key.",
+        ),
+        _ => return None,
+    })
+}
+
+/// The schema.
+pub(crate) fn json_schema() -> Value {
+    let properties: Map<String, Value> = FIELDS
+        .iter()
+        .filter_map(|name| {
+            let (mut schema, text) = described(name)?;
+            schema["description"] = text.into();
+            Some(((*name).to_owned(), schema))
+        })
+        .collect();
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Configuration of myelin run",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["sources"],
+        "properties": {"sources": {
+            "type": "array",
+            "minItems": 1,
+            "description": "The branches that the cluster is kept at.",
+            "items": {"type": "object", "additionalProperties": false, "required": ["name", "url"], "properties": properties},
+        }},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_of_a_source_is_described() {
+        for name in FIELDS {
+            assert!(described(name).is_some(), "say in the schema what {name} is for");
+        }
+    }
+}
