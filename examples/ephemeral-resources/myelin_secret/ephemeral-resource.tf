@@ -13,8 +13,12 @@ ephemeral "myelin_secret" "password" {
   after     = myelin_provisioning_token.database.secret_uid
 }
 
-provider "postgresql" {
-  host     = "database.shop.example.com"
-  username = "admin"
-  password = ephemeral.myelin_secret.password.value
+# For what takes values that are never stored: a provider block, a write-only attribute.
+resource "myelin_stack" "reports" {
+  name      = "reports"
+  namespace = "reports"
+  source    = "${path.module}/k8s"
+
+  substitute_wo         = { DATABASE_PASSWORD = ephemeral.myelin_secret.password.value }
+  substitute_wo_version = myelin_provisioning_token.database.value_hash
 }

@@ -1,4 +1,10 @@
-# Deploys the dev overlay for real and destroys it at the end. Set TF_VAR_kubeconfig to a cluster that may be used for that.
+# Deploys the dev overlay to the cluster that TF_VAR_kubeconfig names, and destroys it at the end. `terraform get` first.
+run "sandbox" {
+  module {
+    source = "./tests/cluster"
+  }
+}
+
 run "first_release" {
   command = apply
 

@@ -2,6 +2,8 @@
 //! changes in between is what its system is about.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use myelin_sandbox::kubernetes::registry::Actor;
 use serde_json::{Value as Json, json};
@@ -40,41 +42,21 @@ fn change(stand: &Stand, file: &str, from: &str, to: &str) {
     stand.file(file, &before.replacen(from, to, 1));
 }
 
-fn made(stand: &Stand, namespace: &str, object: Json) {
-    let resource = match object["kind"].as_str().unwrap() {
-        "Namespace" => "namespaces",
-        "ConfigMap" => "configmaps",
-        other => panic!("{other}"),
+/// Makes what a file under `tests/cluster` describes, as somebody who is not Myelin.
+fn kubectl(stand: &Stand, namespace: &str, file: &str) {
+    let path = stand.path("tests/cluster/k8s").join(file);
+    let run = |arguments: &[&str]| {
+        let output = Command::new("kubectl")
+            .args(arguments)
+            .env("KUBECONFIG", stand.cluster.kubeconfig())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
     };
-    let somebody = Actor::admin("kubectl");
-    stand
-        .cluster
-        .registry()
-        .create(&somebody, resource, namespace, object)
-        .unwrap();
-}
-
-/// What the sandbox has to be told to play SomaBrain: its pods answer `pg_isready`, and the migration ends, which of a program that
-/// it does not know it cannot tell.
-fn play_somabrain(stand: &Stand, namespace: &str) {
-    let ends = "      labels: {app: somabrain-migrate}\n      annotations: {sandbox.myelin.dev/crash-after: 1s, sandbox.myelin.dev/exit-code: '0'}\n";
-    change(
-        stand,
-        "k8s/base/migrate/job.yaml",
-        "      labels: {app: somabrain-migrate}\n",
-        ends,
-    );
-    made(
-        stand,
-        "",
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
-    );
-    let commands = json!([{"command": ["pg_isready", "**"], "stdout": "accepting connections\n"}]).to_string();
-    made(
-        stand,
-        namespace,
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sandbox-exec"}, "data": {"commands": commands}}),
-    );
+    if stand.cluster.object("namespaces", "", namespace).is_none() {
+        run(&["create", "namespace", namespace]);
+    }
+    run(&["apply", "-n", namespace, "-f", path.to_str().unwrap()]);
 }
 
 fn object(stand: &Stand, resource: &str, namespace: &str, name: &str) -> Json {
@@ -86,7 +68,7 @@ fn object(stand: &Stand, resource: &str, namespace: &str, name: &str) -> Json {
 fn somabrain_migrates_again_rolls_on_overrides_and_goes_back_from_a_release_that_does_not_answer() {
     const NAMESPACE: &str = "somabrain-dev";
     let stand = example("somabrain");
-    play_somabrain(&stand, NAMESPACE);
+    kubectl(&stand, NAMESPACE, "sandbox.yaml");
     stand.apply();
     let job = || object(&stand, "jobs.batch", NAMESPACE, "somabrain-migrate");
     let api = || object(&stand, "deployments.apps", NAMESPACE, "somabrain");
@@ -99,20 +81,6 @@ fn somabrain_migrates_again_rolls_on_overrides_and_goes_back_from_a_release_that
     assert_eq!(
         api()["spec"]["template"]["spec"]["containers"][0]["image"],
         "somatechlat/somabrain:stable-20260102"
-    );
-
-    let generation = api()["metadata"]["generation"].as_i64();
-    change(
-        &stand,
-        "k8s/base/api/overrides.yaml",
-        "\ndata:\n",
-        "\ndata:\n  fix.py: print('fixed')\n",
-    );
-    stand.apply();
-    assert_eq!(
-        api()["metadata"]["generation"].as_i64(),
-        generation.map(|g| g + 1),
-        "the pods rolled"
     );
 
     // A release whose pods are ready and whose API does not answer.
@@ -157,17 +125,30 @@ fn somabrain_migrates_again_rolls_on_overrides_and_goes_back_from_a_release_that
     let state = stand.state()["attributes"].clone();
     assert_eq!(state["ready"], true);
 
-    // Mended, it goes through.
+    // Mended, it goes through; a change of the overrides alone rolls the pods.
     change(
         &stand,
         "k8s/base/api/api.yaml",
         broken,
         "      labels: {app: somabrain}\n",
     );
-    stand.apply();
+    stand.apply_at_once();
     assert_eq!(
         job()["spec"]["template"]["spec"]["containers"][0]["image"],
         "somatechlat/somabrain:stable-20260103"
+    );
+    let generation = api()["metadata"]["generation"].as_i64();
+    change(
+        &stand,
+        "k8s/base/api/overrides.yaml",
+        "\ndata:\n",
+        "\ndata:\n  fix.py: print('fixed')\n",
+    );
+    stand.apply();
+    assert_eq!(
+        api()["metadata"]["generation"].as_i64(),
+        generation.map(|g| g + 1),
+        "the pods rolled"
     );
     stand.destroy();
     assert!(
@@ -182,14 +163,7 @@ fn somabrain_migrates_again_rolls_on_overrides_and_goes_back_from_a_release_that
 fn the_agent_platform_leaves_its_replicas_to_the_autoscaler() {
     const NAMESPACE: &str = "synapse-dev";
     let stand = example("agent-platform");
-    // The sandbox has no metrics server; this stands for one.
-    let steady = "name: synapse\n  annotations: {sandbox.myelin.dev/metrics: steady}\nspec:\n  scaleTargetRef";
-    change(
-        &stand,
-        "k8s/base/app/app.yaml",
-        "name: synapse\nspec:\n  scaleTargetRef",
-        steady,
-    );
+    kubectl(&stand, NAMESPACE, "sandbox.yaml");
     stand.apply();
     let somebody = Actor::admin("kube-controller-manager");
     let scale = |replicas: i64| {
@@ -224,13 +198,153 @@ fn the_agent_platform_leaves_its_replicas_to_the_autoscaler() {
 }
 
 #[test]
-fn a_users_terraform_test_passes() {
-    let stand = example("somabrain");
-    play_somabrain(&stand, "somabrain-dev");
+fn matrix_synapse_waits_for_the_operators_and_refuses_placeholders_and_a_second_main_process() {
+    let mut stand = example("matrix-synapse");
+    stand.variable("server_name", "matrix.example.com");
+    for secret in ["not-a-real-password-1", "not-a-real-password-2", "not-a-real-key-4"] {
+        stand.secret(secret);
+    }
+    kubectl(&stand, "matrix", "definitions.yaml");
+    // Of phase 1 only the definitions are there: a plan says so and is no error.
+    let (code, shown) = stand.plan();
+    assert!(
+        code == Some(2) && shown.contains("requires what is not there"),
+        "{shown}"
+    );
+    kubectl(&stand, "matrix", "phase-1.yaml");
+    let registry = stand.cluster.registry().clone();
+    let set = move |resource: &str, name: &str, status: Json| {
+        let operator = Actor::admin("operator");
+        registry
+            .modify_status(&operator, resource, "matrix", name, |object| {
+                object["status"] = status.clone();
+            })
+            .unwrap();
+    };
+    let ready = |status: &str| json!({"conditions": [{"type": "Ready", "status": status, "reason": "ClusterIsReady"}]});
+    // The operators take their time: there is a status that is not ready, and the stack must wait.
+    set("clusters.postgresql.cnpg.io", "matrix-postgresql", ready("False"));
+    set(
+        "tenants.minio.min.io",
+        "minio",
+        json!({"currentState": "Provisioning initial users"}),
+    );
+    let now = ready("True");
+    let registry = stand.cluster.registry().clone();
+    let operators = std::thread::spawn(move || {
+        // Once the stack's record is there, the apply is under way.
+        let end = Instant::now() + Duration::from_secs(60);
+        while registry.find("secrets", "matrix", "myelin-stack-synapse").is_none() {
+            assert!(Instant::now() < end, "no apply began");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let early = registry.find("configmaps", "matrix", "synapse-config").is_some();
+        set("clusters.postgresql.cnpg.io", "matrix-postgresql", now);
+        set("tenants.minio.min.io", "minio", json!({"currentState": "Initialized"}));
+        assert!(!early, "something began before what it requires was ready");
+    });
+    stand.apply();
+    operators.join().unwrap();
+
+    let secrets = object(&stand, "secrets", "matrix", "synapse-secrets");
+    assert_eq!(secrets["data"].as_object().map(serde_json::Map::len), Some(6));
+    for value in secrets["data"].as_object().unwrap().values() {
+        let minted = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, value.as_str().unwrap());
+        stand.secret(&String::from_utf8(minted.unwrap()).unwrap());
+    }
+    stand.search_again();
+    for name in [
+        "synapse-main",
+        "synapse-client",
+        "synapse-federation",
+        "synapse-metrics",
+    ] {
+        object(&stand, "services", "matrix", name);
+    }
+    let budget = object(&stand, "poddisruptionbudgets.policy", "matrix", "synapse-main");
+    assert_eq!(budget["status"]["disruptionsAllowed"], 0);
+    let monitors = stand
+        .cluster
+        .registry()
+        .list("servicemonitors.monitoring.coreos.com", Some("matrix"), None);
+    assert_eq!(monitors.unwrap().len(), 1);
+    let memory = || {
+        let main = object(&stand, "statefulsets.apps", "matrix", "synapse-main");
+        main["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["memory"].clone()
+    };
+    assert_eq!(memory(), "2Gi");
+
+    // Another size rolls the one pod; the secrets stay.
+    for (size, wanted) in [("medium", "4Gi"), ("large", "8Gi")] {
+        stand.variable("size", size);
+        stand.apply();
+        assert_eq!(memory(), wanted);
+    }
+    assert_eq!(
+        object(&stand, "secrets", "matrix", "synapse-secrets")["data"],
+        secrets["data"]
+    );
+
+    // Guards speak at plan, with file and line.
+    let (set_of_one, settings) = ("k8s/base/main/statefulset.yaml", "k8s/base/config/homeserver.yaml");
+    change(&stand, set_of_one, "replicas: 1", "replicas: 2");
+    change(&stand, settings, "report_stats: false", "report_stats: CHANGEME_STATS");
+    let (code, shown) = stand.plan();
+    assert_eq!(code, Some(1), "{shown}");
+    for part in [
+        "the main process runs exactly once",
+        "CHANGEME_STATS",
+        "homeserver.yaml:10",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    change(&stand, set_of_one, "replicas: 2", "replicas: 1");
+    change(&stand, settings, "report_stats: CHANGEME_STATS", "report_stats: false");
+    stand.destroy();
+    for (resource, name) in [
+        ("clusters.postgresql.cnpg.io", "matrix-postgresql"),
+        ("statefulsets.apps", "redis"),
+        ("persistentvolumeclaims", "data-synapse-main-0"),
+    ] {
+        object(&stand, resource, "matrix", name);
+    }
+    assert!(
+        stand
+            .cluster
+            .object("statefulsets.apps", "matrix", "synapse-main")
+            .is_none()
+    );
+}
+
+/// `terraform test` as a user runs it: with the cluster's kubeconfig in the environment, and nothing but the example's own files.
+fn a_user_tests(name: &str, runs: usize) {
+    let stand = example(name);
+    let got = stand.run(&["get", "-no-color"]);
+    assert!(got.status.success(), "{}", text(&got));
     let output = stand.run(&["test", "-no-color"]);
     let shown = text(&output);
     assert!(
-        output.status.success() && shown.contains("2 passed, 0 failed"),
+        output.status.success() && shown.contains(&format!("{runs} passed, 0 failed")),
         "{shown}"
     );
+}
+
+#[test]
+fn the_terraform_test_of_vertex_synapse_passes() {
+    a_user_tests("vertex-synapse", 2);
+}
+
+#[test]
+fn the_terraform_test_of_matrix_synapse_passes() {
+    a_user_tests("matrix-synapse", 3);
+}
+
+#[test]
+fn the_terraform_test_of_the_agent_platform_passes() {
+    a_user_tests("agent-platform", 2);
+}
+
+#[test]
+fn the_terraform_test_of_somabrain_passes() {
+    a_user_tests("somabrain", 3);
 }
