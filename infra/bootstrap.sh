@@ -67,7 +67,9 @@ if [ -z "$owner_id" ] || [ -z "$repository_id" ]; then
 fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")"
-cat >"$project.auto.tfvars.json" <<JSON
+# One file whatever the project: Terraform would load those of two projects, and the last would win.
+rm -f ./*.auto.tfvars.json
+cat >bootstrap.auto.tfvars.json <<JSON
 {
   "project": "$project",
   "region": "$region",
@@ -89,7 +91,8 @@ backend=(-backend-config="bucket=$bucket" -backend-config="key=infra/terraform.t
 # The bucket that keeps the state is part of the state. Until it exists the state lives beside this file.
 override="bootstrap_override.tf"
 trap 'rm -f "$override"' EXIT
-if aws s3api head-bucket --bucket "$bucket" --expected-bucket-owner "$account" >/dev/null 2>&1; then
+# A state that lies there still is of a run that was cut off before it moved: that run is gone on with.
+if [ ! -s terraform.tfstate ] && aws s3api head-bucket --bucket "$bucket" --expected-bucket-owner "$account" >/dev/null 2>&1; then
   terraform init -input=false -reconfigure "${backend[@]}"
   terraform apply -input=false "${approve[@]}"
 else
@@ -109,10 +112,11 @@ fi
 
 cat <<TEXT
 
-Done. Tell GitHub (Settings, Secrets and variables, Actions, Variables):
+Done. Commit infra/bootstrap.auto.tfvars.json (git add -f: it holds no secret), so that the plans on GitHub know the project. Tell GitHub (Settings, Secrets and variables, Actions, Variables):
   AWS_REGION          $region
   AWS_ACCOUNT_ID      $account
   AWS_PLAN_ROLE_ARN   $(terraform output -raw plan_role_arn)
+  TERRAFORM_STATE_BUCKET  $bucket
 and in the environment '$environment' (add reviewers and allow only main):
   AWS_APPLY_ROLE_ARN  $(terraform output -raw apply_role_arn)
 TEXT

