@@ -17,6 +17,7 @@ mod infrastructure;
 mod interrupt;
 mod markdown;
 mod measure;
+mod quoted;
 mod repository;
 mod sandbox;
 mod stage;

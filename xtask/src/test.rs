@@ -4,7 +4,7 @@
 //! is left as it is: the counts at the end are cargo's own. One profile and one feature set: nothing is built twice.
 
 use crate::stage::{self, Ended};
-use crate::{examples, house, infrastructure, markdown, workflows};
+use crate::{examples, house, infrastructure, markdown, quoted, workflows};
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -21,7 +21,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let stages = [
         stage::quiet("format", &cargo, &["fmt", "--all", "--check"])?,
         stage::check("house rules", house::problems)?,
-        stage::check("documentation", markdown::problems)?,
+        stage::check("documentation", || {
+            Ok([markdown::problems()?, quoted::problems()?].concat())
+        })?,
         stage::check("examples", examples::problems)?,
         stage::check("workflows", workflows::problems)?,
         stage::check("infrastructure", infrastructure::problems)?,

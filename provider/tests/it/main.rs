@@ -11,6 +11,8 @@ mod lifecycle;
 mod moved;
 mod others;
 mod protocol;
+mod reference;
+mod release;
 mod stack;
 mod stand;
 mod synapse;
