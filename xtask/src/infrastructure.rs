@@ -161,6 +161,74 @@ esac
         }
     }
 
+    /// The statements of a policy, with its places as they are written.
+    fn policy(name: &str) -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(repository::root().join(format!("infra/iam/{name}.json.tftpl"))).unwrap();
+        let policy: serde_json::Value = serde_json::from_str(&text).unwrap();
+        policy["Statement"].as_array().unwrap().clone()
+    }
+
+    fn texts(value: &serde_json::Value) -> Vec<String> {
+        match value {
+            serde_json::Value::Array(items) => items.iter().flat_map(texts).collect(),
+            serde_json::Value::String(text) => vec![text.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_github_may_do_is_named_action_by_action_and_it_cannot_change_what_it_may_do() {
+        for name in ["plan", "apply", "controller"] {
+            for statement in policy(name).iter().filter(|s| s["Effect"] == "Allow") {
+                for action in texts(&statement["Action"]) {
+                    let (_, verb) = action.split_once(':').unwrap_or(("", "*"));
+                    assert!(!verb.starts_with('*'), "{name} allows {action}");
+                    let changes_roles = [
+                        "iam:Put",
+                        "iam:Attach",
+                        "iam:Update",
+                        "iam:CreateRole",
+                        "iam:DeleteRole",
+                    ];
+                    if changes_roles.iter().any(|start| action.starts_with(start)) {
+                        for resource in texts(&statement["Resource"]) {
+                            let own = resource.ends_with(":role/${project}/${project}-worker");
+                            assert!(
+                                own || resource.contains(":instance-profile/"),
+                                "{name}: {action} on {resource}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        let stays = policy("boundary")
+            .into_iter()
+            .find(|statement| statement["Sid"] == "WhoDeploysStays")
+            .unwrap();
+        assert_eq!((&stays["Effect"], texts(&stays["Resource"]).len()), (&"Deny".into(), 2));
+    }
+
+    #[test]
+    fn github_is_trusted_by_exact_subjects_in_both_forms() {
+        let trust = fs::read_to_string(repository::root().join("infra/github.tf")).unwrap();
+        for subject in [
+            "\"repo:${local.repository}:pull_request\"",
+            "\"repo:${local.repository_immutable}:pull_request\"",
+            "\"repo:${local.repository}:environment:${var.github.environment}\"",
+            "\"repo:${local.repository_immutable}:environment:${var.github.environment}\"",
+            "\"${var.github.owner}@${var.github.owner_id}/${var.github.repository}@${var.github.repository_id}\"",
+        ] {
+            assert!(trust.contains(subject), "{subject}");
+        }
+        assert_eq!(trust.matches("test     = \"StringEquals\"").count(), 2);
+        for file in files_below("infra", "").unwrap() {
+            let text = fs::read_to_string(repository::root().join(&file)).unwrap();
+            let attached = text.contains("policy/AdministratorAccess") || text.contains("policy_arn");
+            assert!(!text.contains("StringLike") && !attached, "{file}");
+        }
+    }
+
     #[test]
     fn the_bootstrap_makes_everything_once_moves_its_state_and_changes_nothing_when_run_again() {
         let world = World::new();
