@@ -42,7 +42,9 @@ impl Example {
         for folder in ["k8s", "git"] {
             copy(&from.join(folder), &house.repository().join(folder));
         }
-        house.kubectl(&["create", "namespace", self.namespace]);
+        if !self.before.is_empty() {
+            house.kubectl(&["create", "namespace", self.namespace]);
+        }
         for file in self.before {
             let file = from.join("tests/cluster/k8s").join(file);
             house.kubectl(&["apply", "-n", self.namespace, "-f", file.to_str().unwrap()]);
