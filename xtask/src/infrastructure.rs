@@ -54,7 +54,7 @@ pub(crate) fn problems() -> Result<Vec<String>> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::process::Output;
 
     /// Plays aws: the bucket exists once terraform has made it.
@@ -90,28 +90,28 @@ esac
     impl World {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
-            std::fs::create_dir_all(folder.path().join("bin")).unwrap();
-            std::fs::create_dir_all(folder.path().join("infra")).unwrap();
-            std::fs::copy(
+            fs::create_dir_all(folder.path().join("bin")).unwrap();
+            fs::create_dir_all(folder.path().join("infra")).unwrap();
+            fs::copy(
                 repository::root().join("infra/bootstrap.sh"),
                 folder.path().join("infra/bootstrap.sh"),
             )
             .unwrap();
             for (name, text) in [("aws", AWS), ("terraform", TERRAFORM)] {
                 let path = folder.path().join("bin").join(name);
-                std::fs::write(&path, text).unwrap();
-                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
             }
-            std::fs::write(folder.path().join("agent"), "a program").unwrap();
+            fs::write(folder.path().join("agent"), "a program").unwrap();
             Self { folder }
         }
 
-        fn path(&self, name: &str) -> std::path::PathBuf {
+        fn path(&self, name: &str) -> PathBuf {
             self.folder.path().join(name)
         }
 
         fn bootstrap(&self, arguments: &[&str]) -> (Output, String) {
-            let _ = std::fs::remove_file(self.path("log"));
+            let _ = fs::remove_file(self.path("log"));
             let programs = format!(
                 "{}:{}",
                 self.path("bin").display(),
@@ -129,7 +129,7 @@ esac
                 .env("GITHUB_REPOSITORY_ID", "2")
                 .output()
                 .unwrap();
-            (output, std::fs::read_to_string(self.path("log")).unwrap_or_default())
+            (output, fs::read_to_string(self.path("log")).unwrap_or_default())
         }
     }
 
@@ -239,7 +239,7 @@ esac
         assert!(at[0].is_some() && at[0] < at[1], "{log}");
         assert!(world.path("remote.tfstate").exists());
         nothing_is_left_beside(&world);
-        let variables = std::fs::read_to_string(world.path("infra/bootstrap.auto.tfvars.json")).unwrap();
+        let variables = fs::read_to_string(world.path("infra/bootstrap.auto.tfvars.json")).unwrap();
         let variables: serde_json::Value = serde_json::from_str(&variables).unwrap();
         assert_eq!(
             (&variables["vpc_id"], &variables["github"]["repository"]),
@@ -258,7 +258,7 @@ esac
     #[test]
     fn a_bootstrap_that_was_killed_before_its_state_moved_is_gone_on_with() {
         let world = World::new();
-        std::fs::write(world.path("cut-off"), "").unwrap();
+        fs::write(world.path("cut-off"), "").unwrap();
         let (output, _) = world.bootstrap(&GOOD);
         assert!(!output.status.success());
         assert!(world.path("bucket").exists() && !world.path("remote.tfstate").exists());
