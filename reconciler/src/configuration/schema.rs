@@ -48,6 +48,18 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
             decryption,
             "Secrets in the repository are encrypted with SOPS for this age key.",
         ),
+        "webhook" => (
+            json!({"type": "object"}),
+            "A push of the repository's host makes the source look at once: which host, and the file with the shared secret.",
+        ),
+        "report" => (
+            json!({"type": "object", "additionalProperties": false, "properties": {"github": {"type": "object"}, "webhook": {"type": "object"}}}),
+            "Where the state of each commit is told: statuses on GitHub, or a webhook of your own.",
+        ),
+        "serviceAccount" => (
+            json!({"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}),
+            "Service account, as NAMESPACE/NAME, with whose rights every change of this source is made.",
+        ),
         _ => return None,
     })
 }
