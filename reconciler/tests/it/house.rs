@@ -146,22 +146,6 @@ impl House {
         self.command(arguments).output().unwrap()
     }
 
-    /// Runs the real kubectl, as somebody who is not Myelin, and answers what it prints.
-    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = Command::new("kubectl")
-            .args(arguments)
-            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "kubectl {arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_myelin"));
         command
