@@ -1,7 +1,7 @@
 //! Settings and environment → clients: region, credentials and endpoints as every AWS tool finds them, no repetition of our own.
 
 use crate::ec2::Ec2;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use std::time::Duration;
@@ -36,11 +36,19 @@ pub enum ConnectError {
 /// # Errors
 /// When no region is configured.
 pub async fn connect(settings: &Settings) -> Result<Ec2, ConnectError> {
+    connect_with(settings, aws_config::defaults(BehaviorVersion::latest())).await
+}
+
+/// The same with more than the environment says, such as credentials that somebody else got.
+///
+/// # Errors
+/// When no region is configured.
+pub async fn connect_with(settings: &Settings, loader: ConfigLoader) -> Result<Ec2, ConnectError> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_timeout(DEADLINE)
         .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+    let mut loader = loader
         // The fleet repeats, because it alone knows what may be repeated; the SDK would repeat a refusal for want of capacity.
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts);

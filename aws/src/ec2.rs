@@ -15,6 +15,9 @@ use std::time::Duration;
 /// Pages of one list at most.
 const PAGES: u32 = 200;
 
+/// Ids in one DescribeInstanceStatus.
+const BY_ID: usize = 100;
+
 /// EC2 and SSM in one region.
 #[derive(Debug)]
 pub struct Ec2 {
@@ -187,8 +190,27 @@ impl Cloud for Ec2 {
         Box::pin(async move {
             let mut all = Listing::complete(Vec::new());
             all.pages = 0;
-            // EC2 takes 100 ids in one such question.
-            for some in ids.chunks(100) {
+            let mut missing: BTreeSet<&String> = ids.iter().collect();
+            // EC2 takes 100 ids in one such question, and shows up to 1000 of the region in one page without ids. Pages are cheaper
+            // for a large pool, as long as the region has not much else.
+            let mut token: Option<String> = None;
+            while ids.len() > BY_ID && (all.pages as usize) < ids.len() / BY_ID && !missing.is_empty() {
+                let request = self
+                    .ec2
+                    .describe_instance_status()
+                    .max_results(1000)
+                    .set_next_token(token.take());
+                let page = once!(self, "DescribeInstanceStatus", request)?;
+                all.pages += 1;
+                let found: Vec<InstanceStatus> = page.instance_statuses().iter().filter_map(shape::status).collect();
+                all.items.extend(found.into_iter().filter(|s| missing.remove(&s.id)));
+                token = page.next_token().filter(|t| !t.is_empty()).map(str::to_owned);
+                if token.is_none() {
+                    return Ok(all);
+                }
+            }
+            let left: Vec<String> = missing.into_iter().cloned().collect();
+            for some in left.chunks(BY_ID) {
                 let found = once!(
                     self,
                     "DescribeInstanceStatus",
