@@ -40,10 +40,12 @@ pub(crate) async fn run(cloud: Cloud, workloads: Workloads, cluster: Cluster) {
         for instance in &instances {
             match instance.state(now, &cloud.times) {
                 Some(State::Pending) => next = next.min(instance.running_at(&cloud.times)),
-                Some(State::Running) if !joined.contains_key(&instance.id) => {
-                    if cluster.is_known_to(&user_data(instance)) && workloads.join(joining(instance)) {
-                        joined.insert(instance.id.clone(), name(instance));
-                    }
+                Some(State::Running)
+                    if !joined.contains_key(&instance.id)
+                        && cluster.is_known_to(&user_data(instance))
+                        && workloads.join(joining(instance)) =>
+                {
+                    joined.insert(instance.id.clone(), name(instance));
                 }
                 _ => {}
             }
