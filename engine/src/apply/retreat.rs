@@ -257,8 +257,10 @@ mod tests {
         ObjectKey::new("", "ConfigMap", "n", name)
     }
 
-    /// Entries as name, component, level and the names of what they need.
-    fn record(entries: &[(&str, Option<&str>, u32, Option<&[&str]>)], after: &[(&str, &[&str])]) -> Record {
+    /// Name, component, level and the names of what it needs, where that is recorded.
+    type Line<'a> = (&'a str, Option<&'a str>, u32, Option<&'a [&'a str]>);
+
+    fn record(entries: &[Line<'_>], after: &[(&str, &[&str])]) -> Record {
         let stack = StackId {
             namespace: "n".into(),
             name: "s".into(),
