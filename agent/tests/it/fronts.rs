@@ -108,7 +108,14 @@ async fn after_kill_9_of_a_workload_requests_go_on_elsewhere_at_once() {
         presence(agent, "ready").await;
         let pid = agent.json("/status").await["pid"].as_i64().expect("it runs");
         let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+        let struck = Instant::now();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
+        // A request that still reached it is rightly not repeated; its sockets are closed when it is a zombie.
+        let stat = format!("/proc/{}/stat", pid.as_raw_nonzero());
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z")) {
+            assert!(Instant::now() < struck + Duration::from_secs(10), "it does not die");
+            tokio::task::yield_now().await;
+        }
         let began = Instant::now();
         let (status, text) = agent.front(Method::POST, "/echo", &[], "kept").await;
         assert_eq!((status, text.as_str()), (200, "kept"));
