@@ -36,6 +36,7 @@ use crate::document::OnFailure;
 use crate::gate::{Patience, Settings};
 use crate::mask::hex;
 use crate::object::ObjectKey;
+use crate::observe::{is_deleting, uid};
 use crate::plan::{Action, Plan};
 use futures::future::BoxFuture;
 use ledger::Ledger;
@@ -107,7 +108,7 @@ async fn forward(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> (Outcome,
     // The namespace holds the record, so it alone comes before it. It carries the stack's label: found without a record, it is
     // known as ours.
     let shared;
-    let plan = match make_namespace(&*cluster, plan, run).await {
+    let plan = match make_namespace(&*cluster, plan, run, deadline).await {
         Ok(Founded::AsPlanned) => plan,
         Ok(Founded::ByAnother(key)) => {
             shared = uses_namespace(plan, &key);
@@ -238,11 +239,16 @@ enum Founded {
 }
 
 /// Makes the stack's namespace when it is not there. A create, not an apply: of several stacks that find it absent at the same
-/// time one makes it, and the others only use it.
-async fn make_namespace(cluster: &dyn Cluster, plan: &Plan, run: &Run) -> Result<Founded, Diagnostic> {
+/// time one makes it, and the others only use it. One that is on its way out is waited for.
+async fn make_namespace(
+    cluster: &dyn Cluster,
+    plan: &Plan,
+    run: &Run,
+    deadline: Instant,
+) -> Result<Founded, Diagnostic> {
     let key = ObjectKey::new("", "Namespace", "", &*plan.desired.stack.namespace);
-    let missing =
-        plan.change(&key).is_some_and(|c| c.action == Action::Create) && !plan.observation.live.contains_key(&key);
+    let old = plan.observation.live.get(&key);
+    let missing = plan.change(&key).is_some_and(|c| c.action == Action::Create) && old.is_none_or(is_deleting);
     let Some(object) = plan.desired.object(&key).filter(|_| missing) else {
         return Ok(Founded::AsPlanned);
     };
@@ -256,6 +262,18 @@ async fn make_namespace(cluster: &dyn Cluster, plan: &Plan, run: &Run) -> Result
             .detail(e.to_string())
             .object(key.clone())
     };
+    if let Some(uid) = old.and_then(uid) {
+        let why = match remove::gone(cluster, &target, uid, deadline, &run.cancel).await {
+            remove::Removal::Gone => None,
+            remove::Removal::Refused(e) => return Err(failed(e)),
+            remove::Removal::Held(why) | remove::Removal::Kept(why) => Some(why),
+            remove::Removal::Cancelled => Some("cancelled".to_owned()),
+        };
+        if let Some(why) = why {
+            let summary = format!("the old {} does not go", key.human());
+            return Err(Diagnostic::error(summary).detail(why).object(key));
+        }
+    }
     let sent = retrying(&run.cancel, || cluster.create(&target, &object.value, Mode::Real)).await;
     match sent {
         Ok(_) => Ok(Founded::AsPlanned),

@@ -263,6 +263,7 @@ fn owner_of(live: &Value) -> Option<String> {
     None
 }
 
+/// A warning: it passes by itself, the apply waits for it, and a plan that only leads to a destroy does not care.
 fn being_deleted(object: &DesiredObject, live: &Value) -> Diagnostic {
     let finalizers: Vec<&str> = ["/metadata/finalizers", "/spec/finalizers"]
         .iter()
@@ -270,9 +271,9 @@ fn being_deleted(object: &DesiredObject, live: &Value) -> Diagnostic {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    Diagnostic::error(format!("{} is being deleted", object.key.human()))
+    Diagnostic::warning(format!("{} is being deleted", object.key.human()))
         .detail(format!(
-            "wait until it is gone; it is held by: {}",
+            "an apply waits until it is gone; it is held by: {}",
             finalizers.join(", ")
         ))
         .object(object.key.clone())
