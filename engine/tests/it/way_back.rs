@@ -5,6 +5,7 @@ use base64::Engine as _;
 use myelin_engine::apply::{Destroy, Fate, Outcome, Progress, destroy};
 use myelin_engine::object::ObjectKey;
 use myelin_engine::record::{self, Owner};
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -229,4 +230,64 @@ async fn without_its_record_a_destroy_that_is_held_says_so_and_the_next_goes_on(
     let outcome = world.destroy().await;
     assert!(outcome.ready && !outcome.recorded, "{}", outcome.diagnostics);
     assert!(world.get("v1", "Namespace", NAMESPACE).await.is_none());
+}
+
+/// Holds the first write of a destroy, lets something happen to the record meanwhile, and says how the destroy ended.
+async fn destroyed_while(world: &World, meanwhile: impl Future<Output = ()>) -> Outcome {
+    let faults = world.sandbox.faults();
+    let first_write = Rule {
+        verbs: vec!["update".to_owned()],
+        resources: vec!["secrets".to_owned()],
+        times: 1,
+        effect: Effect::HangBefore,
+        ..Rule::default()
+    };
+    let held = faults.add(first_write);
+    let ending = async {
+        tokio::time::timeout(Duration::from_secs(60), faults.met(&held, 1))
+            .await
+            .unwrap();
+        meanwhile.await;
+        faults.clear();
+    };
+    tokio::join!(world.destroy(), ending).0
+}
+
+#[tokio::test]
+async fn a_record_that_goes_with_its_namespace_before_a_destroy_has_begun_is_not_missed() {
+    let world = World::start().await;
+    world.applied(&stack(json!({}), vec![("x", config("one", "1"))])).await;
+    let other = world.cluster_as("killed").await;
+    let outcome = destroyed_while(&world, async {
+        let namespace = format!("/api/v1/namespaces/{NAMESPACE}");
+        other
+            .request("DELETE", &namespace, "application/json", &json!({}))
+            .await;
+        let gone = async {
+            while world.get("v1", "Secret", &id().record_name()).await.is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), gone).await.unwrap();
+    })
+    .await;
+    assert!(outcome.ready && !outcome.recorded, "{outcome:#?}");
+    assert!(world.get("v1", "Namespace", NAMESPACE).await.is_none());
+}
+
+#[tokio::test]
+async fn the_late_last_request_of_a_killed_run_does_not_stop_a_destroy_that_has_not_begun() {
+    let world = World::start().await;
+    world.applied(&stack(json!({}), vec![("x", config("one", "1"))])).await;
+    let outcome = destroyed_while(&world, async {
+        let late = json!({"metadata": {"annotations": {"example.com/late": "yes"}}});
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{}", id().record_name());
+        let other = world.cluster_as("killed").await;
+        other
+            .request("PATCH", &path, "application/merge-patch+json", &late)
+            .await;
+    })
+    .await;
+    assert!(outcome.ready && !outcome.recorded, "{outcome:#?}");
+    assert!(!there(&world, "one").await);
 }

@@ -21,7 +21,7 @@ use crate::mask::hex;
 use crate::object::ObjectKey;
 use crate::observe::{find, resources, target, told, uid};
 use crate::plan::keeps;
-use crate::record::{self, Entry, Intent, Owner, PART_OF, StackId};
+use crate::record::{self, Entry, Intent, Owner, PART_OF, RecordError, StackId};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +37,16 @@ pub struct Destroy {
     pub delete_protected: BTreeSet<ProtectedKind>,
     /// The end of the wait.
     pub timeout: Duration,
+}
+
+/// How often a record that changes before anything is done is looked at.
+const LOOKS: u32 = 3;
+
+/// What a record names, as the cluster has it.
+struct Known {
+    ledger: Ledger,
+    live: BTreeMap<ObjectKey, Value>,
+    resources: BTreeMap<(String, String), Resource>,
 }
 
 /// What a destroy works with.
@@ -83,7 +93,26 @@ async fn demolish(cluster: Arc<dyn Cluster>, stack: &StackId, owner: &Owner, ter
 }
 
 impl Demolition<'_> {
+    /// A record that is another one when it is first written is looked at anew, for nothing has been done yet: the namespace of
+    /// a killed destroy takes its record along, and the last request of a killed run may arrive late.
     async fn destroy(&mut self, owner: &Owner) -> Result<(), Diagnostics> {
+        let mut looks = 0;
+        loop {
+            let Some(mut known) = self.look(owner).await? else {
+                self.outcome.recorded = false;
+                return self.unrecorded(owner).await;
+            };
+            looks += 1;
+            match known.ledger.write(self.cluster, &self.run.cancel).await {
+                Ok(()) => return self.recorded(known).await,
+                Err(RecordError::Superseded) if looks < LOOKS => {}
+                Err(e) => return Err(e.diagnostic(self.stack, "writing").into()),
+            }
+        }
+    }
+
+    /// Reads the record and what it names; None when there is no record.
+    async fn look(&mut self, owner: &Owner) -> Result<Option<Known>, Diagnostics> {
         let stored = record::read(self.cluster, self.stack, &self.run.cancel)
             .await
             .map_err(|e| {
@@ -91,7 +120,7 @@ impl Demolition<'_> {
                 Diagnostics::from(e.diagnostic(self.stack, "reading"))
             })?;
         let Some(stored) = stored else {
-            return self.unrecorded(owner).await;
+            return Ok(None);
         };
         self.outcome.recorded = true;
         if stored.record.owner != *owner {
@@ -130,29 +159,39 @@ impl Demolition<'_> {
         let mut ledger = Ledger::of_stored(stored, &hex(&rand::random::<[u8; 8]>()), at);
         ledger.record.ready = false;
         ledger.record.journal = live.keys().map(|k| (k.clone(), Intent::Delete)).collect();
-        ledger
-            .write(self.cluster, &self.run.cancel)
-            .await
-            .map_err(|e| e.diagnostic(self.stack, "writing"))?;
+        Ok(Some(Known {
+            ledger,
+            live,
+            resources,
+        }))
+    }
+
+    /// Deletes what the record names, now that it says that all of it is to go.
+    async fn recorded(&mut self, known: Known) -> Result<(), Diagnostics> {
+        let Known {
+            mut ledger,
+            live,
+            resources,
+        } = known;
         if !self.tokens(&mut ledger).await {
-            return ledger
-                .write(self.cluster, &self.run.cancel)
-                .await
-                .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")));
+            return self.keep(&mut ledger).await;
         }
         let claims = self.claims(&live);
-        let done = self.objects(&mut ledger, &live, &resources).await;
-        if !done {
-            // What is left is still the record's: the next destroy goes on from there.
-            return ledger
-                .write(self.cluster, &self.run.cancel)
-                .await
-                .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")));
+        if !self.objects(&mut ledger, &live, &resources).await {
+            return self.keep(&mut ledger).await;
         }
         if !claims.is_empty() && !self.delete_claims(&claims).await? {
             return Ok(());
         }
         self.close(&mut ledger, &live).await
+    }
+
+    /// What is left is still the record's: the next destroy goes on from there.
+    async fn keep(&mut self, ledger: &mut Ledger) -> Result<(), Diagnostics> {
+        ledger
+            .write(self.cluster, &self.run.cancel)
+            .await
+            .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")))
     }
 
     /// Gives the tokens up, while their issuers still run and can be told. False when one could not be.
