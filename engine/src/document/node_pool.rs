@@ -14,7 +14,9 @@ use std::time::Duration;
 pub const USER_DATA_LIMIT: usize = 16 * 1024;
 /// Tags of one resource (EC2 user guide, "tag restrictions").
 const TAG_LIMIT: usize = 50;
-/// Tags that the pool sets itself: name, cluster, pool, slot, attempt, spec hash, its version, drain and state, and one to spare.
+/// Characters of a tag's value.
+const TAG_VALUE: usize = 256;
+/// Tags that the pool sets itself: name, cluster, pool, slot, attempt, spec hash, its version, drain, drain hook and state.
 const OWN_TAGS: usize = 10;
 /// Prefix of the pool's own tags.
 pub const TAG_PREFIX: &str = "myelin.dev:";
@@ -60,6 +62,9 @@ pub struct NodePool {
     pub rollout: Rollout,
     /// How nodes of a Kubernetes cluster are cordoned and emptied; None when they are no cluster nodes.
     pub kubernetes: Option<KubernetesNodes>,
+    /// A shell line that empties a node which is in no cluster and has no agent. Each node carries it in a tag, and SSM runs it, at
+    /// least once, before the node ends.
+    pub drain_hook: Option<String>,
     /// The end of the wait for capacity.
     pub launch_timeout: Duration,
 }
@@ -224,6 +229,18 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
     let security_groups = ids(spec, "securityGroups", "sg-", p);
     let instance_profile = spec.text("instanceProfile", p);
     let user_data = read_user_data(spec, p);
+    let drain_hook = spec.text("drainHook", p);
+    if drain_hook
+        .as_ref()
+        .is_some_and(|hook| hook.is_empty() || hook.chars().count() > TAG_VALUE)
+    {
+        spec.problem(
+            "drainHook",
+            "a drain hook has 1 to 256 characters, because nodes carry it in a tag",
+            "put the work into a script of the image or of the user data, and call it here",
+            p,
+        );
+    }
     let root_volume = read_volume(spec, p);
     let tags: BTreeMap<String, String> = spec.text_map("tags", p).into_iter().collect();
     let discovery_tags: BTreeMap<String, String> = spec.text_map("discoveryTags", p).into_iter().collect();
@@ -261,6 +278,7 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
         security_groups,
         instance_profile,
         user_data,
+        drain_hook,
         root_volume,
         tags,
         discovery_tags,

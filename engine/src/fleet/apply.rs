@@ -32,6 +32,7 @@ pub(super) struct Runner<'a> {
     pub(super) view: View,
     pub(super) launching: Launching,
     pub(super) outcome: FleetOutcome,
+    hooks: drain::Hooks,
     goal: Goal,
     resumed: bool,
     starved: BTreeSet<Lifecycle>,
@@ -76,6 +77,7 @@ pub(super) async fn apply(ports: &Ports, plan: &FleetPlan, run: &FleetRun) -> Fl
             nodes: facts,
             ..FleetOutcome::default()
         },
+        hooks: drain::Hooks::default(),
         goal,
         resumed: false,
         starved: BTreeSet::new(),
@@ -267,13 +269,16 @@ impl Runner<'_> {
             .iter()
             .filter(|n| self.goal.going.contains(&n.instance.id) && !n.instance.state.is_ended())
             .filter_map(|n| n.draining_since.map(|since| (n, since)));
-        let looks = draining.map(|(n, since)| {
-            let (policy, cluster) = (&policy, self.ports.cluster.as_deref());
-            async move {
-                let own = n.cluster_node.as_ref();
-                let found = drain::look(cluster, policy, own, n.state_tag(), since, now, &self.run.cancel).await;
-                (n.instance.id.clone(), found)
-            }
+        let means = drain::Means {
+            cloud: &self.cloud,
+            cluster: self.ports.cluster.as_deref(),
+            hooks: &self.hooks,
+            policy: &policy,
+            cancel: &self.run.cancel,
+        };
+        let looks = draining.map(|(n, since)| async move {
+            let found = drain::look(means, &n.instance, n.cluster_node.as_ref(), since, now).await;
+            (n.instance.id.clone(), found)
         });
         futures::future::join_all(looks).await.into_iter().collect()
     }

@@ -3,7 +3,7 @@
 //! Waits until EC2 shows all of it ended. A launch whose answer nobody saw may show itself late; it is waited for.
 
 use super::apply::{seconds, terminate};
-use super::identity::{PoolId, TAG_DRAIN, TAG_STATE};
+use super::identity::{PoolId, TAG_DRAIN};
 use super::intent::{self, Intent};
 use super::look::View;
 use super::node::{cluster_node, since};
@@ -35,6 +35,7 @@ struct Destroyer<'a> {
     policy: &'a DrainPolicy,
     run: &'a FleetRun,
     cloud: Paced,
+    hooks: drain::Hooks,
     view: View,
     outcome: FleetOutcome,
 }
@@ -52,6 +53,7 @@ pub(super) async fn destroy(
         policy,
         run,
         cloud: Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone()),
+        hooks: drain::Hooks::default(),
         view: View::default(),
         outcome: FleetOutcome::default(),
     };
@@ -194,9 +196,14 @@ impl Destroyer<'_> {
                 begin.push(instance.id);
                 continue;
             };
-            let state = instance.tags.get(TAG_STATE).map(String::as_str);
-            let (cluster, own) = (self.ports.cluster.as_deref(), nodes.get(&instance.id));
-            match drain::look(cluster, self.policy, own, state, since, now, &self.run.cancel).await {
+            let means = drain::Means {
+                cloud: &self.cloud,
+                cluster: self.ports.cluster.as_deref(),
+                hooks: &self.hooks,
+                policy: self.policy,
+                cancel: &self.run.cancel,
+            };
+            match drain::look(means, &instance, nodes.get(&instance.id), since, now).await {
                 Drained::Empty => end.push(instance.id),
                 Drained::Waiting(_) => {}
                 Drained::Refused(why) => {

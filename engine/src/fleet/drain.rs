@@ -1,34 +1,71 @@
 //! Emptying a node before it ends: cordon, then the Eviction API in two tiers, to a deadline. A node that is in no cluster is
-//! told by its tag, and its agent answers by its own.
+//! told by its tag, and its agent answers by its own; without an agent its drain hook is run over SSM, where it has one.
 //!
 //! Looked at again and again: each look sends what is due and says where the drain is. Nothing is ever deleted with a grace
 //! period of zero. Pods of DaemonSets and mirror pods stay: they end with the node.
 
+use super::identity::{TAG_DRAIN_HOOK, TAG_STATE};
 use super::node::since;
 use super::step::Drained;
 use super::{ClusterNode, DrainPolicy};
+use crate::cloud::{Cloud, CommandStatus, Instance, InstanceState, Kind};
 use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Selection, Target, kinds, retrying};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// After the deadline, a forced drain gives pods this long for their own grace periods.
 const FORCE: Duration = Duration::from_secs(60);
 
-/// One look at a drain.
+/// Drain hooks that this run has sent: instance → command. A process that starts anew sends them again.
+#[derive(Default)]
+pub(super) struct Hooks(Mutex<BTreeMap<String, String>>);
+
+impl Hooks {
+    fn sent(&self, id: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn note(&self, id: &str, command: String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(id.to_owned(), command);
+    }
+}
+
+/// What drains act through.
+#[derive(Clone, Copy)]
+pub(super) struct Means<'a> {
+    pub(super) cloud: &'a dyn Cloud,
+    pub(super) cluster: Option<&'a dyn Cluster>,
+    pub(super) hooks: &'a Hooks,
+    pub(super) policy: &'a DrainPolicy,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+/// One look at the drain of an instance.
 pub(super) async fn look(
-    cluster: Option<&dyn Cluster>,
-    policy: &DrainPolicy,
+    means: Means<'_>,
+    instance: &Instance,
     node: Option<&ClusterNode>,
-    state_tag: Option<&str>,
     began: Timestamp,
     now: Timestamp,
-    cancel: &CancellationToken,
 ) -> Drained {
+    let Means {
+        cluster,
+        policy,
+        cancel,
+        ..
+    } = means;
+    let state_tag = instance.tags.get(TAG_STATE).map(String::as_str);
     let over = since(began, now) >= policy.timeout;
     let Some(kubernetes) = &policy.kubernetes else {
-        return by_agent(state_tag, over);
+        return match state_tag {
+            None => by_hook(means, instance, over).await,
+            Some(_) => by_agent(state_tag, over),
+        };
     };
     let (Some(cluster), Some(node)) = (cluster, node) else {
         // It never joined, or its cluster cannot be reached: without a cluster nothing can be said of what runs on it.
@@ -63,6 +100,44 @@ fn by_agent(state_tag: Option<&str>, over: bool) -> Drained {
         Some(_) if over => Drained::Empty,
         Some(state) => Drained::Waiting(format!("its agent says {state}")),
     }
+}
+
+/// Runs the hook that the instance carries, and looks how it ended. One that fails holds the node up to the deadline.
+async fn by_hook(means: Means<'_>, instance: &Instance, over: bool) -> Drained {
+    let Some(hook) = instance.tags.get(TAG_DRAIN_HOOK) else {
+        return Drained::Empty;
+    };
+    if instance.state != InstanceState::Running {
+        return Drained::Empty;
+    }
+    let id = &instance.id;
+    let Some(command) = means.hooks.sent(id) else {
+        if over {
+            tracing::warn!(instance = id, "a node is ended without its drain hook");
+            return Drained::Empty;
+        }
+        let (ids, script) = (std::slice::from_ref(id), std::slice::from_ref(hook));
+        return match means.cloud.send_command(ids, script, means.policy.timeout).await {
+            Ok(command) => {
+                means.hooks.note(id, command);
+                Drained::Waiting("its drain hook runs".into())
+            }
+            Err(e) => Drained::Waiting(format!("its drain hook cannot be sent: {e}")),
+        };
+    };
+    let why = match means.cloud.command_status(&command, id).await {
+        Ok(CommandStatus::Succeeded) => return Drained::Empty,
+        Ok(CommandStatus::Failed(how)) => format!("its drain hook ended with {how}"),
+        Ok(CommandStatus::Running) => "its drain hook runs".into(),
+        // An invocation shows itself a little later than its command.
+        Err(e) if e.kind == Kind::NotFound => "its drain hook starts".into(),
+        Err(e) => format!("its drain hook cannot be looked at: {e}"),
+    };
+    if over {
+        tracing::warn!(instance = id, why, "a node is ended at the deadline of its drain");
+        return Drained::Empty;
+    }
+    Drained::Waiting(why)
 }
 
 fn node_target(name: &str) -> Target {

@@ -26,6 +26,9 @@ pub const TAG_STATE: &str = "myelin.dev:state";
 /// Since when the pool wants the node empty (RFC 3339). Its removal calls the drain off.
 pub const TAG_DRAIN: &str = "myelin.dev:drain";
 
+/// Shell line that empties the node, for nodes without an agent that are in no cluster. Run over SSM, at least once.
+pub const TAG_DRAIN_HOOK: &str = "myelin.dev:drain-hook";
+
 /// How [`spec_hash`] is made. Nodes with another version are compared with nothing: a new version of this program replaces none.
 pub const HASH_VERSION: &str = "1";
 
@@ -92,7 +95,7 @@ pub fn spec_hash(pool: &NodePool, image: &str) -> String {
     groups.sort();
     let user_data = pool.user_data.as_deref().map(|d| hex(&Sha256::digest(d)));
     let volume = &pool.root_volume;
-    let text = json!([
+    let mut text = json!([
         "myelin node v1",
         image,
         pool.instance_profile,
@@ -110,6 +113,10 @@ pub fn spec_hash(pool: &NodePool, image: &str) -> String {
         pool.metadata_hops,
         pool.public_address,
     ]);
+    // Added only where there is one: pools without a hook keep their hashes.
+    if let (Some(hook), Some(parts)) = (&pool.drain_hook, text.as_array_mut()) {
+        parts.push(json!({"drainHook": hook}));
+    }
     hex(&Sha256::digest(text.to_string().as_bytes())[..8])
 }
 
@@ -136,6 +143,9 @@ pub(super) fn node_tags(pool: &NodePool, hash: &str) -> Tags {
         (TAG_HASH.to_owned(), hash.to_owned()),
         (TAG_HASH_VERSION.to_owned(), HASH_VERSION.to_owned()),
     ]);
+    if let Some(hook) = &pool.drain_hook {
+        tags.insert(TAG_DRAIN_HOOK.to_owned(), hook.clone());
+    }
     tags
 }
 
