@@ -14,6 +14,9 @@ import zipfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROVIDER = "terraform-provider-myelin"
+AGENT = "myelin-agent"
+# Where the README of a program lies.
+FOLDERS = {PROVIDER: ".", "myelin": ".", AGENT: "agent"}
 
 
 def pack(arguments):
@@ -22,7 +25,8 @@ def pack(arguments):
     version = f"_v{arguments.version}" if arguments.program == PROVIDER else ""
     members = [
         ("LICENSE", ROOT / "LICENSE", 0o644),
-        ("README.md", ROOT / "README.md", 0o644),
+        ("README.md", ROOT / FOLDERS[arguments.program] / "README.md", 0o644),
+        *([("myelin-agent.service", ROOT / "agent/systemd/myelin-agent.service", 0o644)] if arguments.program == AGENT else []),
         (f"{arguments.program}{version}{windows}", arguments.binary, 0o755),
     ]
     name = f"{arguments.program}_{arguments.version}_{arguments.os}_{arguments.arch}.zip"
@@ -61,7 +65,7 @@ def main():
     one = verbs.add_parser("zip", help="one program for one system")
     one.set_defaults(run=pack)
     one.add_argument("--binary", type=pathlib.Path, required=True)
-    one.add_argument("--program", choices=[PROVIDER, "myelin"], required=True)
+    one.add_argument("--program", choices=sorted(FOLDERS), required=True)
     one.add_argument("--os", choices=["linux", "darwin", "windows"], required=True)
     one.add_argument("--arch", choices=["amd64", "arm64"], required=True)
     one.add_argument("--level", type=int, default=9, help="how hard it is compressed, 0 to 9")

@@ -69,6 +69,10 @@ const FIELDS: [&str; 17] = [
     "report",
     "serviceAccount",
 ];
+const HOOK: [&str; 2] = ["kind", "secretFile"];
+const REPORT: [&str; 2] = ["github", "webhook"];
+const REPORT_GITHUB: [&str; 3] = ["repository", "tokenFile", "api"];
+const REPORT_WEBHOOK: [&str; 2] = ["url", "tokenFile"];
 
 impl SourceConfiguration {
     /// A source with everything left as it is usually wanted.
@@ -263,7 +267,7 @@ impl Reading<'_> {
 
     /// `webhook: {kind: github, secretFile: FILE}`.
     fn hook(&mut self, node: &Node) -> Option<Hook> {
-        self.fields(node, &["kind", "secretFile"]);
+        self.fields(node, &HOOK);
         let caller = node.get("kind").and_then(Node::text).and_then(Caller::from_word);
         let secret = node.get("secretFile").and_then(Node::text).map(PathBuf::from);
         if let (Some(caller), Some(secret)) = (caller, secret) {
@@ -276,7 +280,7 @@ impl Reading<'_> {
 
     /// `report: {github: {repository: OWNER/NAME, tokenFile: FILE}, webhook: {url: URL, tokenFile: FILE}}`.
     fn report(&mut self, node: &Node) -> Vec<Target> {
-        self.fields(node, &["github", "webhook"]);
+        self.fields(node, &REPORT);
         let mut targets = Vec::new();
         // The text of a URL is not repeated: there may be a secret in it.
         let url = |node: &Node, name: &str, usual: &str| {
@@ -285,7 +289,7 @@ impl Reading<'_> {
         };
         let file = |node: &Node| node.get("tokenFile").and_then(Node::text).map(PathBuf::from);
         if let Some(github) = node.get("github") {
-            self.fields(github, &["repository", "tokenFile", "api"]);
+            self.fields(github, &REPORT_GITHUB);
             let repository = github.get("repository").and_then(Node::text).unwrap_or_default();
             let plain = |part: &str| {
                 !part.is_empty()
@@ -308,7 +312,7 @@ impl Reading<'_> {
             }
         }
         if let Some(webhook) = node.get("webhook") {
-            self.fields(webhook, &["url", "tokenFile"]);
+            self.fields(webhook, &REPORT_WEBHOOK);
             match url(webhook, "url", "") {
                 Some(url) => targets.push(Target::Webhook {
                     url,

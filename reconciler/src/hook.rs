@@ -40,15 +40,20 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
+    /// The words of the configuration.
+    pub(crate) const WORDS: [(&'static str, Self); 4] = [
+        ("github", Self::GitHub),
+        ("gitlab", Self::GitLab),
+        ("gitea", Self::Gitea),
+        ("generic", Self::Generic),
+    ];
+
     /// By the word in the configuration.
     pub(crate) fn from_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "github" => Self::GitHub,
-            "gitlab" => Self::GitLab,
-            "gitea" => Self::Gitea,
-            "generic" => Self::Generic,
-            _ => return None,
-        })
+        Self::WORDS
+            .iter()
+            .find(|(own, _)| *own == word)
+            .map(|(_, caller)| *caller)
     }
 
     fn header(self) -> &'static str {

@@ -471,30 +471,3 @@ async fn an_image_by_parameter_is_pinned_and_a_newer_one_is_only_told() {
         plan.text()
     );
 }
-#[tokio::test]
-async fn a_drain_hook_runs_over_ssm_before_a_node_ends_and_one_that_fails_holds_it_to_the_deadline() {
-    let world = World::new().await;
-    let hooked = |size| {
-        let rollout = json!({"drainTimeout": "120s", "maxRemovedPercent": 100});
-        pool(json!({"size": size, "drainHook": "systemctl stop worker", "rollout": rollout}))
-    };
-    assert!(world.converge(&hooked(2)).await.ready);
-    world.advance(3600);
-    let outcome = world.converge(&hooked(1)).await;
-    assert!(
-        outcome.ready && outcome.ended.len() == 1,
-        "{}",
-        text(&outcome.diagnostics)
-    );
-    {
-        let all = world.cloud.world();
-        assert_eq!(all.commands.len(), 1, "once, to the one that goes");
-        assert_eq!(all.commands[0].script, ["systemctl stop worker"]);
-        assert_eq!(all.commands[0].instances, outcome.ended);
-    }
-    world.cloud.world().faults.commands_end = Some("Failed".into());
-    let before = world.cloud.clock.now();
-    let gone = world.destroy(&hooked(1)).await;
-    assert!(gone.ready, "{}", text(&gone.diagnostics));
-    assert!(world.cloud.clock.now().duration_since(before) >= SignedDuration::from_secs(120));
-}

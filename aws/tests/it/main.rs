@@ -3,6 +3,7 @@
 
 mod conversation;
 mod fleet;
+mod hooks;
 mod moto;
 mod nodes;
 mod port;

@@ -56,7 +56,8 @@ fn denied(world: &World) -> Vec<(String, String)> {
 async fn a_pools_whole_life_stays_within_the_controllers_policy() {
     let world = controlled().await;
     let spec = |more: serde_json::Value| {
-        let mut spec = json!({"size": 4, "capacity": {"onDemandBase": 1}, "instanceProfile": PROFILE});
+        let mut spec = json!({"size": 4, "capacity": {"onDemandBase": 1}, "instanceProfile": PROFILE,
+            "drainHook": "systemctl stop worker", "undrainHook": "systemctl start worker"});
         for (k, v) in more.as_object().cloned().unwrap_or_default() {
             spec[k] = v;
         }
@@ -114,6 +115,14 @@ async fn a_pools_whole_life_stays_within_the_controllers_policy() {
         .expect("allowed");
     assert!(world.destroy(&spec(json!({}))).await.ready);
     assert_eq!(denied(&world), [], "and nothing was refused on the way");
+    let scripts: std::collections::BTreeSet<String> = world
+        .cloud
+        .world()
+        .commands
+        .iter()
+        .flat_map(|c| c.script.clone())
+        .collect();
+    assert!(scripts.contains("systemctl stop worker"), "{scripts:?}");
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ pub const USER_DATA_LIMIT: usize = 16 * 1024;
 const TAG_LIMIT: usize = 50;
 /// Characters of a tag's value.
 const TAG_VALUE: usize = 256;
-/// Tags that the pool sets itself: name, cluster, pool, slot, attempt, spec hash, its version, drain, drain hook and state.
-const OWN_TAGS: usize = 10;
+/// Tags that the pool sets itself: name, cluster, pool, slot, attempt, spec hash, its version, drain, drain hook, undrain hook, state.
+const OWN_TAGS: usize = 11;
 /// Prefix of the pool's own tags.
 pub const TAG_PREFIX: &str = "myelin.dev:";
 /// Nodes of one pool.
@@ -65,6 +65,8 @@ pub struct NodePool {
     /// A shell line that empties a node which is in no cluster and has no agent. Each node carries it in a tag, and SSM runs it, at
     /// least once, before the node ends.
     pub drain_hook: Option<String>,
+    /// A shell line that brings back what the drain hook ended, run in the same way when a removal is called off.
+    pub undrain_hook: Option<String>,
     /// The end of the wait for capacity.
     pub launch_timeout: Duration,
 }
@@ -229,15 +231,13 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
     let security_groups = ids(spec, "securityGroups", "sg-", p);
     let instance_profile = spec.text("instanceProfile", p);
     let user_data = read_user_data(spec, p);
-    let drain_hook = spec.text("drainHook", p);
-    if drain_hook
-        .as_ref()
-        .is_some_and(|hook| hook.is_empty() || hook.chars().count() > TAG_VALUE)
-    {
+    let drain_hook = read_hook(spec, "drainHook", p);
+    let undrain_hook = read_hook(spec, "undrainHook", p);
+    if undrain_hook.is_some() && drain_hook.is_none() {
         spec.problem(
-            "drainHook",
-            "a drain hook has 1 to 256 characters, because nodes carry it in a tag",
-            "put the work into a script of the image or of the user data, and call it here",
+            "undrainHook",
+            "there is no drain hook whose work it could bring back",
+            "add drainHook, or remove undrainHook",
             p,
         );
     }
@@ -279,6 +279,7 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
         instance_profile,
         user_data,
         drain_hook,
+        undrain_hook,
         root_volume,
         tags,
         discovery_tags,
@@ -289,6 +290,21 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
         kubernetes,
         launch_timeout: spec.duration("launchTimeout", p).unwrap_or(Duration::from_secs(300)),
     }
+}
+
+/// A shell line that nodes carry in a tag.
+fn read_hook(spec: &mut Fields<'_>, name: &'static str, p: &mut Diagnostics) -> Option<String> {
+    let hook = spec.text(name, p)?;
+    let length = hook.chars().count();
+    if hook.trim().is_empty() || length > TAG_VALUE || hook.contains(['\n', '\r', '\0']) {
+        spec.problem(
+            name,
+            format!("a hook is one line of 1 to {TAG_VALUE} characters, because nodes carry it in a tag"),
+            "put the work into a script of the image or of the user data, and call it here",
+            p,
+        );
+    }
+    Some(hook)
 }
 
 fn read_size(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Size {
@@ -653,6 +669,9 @@ mod tests {
             (json!({"tags": {"a b": ""}}), "fails the launch"),
             (json!({"tags": {"a": "v".repeat(257)}}), "too long"),
             (json!({"tags": {"SynktiRole": "x"}}), "is in tags too"),
+            (json!({"drainHook": "x".repeat(257)}), "one line of 1 to 256 characters"),
+            (json!({"drainHook": "a\nb"}), "one line of 1 to 256 characters"),
+            (json!({"undrainHook": "start"}), "no drain hook whose work"),
             (json!({"size": 1001}), "cannot be 1001"),
             (json!({"min": 1}), "needs a size"),
             (json!({"size": null, "min": 3, "max": 2}), "larger than max"),

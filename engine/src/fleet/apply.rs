@@ -185,6 +185,8 @@ impl Runner<'_> {
                     continue;
                 }
             }
+            let overdue = due.end.iter().filter_map(|id| drain::overdue(id, drained.get(id)?));
+            self.outcome.diagnostics.extend(overdue);
             self.end(&due.end).await?;
             self.begin_drains(&due.drain).await?;
             let acted = !due.end.is_empty() || !due.drain.is_empty();
@@ -274,7 +276,7 @@ impl Runner<'_> {
             cluster: self.ports.cluster.as_deref(),
             hooks: &self.hooks,
             policy: &policy,
-            cancel: &self.run.cancel,
+            run: self.run,
         };
         let looks = draining.map(|(n, since)| async move {
             let found = drain::look(means, &n.instance, n.cluster_node.as_ref(), since, now).await;
@@ -344,6 +346,8 @@ impl Runner<'_> {
                     .push(Diagnostic::error(format!("node {} cannot be uncordoned", node.name)).detail(e.to_string()));
             }
         }
+        let back = ids.iter().filter_map(|id| self.view.nodes.get(id)).map(|n| &n.instance);
+        problems.extend(drain::undo(&self.cloud, back, self.plan.pool.rollout.drain_timeout).await);
         for some in ids.chunks(1000) {
             if let Err(e) = self.cloud.delete_tags(some, &[TAG_DRAIN.to_owned()]).await {
                 problems.push(cloud_problem(
@@ -353,7 +357,11 @@ impl Runner<'_> {
             }
         }
         self.view.drained(ids, None);
-        if problems.has_errors() { Err(problems) } else { Ok(()) }
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        self.outcome.diagnostics.extend(problems);
+        Ok(())
     }
 
     /// The run ends early: what it began to empty and did not end goes on serving.

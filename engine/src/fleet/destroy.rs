@@ -201,10 +201,12 @@ impl Destroyer<'_> {
                 cluster: self.ports.cluster.as_deref(),
                 hooks: &self.hooks,
                 policy: self.policy,
-                cancel: &self.run.cancel,
+                run: self.run,
             };
-            match drain::look(means, &instance, nodes.get(&instance.id), since, now).await {
-                Drained::Empty => end.push(instance.id),
+            let found = drain::look(means, &instance, nodes.get(&instance.id), since, now).await;
+            self.outcome.diagnostics.extend(drain::overdue(&instance.id, &found));
+            match found {
+                Drained::Empty | Drained::Overdue(_) => end.push(instance.id),
                 Drained::Waiting(_) => {}
                 Drained::Refused(why) => {
                     return Err(Diagnostic::error(format!(
@@ -271,6 +273,10 @@ impl Destroyer<'_> {
                     .fail(Diagnostic::error(format!("node {} cannot be uncordoned", node.name)).detail(e.to_string()));
             }
         }
+        let instances = self.view.instances(now);
+        let back = instances.iter().filter(|(_, d)| d.is_some()).map(|(i, _)| *i);
+        let problems = drain::undo(&self.cloud, back, self.policy.timeout).await;
+        self.outcome.diagnostics.extend(problems);
         for some in begun.chunks(1000) {
             if let Err(e) = self.cloud.delete_tags(some, &[TAG_DRAIN.to_owned()]).await {
                 self.outcome.fail(cloud_problem(

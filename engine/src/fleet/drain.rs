@@ -4,12 +4,14 @@
 //! Looked at again and again: each look sends what is due and says where the drain is. Nothing is ever deleted with a grace
 //! period of zero. Pods of DaemonSets and mirror pods stay: they end with the node.
 
-use super::identity::{TAG_DRAIN_HOOK, TAG_STATE};
+use super::identity::{TAG_DRAIN_HOOK, TAG_STATE, TAG_UNDRAIN_HOOK};
 use super::node::since;
+use super::outcome::FleetRun;
 use super::step::Drained;
 use super::{ClusterNode, DrainPolicy};
 use crate::cloud::{Cloud, CommandStatus, Instance, InstanceState, Kind};
 use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Selection, Target, kinds, retrying};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -20,18 +22,30 @@ use tokio_util::sync::CancellationToken;
 /// After the deadline, a forced drain gives pods this long for their own grace periods.
 const FORCE: Duration = Duration::from_secs(60);
 
-/// Drain hooks that this run has sent: instance → command. A process that starts anew sends them again.
+/// Instances that one SendCommand takes (SSM API reference).
+const COMMAND_INSTANCES: usize = 50;
+
+/// Where a drain hook of this run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Hook {
+    /// Sent as this command.
+    Sent(String),
+    /// It ended in this way, and is not run again: a hook that fails half-way does not get better by another half.
+    Failed(String),
+}
+
+/// Drain hooks that this run has sent, by instance. A process that starts anew sends them again.
 #[derive(Default)]
-pub(super) struct Hooks(Mutex<BTreeMap<String, String>>);
+pub(super) struct Hooks(Mutex<BTreeMap<String, Hook>>);
 
 impl Hooks {
-    fn sent(&self, id: &str) -> Option<String> {
+    fn of(&self, id: &str) -> Option<Hook> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
-    fn note(&self, id: &str, command: String) {
+    fn note(&self, id: &str, hook: Hook) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(id.to_owned(), command);
+        all.insert(id.to_owned(), hook);
     }
 }
 
@@ -42,7 +56,7 @@ pub(super) struct Means<'a> {
     pub(super) cluster: Option<&'a dyn Cluster>,
     pub(super) hooks: &'a Hooks,
     pub(super) policy: &'a DrainPolicy,
-    pub(super) cancel: &'a CancellationToken,
+    pub(super) run: &'a FleetRun,
 }
 
 /// One look at the drain of an instance.
@@ -54,11 +68,9 @@ pub(super) async fn look(
     now: Timestamp,
 ) -> Drained {
     let Means {
-        cluster,
-        policy,
-        cancel,
-        ..
+        cluster, policy, run, ..
     } = means;
+    let cancel = &run.cancel;
     let state_tag = instance.tags.get(TAG_STATE).map(String::as_str);
     let over = since(began, now) >= policy.timeout;
     let Some(kubernetes) = &policy.kubernetes else {
@@ -71,23 +83,24 @@ pub(super) async fn look(
         // It never joined, or its cluster cannot be reached: without a cluster nothing can be said of what runs on it.
         return match (cluster, over) {
             (Some(_), _) => by_agent(state_tag, over),
-            (None, true) if kubernetes.force_at_deadline => Drained::Empty,
+            (None, true) if kubernetes.force_at_deadline => {
+                Drained::Overdue("no cluster is configured to drain it in".into())
+            }
             (None, true) => Drained::Refused("no cluster is configured to drain it in".into()),
             (None, false) => Drained::Waiting("no cluster is configured to drain it in".into()),
         };
     };
     match empty(cluster, node, over && kubernetes.force_at_deadline, cancel).await {
         Ok(None) => Drained::Empty,
-        Ok(Some(_)) if kubernetes.force_at_deadline && since(began, now) >= policy.timeout + FORCE => Drained::Empty,
+        Ok(Some(why)) if kubernetes.force_at_deadline && since(began, now) >= policy.timeout + FORCE => {
+            Drained::Overdue(why)
+        }
         Ok(Some(why)) if over && !kubernetes.force_at_deadline => Drained::Refused(format!(
             "{why}, and drainTimeout of {} s is over",
             policy.timeout.as_secs()
         )),
         Ok(Some(why)) => Drained::Waiting(why),
-        Err(e) if over && kubernetes.force_at_deadline => {
-            tracing::warn!(node = node.name, error = %e, "a node is ended without its drain");
-            Drained::Empty
-        }
+        Err(e) if over && kubernetes.force_at_deadline => Drained::Overdue(e.to_string()),
         Err(e) if over => Drained::Refused(e.to_string()),
         Err(e) => Drained::Waiting(e.to_string()),
     }
@@ -97,12 +110,13 @@ pub(super) async fn look(
 fn by_agent(state_tag: Option<&str>, over: bool) -> Drained {
     match state_tag {
         None | Some("drained" | "failed") => Drained::Empty,
-        Some(_) if over => Drained::Empty,
+        Some(state) if over => Drained::Overdue(format!("its agent says {state}")),
         Some(state) => Drained::Waiting(format!("its agent says {state}")),
     }
 }
 
-/// Runs the hook that the instance carries, and looks how it ended. One that fails holds the node up to the deadline.
+/// Runs the hook that the instance carries, and looks how it ended. One that fails holds the node up to the deadline: somebody may
+/// still see to it, and what it did not empty gets the time that was promised.
 async fn by_hook(means: Means<'_>, instance: &Instance, over: bool) -> Drained {
     let Some(hook) = instance.tags.get(TAG_DRAIN_HOOK) else {
         return Drained::Empty;
@@ -111,33 +125,89 @@ async fn by_hook(means: Means<'_>, instance: &Instance, over: bool) -> Drained {
         return Drained::Empty;
     }
     let id = &instance.id;
-    let Some(command) = means.hooks.sent(id) else {
-        if over {
-            tracing::warn!(instance = id, "a node is ended without its drain hook");
-            return Drained::Empty;
-        }
-        let (ids, script) = (std::slice::from_ref(id), std::slice::from_ref(hook));
-        return match means.cloud.send_command(ids, script, means.policy.timeout).await {
-            Ok(command) => {
-                means.hooks.note(id, command);
-                Drained::Waiting("its drain hook runs".into())
+    let why = match means.hooks.of(id) {
+        Some(Hook::Failed(why)) => why,
+        Some(Hook::Sent(command)) => match means.cloud.command_status(&command, id).await {
+            Ok(CommandStatus::Succeeded) => return Drained::Empty,
+            Ok(CommandStatus::Running) => "its drain hook runs".into(),
+            Ok(CommandStatus::Failed(how)) => {
+                let why = format!("its drain hook ended with {how}");
+                means.run.tell(std::slice::from_ref(id), format!("{id}: {why}"));
+                means.hooks.note(id, Hook::Failed(why.clone()));
+                why
             }
-            Err(e) => Drained::Waiting(format!("its drain hook cannot be sent: {e}")),
-        };
-    };
-    let why = match means.cloud.command_status(&command, id).await {
-        Ok(CommandStatus::Succeeded) => return Drained::Empty,
-        Ok(CommandStatus::Failed(how)) => format!("its drain hook ended with {how}"),
-        Ok(CommandStatus::Running) => "its drain hook runs".into(),
-        // An invocation shows itself a little later than its command.
-        Err(e) if e.kind == Kind::NotFound => "its drain hook starts".into(),
-        Err(e) => format!("its drain hook cannot be looked at: {e}"),
+            // An invocation shows itself a little later than its command.
+            Err(e) if e.kind == Kind::NotFound => "its drain hook starts".into(),
+            Err(e) => format!("its drain hook cannot be looked at: {e}"),
+        },
+        None if over => "its drain hook was not run".into(),
+        None => {
+            let (ids, script) = (std::slice::from_ref(id), std::slice::from_ref(hook));
+            match means.cloud.send_command(ids, script, means.policy.timeout).await {
+                Ok(command) => {
+                    means.run.tell(ids, format!("{id}: its drain hook runs"));
+                    means.hooks.note(id, Hook::Sent(command));
+                    "its drain hook runs".into()
+                }
+                Err(e) => format!("its drain hook cannot be sent: {e}"),
+            }
+        }
     };
     if over {
-        tracing::warn!(instance = id, why, "a node is ended at the deadline of its drain");
-        return Drained::Empty;
+        Drained::Overdue(why)
+    } else {
+        Drained::Waiting(why)
     }
-    Drained::Waiting(why)
+}
+
+/// What has to be said of a node that is ended though its drain did not finish.
+pub(super) fn overdue(id: &str, found: &Drained) -> Option<Diagnostic> {
+    let Drained::Overdue(why) = found else { return None };
+    Some(
+        Diagnostic::warning(format!("node {id} was ended at the deadline of its drain"))
+            .detail(format!("{why}; a longer rollout.drainTimeout gives it more time")),
+    )
+}
+
+/// Sends the undrain hooks of nodes that stay after all. A hook that was begun is not broken off: both are sent, in this order.
+/// What cannot be sent is said and holds up nothing.
+pub(super) async fn undo<'a>(
+    cloud: &dyn Cloud,
+    kept: impl Iterator<Item = &'a Instance>,
+    limit: Duration,
+) -> Diagnostics {
+    let mut by_hook: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for i in kept {
+        let alone = i.state == InstanceState::Running && !i.tags.contains_key(TAG_STATE);
+        if let (true, Some(hook)) = (alone, i.tags.get(TAG_UNDRAIN_HOOK)) {
+            by_hook.entry(hook).or_default().push(i.id.clone());
+        }
+    }
+    let mut problems = Diagnostics::new();
+    for (hook, ids) in by_hook {
+        let script = [hook.to_owned()];
+        for some in ids.chunks(COMMAND_INSTANCES) {
+            let Err(all) = cloud.send_command(some, &script, limit).await else {
+                continue;
+            };
+            // One that cannot be reached refuses the command for all.
+            for id in some {
+                let alone = std::slice::from_ref(id);
+                let sent = if some.len() == 1 {
+                    Err(all.clone())
+                } else {
+                    cloud.send_command(alone, &script, limit).await.map(drop)
+                };
+                if let Err(e) = sent {
+                    problems.push(
+                        Diagnostic::warning(format!("the undrain hook of node {id} was not run"))
+                            .detail(format!("{e}. Run it there yourself: {hook}")),
+                    );
+                }
+            }
+        }
+    }
+    problems
 }
 
 fn node_target(name: &str) -> Target {
@@ -300,7 +370,7 @@ mod tests {
     fn an_agent_is_waited_for_to_the_deadline_and_nobody_is_not() {
         assert_eq!(by_agent(None, false), Drained::Empty);
         assert!(matches!(by_agent(Some("ready"), false), Drained::Waiting(_)));
-        assert_eq!(by_agent(Some("ready"), true), Drained::Empty);
+        assert!(matches!(by_agent(Some("ready"), true), Drained::Overdue(_)));
         assert_eq!(by_agent(Some("drained"), false), Drained::Empty);
     }
 }

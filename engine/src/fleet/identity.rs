@@ -29,6 +29,9 @@ pub const TAG_DRAIN: &str = "myelin.dev:drain";
 /// Shell line that empties the node, for nodes without an agent that are in no cluster. Run over SSM, at least once.
 pub const TAG_DRAIN_HOOK: &str = "myelin.dev:drain-hook";
 
+/// Shell line that brings back what the drain hook ended, when a removal is called off.
+pub const TAG_UNDRAIN_HOOK: &str = "myelin.dev:undrain-hook";
+
 /// How [`spec_hash`] is made. Nodes with another version are compared with nothing: a new version of this program replaces none.
 pub const HASH_VERSION: &str = "1";
 
@@ -115,7 +118,7 @@ pub fn spec_hash(pool: &NodePool, image: &str) -> String {
     ]);
     // Added only where there is one: pools without a hook keep their hashes.
     if let (Some(hook), Some(parts)) = (&pool.drain_hook, text.as_array_mut()) {
-        parts.push(json!({"drainHook": hook}));
+        parts.push(json!({"drainHook": hook, "undrainHook": pool.undrain_hook}));
     }
     hex(&Sha256::digest(text.to_string().as_bytes())[..8])
 }
@@ -143,8 +146,11 @@ pub(super) fn node_tags(pool: &NodePool, hash: &str) -> Tags {
         (TAG_HASH.to_owned(), hash.to_owned()),
         (TAG_HASH_VERSION.to_owned(), HASH_VERSION.to_owned()),
     ]);
-    if let Some(hook) = &pool.drain_hook {
-        tags.insert(TAG_DRAIN_HOOK.to_owned(), hook.clone());
+    for (tag, hook) in [
+        (TAG_DRAIN_HOOK, &pool.drain_hook),
+        (TAG_UNDRAIN_HOOK, &pool.undrain_hook),
+    ] {
+        tags.extend(hook.iter().map(|hook| (tag.to_owned(), hook.clone())));
     }
     tags
 }

@@ -24,7 +24,7 @@ mod step;
 pub use cooling::Cooling;
 pub use identity::{
     HASH_VERSION, PoolId, TAG_ATTEMPT, TAG_CLUSTER, TAG_DRAIN, TAG_DRAIN_HOOK, TAG_HASH, TAG_HASH_VERSION, TAG_POOL,
-    TAG_SLOT, TAG_STATE, spec_hash,
+    TAG_SLOT, TAG_STATE, TAG_UNDRAIN_HOOK, spec_hash,
 };
 pub use intent::{TAG_INTENT, TAG_TARGET};
 pub use node::{ClusterNode, Node, NodeHealth};

@@ -23,6 +23,8 @@ pub(super) struct Goal {
 pub(super) enum Drained {
     /// Nothing is left on the node.
     Empty,
+    /// The deadline passed with this left undone, and the policy is to end the node all the same.
+    Overdue(String),
     /// Something is.
     Waiting(String),
     /// The deadline passed, and the policy is to keep what a budget protects.
@@ -83,7 +85,7 @@ pub(super) fn step(
     }
     for n in &going {
         match (n.draining_since, drained(n)) {
-            (Some(_), Some(Drained::Empty)) => out.end.push(n.instance.id.clone()),
+            (Some(_), Some(Drained::Empty | Drained::Overdue(_))) => out.end.push(n.instance.id.clone()),
             (Some(_), Some(Drained::Refused(why))) => {
                 out.halt = Some(format!("{} ({}) cannot be drained: {why}", n.instance.id, n.place()));
                 return out;

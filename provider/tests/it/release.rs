@@ -43,7 +43,10 @@ fn a_release_has_what_the_registry_wants_and_its_checksums_are_signed() {
     std::fs::write(&program, "not a program, but packed like one").unwrap();
     let program = program.to_str().unwrap();
     for (os, arch) in SYSTEMS {
-        for name in ["terraform-provider-myelin", "myelin"] {
+        for name in ["terraform-provider-myelin", "myelin", "myelin-agent"] {
+            if name == "myelin-agent" && os != "linux" {
+                continue;
+            }
             package(
                 &[
                     "zip",
@@ -80,6 +83,7 @@ fn a_release_has_what_the_registry_wants_and_its_checksums_are_signed() {
     for name in [
         "terraform-provider-myelin_1.2.3_sbom.cdx.json",
         "myelin_1.2.3_sbom.cdx.json",
+        "myelin-agent_1.2.3_sbom.cdx.json",
     ] {
         std::fs::write(out.join(name), "{}").unwrap();
     }
@@ -96,6 +100,16 @@ fn a_release_has_what_the_registry_wants_and_its_checksums_are_signed() {
     named.sort_unstable();
     wanted.sort_unstable();
     assert_eq!(named, wanted);
+    let others = std::fs::read_to_string(out.join("myelin_1.2.3_SHA256SUMS")).unwrap();
+    assert_eq!(others.matches("myelin-agent_1.2.3_linux_").count(), 2, "{others}");
+    let agent = must(
+        Command::new("python3")
+            .args(["-m", "zipfile", "-l", "myelin-agent_1.2.3_linux_arm64.zip"])
+            .current_dir(&out),
+    );
+    for inside in ["myelin-agent ", "myelin-agent.service", "README.md", "LICENSE"] {
+        assert!(text(&agent).contains(inside), "{inside}: {}", text(&agent));
+    }
     for list in ["terraform-provider-myelin", "myelin"] {
         must(
             Command::new("sha256sum")

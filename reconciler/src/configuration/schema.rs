@@ -1,6 +1,7 @@
 //! `myelin.yaml` as a JSON Schema, for editors: of each field that the reader knows, what it is for.
 
-use super::FIELDS;
+use super::{FIELDS, HOOK, REPORT, REPORT_GITHUB, REPORT_WEBHOOK};
+use crate::hook::Caller;
 use serde_json::{Map, Value, json};
 
 fn described(name: &str) -> Option<(Value, &'static str)> {
@@ -49,11 +50,11 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
             "Secrets in the repository are encrypted with SOPS for this age key.",
         ),
         "webhook" => (
-            json!({"type": "object"}),
+            inner(&HOOK, &HOOK, hook_field),
             "A push of the repository's host makes the source look at once: which host, and the file with the shared secret.",
         ),
         "report" => (
-            json!({"type": "object", "additionalProperties": false, "properties": {"github": {"type": "object"}, "webhook": {"type": "object"}}}),
+            inner(&REPORT, &[], report_field),
             "Where the state of each commit is told: statuses on GitHub, or a webhook of your own.",
         ),
         "serviceAccount" => (
@@ -64,16 +65,81 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
     })
 }
 
-/// The schema.
-pub(crate) fn json_schema() -> Value {
-    let properties: Map<String, Value> = FIELDS
+/// An object with these fields alone, each as `of` describes it.
+fn inner(fields: &[&str], required: &[&str], of: fn(&str) -> Option<(Value, &'static str)>) -> Value {
+    let properties: Map<String, Value> = fields
         .iter()
         .filter_map(|name| {
-            let (mut schema, text) = described(name)?;
+            let (mut schema, text) = of(name)?;
             schema["description"] = text.into();
             Some(((*name).to_owned(), schema))
         })
         .collect();
+    let mut object = json!({"type": "object", "additionalProperties": false, "properties": properties});
+    if !required.is_empty() {
+        object["required"] = required.into();
+    }
+    object
+}
+
+fn file() -> Value {
+    json!({"type": "string", "minLength": 1})
+}
+
+/// As the reader takes them: https anywhere, http on this machine alone, and no password.
+fn url() -> Value {
+    let pattern = r"^(https://[^/?#@]+|http://(localhost|127(\.[0-9]+){3}|\[::1\])(:[0-9]+)?)([/?#].*)?$";
+    json!({"type": "string", "pattern": pattern})
+}
+
+fn hook_field(name: &str) -> Option<(Value, &'static str)> {
+    Some(match name {
+        "kind" => (
+            json!({"enum": Caller::WORDS.map(|(word, _)| word)}),
+            "Who calls, and so how it proves that it may.",
+        ),
+        "secretFile" => (file(), "File with the secret that the host shares with us."),
+        _ => return None,
+    })
+}
+
+fn report_field(name: &str) -> Option<(Value, &'static str)> {
+    Some(match name {
+        "github" => (
+            inner(&REPORT_GITHUB, &["repository", "tokenFile"], report_github_field),
+            "The state of each commit as a commit status on GitHub.",
+        ),
+        "webhook" => (
+            inner(&REPORT_WEBHOOK, &["url"], report_webhook_field),
+            "The state of each commit as JSON, posted to a URL.",
+        ),
+        _ => return None,
+    })
+}
+
+fn report_github_field(name: &str) -> Option<(Value, &'static str)> {
+    Some(match name {
+        "repository" => (
+            json!({"type": "string", "pattern": "^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$"}),
+            "OWNER/NAME.",
+        ),
+        "tokenFile" => (file(), "File with a token that may write commit statuses."),
+        "api" => (url(), "The API of GitHub Enterprise. Default https://api.github.com."),
+        _ => return None,
+    })
+}
+
+fn report_webhook_field(name: &str) -> Option<(Value, &'static str)> {
+    Some(match name {
+        "url" => (url(), "Where the state is posted: https, or http on this machine."),
+        "tokenFile" => (file(), "File with a token, sent as the bearer."),
+        _ => return None,
+    })
+}
+
+/// The schema.
+pub(crate) fn json_schema() -> Value {
+    let source = inner(&FIELDS, &["name", "url"], described);
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Configuration of myelin run",
@@ -84,7 +150,7 @@ pub(crate) fn json_schema() -> Value {
             "type": "array",
             "minItems": 1,
             "description": "The branches that the cluster is kept at.",
-            "items": {"type": "object", "additionalProperties": false, "required": ["name", "url"], "properties": properties},
+            "items": source,
         }},
     })
 }
@@ -97,6 +163,18 @@ mod tests {
     fn every_field_of_a_source_is_described() {
         for name in FIELDS {
             assert!(described(name).is_some(), "say in the schema what {name} is for");
+        }
+        type Describe = fn(&str) -> Option<(Value, &'static str)>;
+        let inner: [(&[&str], Describe); 4] = [
+            (&HOOK, hook_field),
+            (&REPORT, report_field),
+            (&REPORT_GITHUB, report_github_field),
+            (&REPORT_WEBHOOK, report_webhook_field),
+        ];
+        for (fields, of) in inner {
+            for name in fields {
+                assert!(of(name).is_some(), "say in the schema what {name} is for");
+            }
         }
     }
 }

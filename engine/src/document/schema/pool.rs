@@ -94,6 +94,17 @@ pub(super) fn fields() -> Vec<Field> {
             Text,
             "User data in base64, for example gzip, which cloud-init unpacks.",
         ),
+        field(
+            "drainHook",
+            Text,
+            "A shell line that empties a node which is in no cluster and has no agent. SSM runs it on the node, at least once, before the \
+             node ends; one that fails holds the node up to rollout.drainTimeout. 256 characters at most.",
+        ),
+        field(
+            "undrainHook",
+            Text,
+            "A shell line that brings back what drainHook ended, run in the same way when a removal is called off.",
+        ),
         field("rootVolume", Fields(volume), "The root volume."),
         field("tags", TextMap, "Tags of instances and volumes."),
         field(
