@@ -29,7 +29,11 @@ impl Ledger {
     pub(super) fn of_plan(plan: &Plan, key: [u8; 32], run: &str) -> Self {
         let seen = &plan.observation;
         let (record, version) = match &seen.stored {
-            Some(stored) => (stored.record.clone(), Some(stored.version.clone())),
+            // A record that its namespace takes with it is made anew, as everything else there.
+            Some(stored) => {
+                let stays = !seen.leaving.contains(&plan.desired.stack.namespace);
+                (stored.record.clone(), stays.then(|| stored.version.clone()))
+            }
             None => (Record::new(plan.desired.stack.clone(), plan.owner.clone(), key), None),
         };
         let before = (
@@ -120,6 +124,10 @@ impl Ledger {
         entry.api_version.clone_from(&object.api_version);
         entry.component.clone_from(&object.component);
         entry.level = level;
+        if matches!(change.action, Action::Create | Action::Replace) {
+            // The next one has another UID. Killed before it is known, the label tells whose it is.
+            entry.uid = None;
+        }
         // As it should be, and the record was behind: what was seen is what is attested. What is left alone in a field war
         // stays unattested, or it would count as settled.
         if change.action == Action::Unchanged

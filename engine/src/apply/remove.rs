@@ -11,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 /// How often a delete is tried again because only the version moved: status writes do that all the time.
 const MOVED: usize = 8;
 
+/// How long the last look at what does not go may take.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Removal {
@@ -106,10 +109,16 @@ pub(super) async fn gone(
         let news = next_state(cluster, target, &version);
         tokio::select! {
             () = cancel.cancelled() => return Removal::Cancelled,
-            () = tokio::time::sleep_until(deadline) => return Removal::Held(holders(&last)),
+            () = tokio::time::sleep_until(deadline) => return Removal::Held(held(cluster, target, last).await),
             () = news => {}
         }
     }
+}
+
+/// What holds the object now, if that can be asked quickly: what was seen of it first may know less.
+async fn held(cluster: &dyn Cluster, target: &Target, last: Value) -> String {
+    let now = tokio::time::timeout(LAST_LOOK, cluster.get(target)).await;
+    holders(&now.ok().and_then(Result::ok).flatten().unwrap_or(last))
 }
 
 /// Returns when the object is deleted, or when the watch has nothing more to say and the object must be read again.

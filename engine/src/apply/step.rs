@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retry
 use crate::desired::Redaction;
 use crate::document::Adopt;
 use crate::object::{ObjectKey, split_api_version};
-use crate::observe::{Manners, Trial, leftover_defaults, settle, target, uid};
+use crate::observe::{Manners, Trial, immutable_fields, leftover_defaults, settle, target, uid};
 use crate::plan::{Action, keeps};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -241,6 +241,11 @@ impl Step {
             ClusterError::Unreachable(_) | ClusterError::TimedOut(_) => Stepped::Uncertain(words),
             ClusterError::Refused { code: 409, .. } if self.action == Action::Update => Stepped::Failed(format!(
                 "{words}; somebody deleted it or made it again since the plan: run it again"
+            )),
+            e if self.action == Action::Update && !immutable_fields(e).is_empty() => Stepped::Failed(format!(
+                "{words}; give the object another name, or undo the change, or list {} under replace to have it deleted and made \
+                 again",
+                self.key.kind
             )),
             ClusterError::Refused { .. } | ClusterError::Unreadable(_) => Stepped::Failed(words),
         }

@@ -66,8 +66,10 @@ pub struct Observation {
     pub(crate) resources: BTreeMap<(String, String), Resource>,
     /// Kinds that the cluster does not serve.
     pub(crate) missing: BTreeSet<(String, String)>,
-    /// Live objects of the set and of the inventory.
+    /// Live objects of the set and of the inventory, without what a namespace that is being deleted takes with it.
     pub(crate) live: BTreeMap<ObjectKey, Value>,
+    /// Namespaces that are being deleted: what is in them is as good as gone.
+    pub(crate) leaving: BTreeSet<String>,
     /// What would be sent, for every object that is known and there.
     pub(crate) wanted: BTreeMap<ObjectKey, Wanted>,
     /// What the server said to objects that were tried.
@@ -167,11 +169,16 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     .map_err(told)?;
     drop(known);
     seen.live = live;
+    seen.leaving = forsake_leaving(&mut seen.live);
     (seen.resources, seen.missing) = (resources, missing);
     seen.absent = absent(cluster, desired, &seen.resources, &cancel).await.map_err(told)?;
     let key = mask_key(desired, &seen);
     for wanted in &desired.tokens {
-        let found = look(cluster, &wanted.token, &key, &cancel).await.map_err(told)?;
+        let found = if seen.leaving.contains(&wanted.token.secret.namespace) {
+            crate::token::Seen::default()
+        } else {
+            look(cluster, &wanted.token, &key, &cancel).await.map_err(told)?
+        };
         seen.tokens.insert(wanted.key.clone(), found);
     }
     want(desired, &mut seen);
@@ -410,6 +417,18 @@ pub(crate) fn target(resource: &Resource, key: &ObjectKey) -> Target {
 pub(crate) fn is_deleting(live: &Value) -> bool {
     live.pointer("/metadata/deletionTimestamp")
         .is_some_and(|t| !t.is_null())
+}
+
+/// Takes out what a namespace that is being deleted takes with it; answers these namespaces. They themselves stay: who makes one
+/// anew has to wait for the old one.
+fn forsake_leaving(live: &mut BTreeMap<ObjectKey, Value>) -> BTreeSet<String> {
+    let leaving: BTreeSet<String> = live
+        .iter()
+        .filter(|(key, value)| key.group.is_empty() && key.kind == "Namespace" && is_deleting(value))
+        .map(|(key, _)| key.name.clone())
+        .collect();
+    live.retain(|key, _| !leaving.contains(&key.namespace));
+    leaving
 }
 
 fn namespace_is_there(seen: &Observation, key: &ObjectKey) -> bool {

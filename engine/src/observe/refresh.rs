@@ -2,7 +2,7 @@
 
 use super::owned::{attest, projection};
 use super::tokens::{TokenFacts, facts};
-use super::{find, resources, told, uid};
+use super::{find, forsake_leaving, is_deleting, resources, told, uid};
 use crate::cluster::Cluster;
 use crate::desired::{masked, token_key};
 use crate::diagnostic::Diagnostics;
@@ -59,9 +59,13 @@ pub async fn refresh(
         .await
         .map_err(failed)?;
     let confirmed: BTreeSet<&ObjectKey> = record.entries.values().map(|e| &e.key).collect();
-    let live = find(cluster, stack, &keys, &confirmed, &resources, true, &cancel)
+    let mut live = find(cluster, stack, &keys, &confirmed, &resources, true, &cancel)
         .await
         .map_err(failed)?;
+    if !forsake_leaving(&mut live).is_empty() {
+        // As good as gone themselves: the next apply makes them anew.
+        live.retain(|key, value| key.kind != "Namespace" || !is_deleting(value));
+    }
     let shown = MaskKey::of_identity(&stack.namespace, &stack.name);
     let mut objects = BTreeMap::new();
     let mut drifted = Vec::new();

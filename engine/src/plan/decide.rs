@@ -57,9 +57,11 @@ pub(super) fn decide(
         return change;
     };
     if object.implicit && !belongs(desired, seen, object, live) {
-        set(&mut change, Action::Unchanged, "it exists, and the stack only uses it");
         if is_deleting(live) {
             problems.push(being_deleted(object, live));
+            set(&mut change, Action::Create, "the old one is still being deleted");
+        } else {
+            set(&mut change, Action::Unchanged, "it exists, and the stack only uses it");
         }
         return change;
     }
@@ -113,6 +115,7 @@ fn new(desired: &Desired, seen: &Observation, object: &DesiredObject, change: &m
     }
     change.action = Action::Create;
     change.reason = match seen.entry(&object.key) {
+        _ if seen.leaving.contains(&object.key.namespace) => "its namespace is being deleted",
         Some(entry) if entry.uid.is_some() => "it is gone from the cluster",
         Some(_) => "its making was not finished",
         None => "it is new",
@@ -138,6 +141,10 @@ fn has_done_its_work(desired: &Desired, seen: &Observation, object: &DesiredObje
     let (Some(stored), Some(entry)) = (&seen.stored, seen.entry(&object.key)) else {
         return false;
     };
+    if seen.leaving.contains(&object.key.namespace) {
+        // What it worked on goes with the namespace.
+        return false;
+    }
     let hash = wanted(object, entry.left.clone(), &mask_key(desired, seen)).hash;
     entry.ends && entry.uid.is_some() && stored.record.ready && entry.desired == Some(hash)
 }

@@ -58,6 +58,10 @@ pub(super) fn upgrade_identity(
         .as_ref()
         .map(|raw| raw.json.as_slice())
         .unwrap_or_default();
+    if matches!(raw, b"" | b"null") {
+        // Of a state that was written before there were identities: the read that follows gives one.
+        return Ok(tf::upgrade_resource_identity::Response::default());
+    }
     let identity = decode_json(&resource.identity().ty(), raw, Attributes::Lenient)
         .map_err(|error| Diagnostic::error("The stored identity cannot be read", format!("{error}.")))?;
     Ok(tf::upgrade_resource_identity::Response {
