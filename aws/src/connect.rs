@@ -2,6 +2,7 @@
 
 use crate::ec2::Ec2;
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
+use aws_sdk_ec2::config::SharedCredentialsProvider;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use std::time::Duration;
@@ -21,6 +22,19 @@ pub struct Settings {
     pub profile: Option<String>,
     /// Endpoint for both services, for tests against something else than AWS.
     pub endpoint: Option<String>,
+    /// A role to take on with the credentials that were found.
+    pub assume_role: Option<AssumeRole>,
+}
+
+/// A role.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AssumeRole {
+    /// Its ARN.
+    pub arn: String,
+    /// Name of the session; `myelin` when None.
+    pub session: Option<String>,
+    /// External id that its trust asks for.
+    pub external_id: Option<String>,
 }
 
 /// Why there are no clients.
@@ -61,9 +75,19 @@ pub async fn connect_with(settings: &Settings, loader: ConfigLoader) -> Result<E
     if let Some(endpoint) = &settings.endpoint {
         loader = loader.endpoint_url(endpoint);
     }
-    let config = loader.load().await;
+    let mut config = loader.load().await;
     if config.region().is_none() {
         return Err(ConnectError::NoRegion);
+    }
+    if let Some(role) = &settings.assume_role {
+        let mut provider = aws_config::sts::AssumeRoleProvider::builder(&role.arn)
+            .session_name(role.session.as_deref().unwrap_or("myelin"))
+            .configure(&config);
+        if let Some(id) = &role.external_id {
+            provider = provider.external_id(id);
+        }
+        let credentials = SharedCredentialsProvider::new(provider.build().await);
+        config = config.into_builder().credentials_provider(credentials).build();
     }
     Ok(Ec2::new(
         aws_sdk_ec2::Client::new(&config),

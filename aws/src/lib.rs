@@ -8,5 +8,5 @@ mod ec2;
 mod fail;
 mod shape;
 
-pub use connect::{ConnectError, Settings, connect, connect_with};
+pub use connect::{AssumeRole, ConnectError, Settings, connect, connect_with};
 pub use ec2::Ec2;

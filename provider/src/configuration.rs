@@ -77,7 +77,7 @@ pub fn schema() -> Schema {
     Schema {
         version: 0,
         description: "Deploys phased stacks to Kubernetes: objects in components that start in order, each only when \
-                      those it needs are ready.\n\nThe cluster is named in exactly one way: by a kubeconfig, by `host` \
+                      those it needs are ready; and pools of workers to EC2.\n\nThe cluster is named in exactly one way: by a kubeconfig, by `host` \
                       and credentials, or by `in_cluster`. If the block names none, the environment variable \
                       `KUBE_CONFIG_PATH` or else `KUBECONFIG` may name a kubeconfig. Nothing else is ever tried: not \
                       `~/.kube/config`, and not the service account of the pod that runs Terraform. All attributes may \
@@ -116,6 +116,7 @@ pub fn schema() -> Schema {
                 "Use the service account of the pod that runs Terraform. Only if set: a runner in a cluster is rarely \
                  meant to change its own cluster.",
             ),
+            crate::cloud::attribute(),
         ],
     }
 }

@@ -10,13 +10,15 @@
 //! | `server` | each call: decode, ask, check, encode |
 //! | `value`, `schema`, `diagnostic` | Terraform's values, what a configuration may say, what a person is told |
 //! | `consistency` | Terraform's rules for answers, checked before they leave |
-//! | `configuration`, `cluster` | the provider block, and the way to the cluster that it names |
-//! | `resource`, `ephemeral` | one folder or file per resource type |
+//! | `configuration`, `cluster`, `cloud` | the provider block, and the lazy ways to the cluster and to EC2 |
+//! | `resource`, `ephemeral`, `data` | one folder or file per resource type and data source |
 //! | `reference` | the reference docs, from the schemas |
 
+pub mod cloud;
 pub mod cluster;
 pub mod configuration;
 pub mod consistency;
+pub mod data;
 pub mod diagnostic;
 pub mod ephemeral;
 pub mod handshake;
@@ -93,9 +95,11 @@ pub fn run(arguments: &[String], variable: impl Fn(&str) -> Option<String>) -> E
         let resources: Vec<Box<dyn resource::Resource>> = vec![
             Box::new(resource::stack::StackResource::default()),
             Box::new(resource::provisioning_token::TokenResource::default()),
+            Box::new(resource::node_pool::PoolResource::default()),
         ];
+        let data: Vec<Box<dyn data::DataSource>> = vec![Box::new(data::nodes::Nodes::default())];
         let ephemerals: Vec<Box<dyn ephemeral::Ephemeral>> = vec![Box::new(ephemeral::secret::SecretValue::default())];
-        let provider = Provider::new(resources, ephemerals, environment, lifetime.clone());
+        let provider = Provider::new(resources, ephemerals, data, environment, lifetime.clone());
         server::serve(mode, provider, lifetime).await
     });
     // What still runs has had its time.

@@ -5,9 +5,12 @@ use std::io;
 use std::path::Path;
 
 use crate::configuration;
+use crate::data::DataSource as _;
+use crate::data::nodes::Nodes;
 use crate::ephemeral::Ephemeral as _;
 use crate::ephemeral::secret::SecretValue;
 use crate::resource::Resource as _;
+use crate::resource::node_pool::PoolResource;
 use crate::resource::provisioning_token::TokenResource;
 use crate::resource::stack::StackResource;
 use crate::schema::{Page, markdown};
@@ -64,6 +67,26 @@ fn pages() -> Vec<(&'static str, String)> {
         )),
         import: Some(&token_import),
     };
+    let pool = PoolResource::default();
+    let pool_import = format!(
+        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nAn import finds the nodes \
+         by their tags. The first plan after it shows the inputs as added; nodes that are as specified stay.",
+        include_str!("../../examples/resources/myelin_node_pool/import.sh"),
+        include_str!("../../examples/resources/myelin_node_pool/import-by-identity.tf"),
+    );
+    let pool_page = Page {
+        title: "myelin_node_pool",
+        kind: "Resource",
+        example: Some(include_str!("../../examples/resources/myelin_node_pool/resource.tf")),
+        import: Some(&pool_import),
+    };
+    let nodes = Nodes::default();
+    let nodes_page = Page {
+        title: "myelin_nodes",
+        kind: "Data Source",
+        example: Some(include_str!("../../examples/data-sources/myelin_nodes/data-source.tf")),
+        import: None,
+    };
     let secret = SecretValue::default();
     let secret_page = Page {
         title: "myelin_secret",
@@ -83,6 +106,11 @@ fn pages() -> Vec<(&'static str, String)> {
             "resources/provisioning_token.md",
             markdown(token_page, token.schema(), Some(token.identity())),
         ),
+        (
+            "resources/node_pool.md",
+            markdown(pool_page, pool.schema(), Some(pool.identity())),
+        ),
+        ("data-sources/nodes.md", markdown(nodes_page, nodes.schema(), None)),
         (
             "ephemeral-resources/secret.md",
             markdown(secret_page, secret.schema(), None),

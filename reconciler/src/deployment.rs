@@ -4,6 +4,7 @@
 //! no document names any more, the order, and the limit on what one commit may remove.
 
 use crate::documents::{Body, Documents, Placed};
+use crate::pools::{self, PlannedPool, Pools, WantedPool};
 use crate::shared::Survey;
 use crate::sops;
 use futures::StreamExt as _;
@@ -13,6 +14,7 @@ use myelin_engine::cluster::{Cluster, Resource, Selection, kinds};
 use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
+use myelin_engine::fleet::{FleetOutcome, PoolId};
 use myelin_engine::mask::hex;
 use myelin_engine::object::Object;
 use myelin_engine::observe::{DryRun, Observation, observe};
@@ -65,6 +67,10 @@ impl WantedStack {
 pub(crate) struct WantedCommit {
     /// Each stack after those that it depends on.
     pub(crate) stacks: Vec<WantedStack>,
+    /// Its pools of nodes.
+    pub(crate) pools: Vec<WantedPool>,
+    /// Whether the source may have pools although the commit has none.
+    pub(crate) had_pools: pools::Earlier,
     /// Warnings of its documents.
     pub(crate) warnings: Diagnostics,
 }
@@ -77,7 +83,7 @@ pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit,
     render_all(tree, documents.all.iter())
 }
 
-/// Renders some stacks of a commit, with nothing to wait for.
+/// Renders some stacks of a commit, with nothing to wait for. Its pools are among them: to look at one is one request.
 ///
 /// # Errors
 /// All problems of these stacks.
@@ -88,10 +94,16 @@ pub(crate) fn wanted_only(
 ) -> Result<WantedCommit, Diagnostics> {
     let mut commit = render_all(
         tree,
-        documents.all.iter().filter(|placed| stacks.contains(&placed.id())),
+        documents
+            .all
+            .iter()
+            .filter(|placed| placed.id().is_none_or(|id| stacks.contains(&id))),
     )?;
     for stack in &mut commit.stacks {
         stack.after.clear();
+    }
+    for pool in &mut commit.pools {
+        pool.after.clear();
     }
     Ok(commit)
 }
@@ -100,7 +112,13 @@ fn render_all<'a>(tree: &Tree, documents: impl Iterator<Item = &'a Placed>) -> R
     let mut problems = Diagnostics::new();
     let mut commit = WantedCommit::default();
     for placed in documents {
+        if let Some(pool) = WantedPool::of(placed) {
+            commit.pools.push(pool);
+            continue;
+        }
         let wanted = match &placed.body {
+            // Taken above.
+            Body::Pool(_) => continue,
             Body::Stack(stack) => wanted_stack(tree, stack, placed),
             Body::Token(token) => Ok(lone_token(token, TOKEN_TIMEOUT)),
         };
@@ -121,7 +139,7 @@ fn render_all<'a>(tree: &Tree, documents: impl Iterator<Item = &'a Placed>) -> R
 fn of_document(placed: &Placed, desired: Desired) -> WantedStack {
     let source = match &placed.body {
         Body::Stack(stack) => stack.source.as_str(),
-        Body::Token(_) => ".",
+        Body::Token(_) | Body::Pool(_) => ".",
     };
     WantedStack {
         place: placed.place.clone(),
@@ -210,6 +228,8 @@ pub(crate) struct Deployment {
     pub(crate) plans: Vec<(WantedStack, Plan)>,
     /// Stacks that the source owns and no document names.
     pub(crate) gone: Vec<Record>,
+    /// Its pools of nodes.
+    pub(crate) pools: Pools,
     /// Identity of the whole.
     pub(crate) hash: String,
     /// What was seen of everything that the source owns; None when only a part was looked at.
@@ -237,7 +257,7 @@ impl Deployment {
 
     /// Whether nothing is to be done.
     pub(crate) fn is_empty(&self) -> bool {
-        self.gone.is_empty() && self.plans.iter().all(|(_, plan)| plan.is_empty())
+        self.gone.is_empty() && self.plans.iter().all(|(_, plan)| plan.is_empty()) && self.pools.is_empty()
     }
 
     /// Errors and warnings of all plans.
@@ -246,11 +266,12 @@ impl Deployment {
             self.plans
                 .iter()
                 .flat_map(|(_, plan)| plan.diagnostics.iter().cloned())
+                .chain(self.pools.planned.iter().flat_map(|pool| pool.diagnostics().0))
                 .collect(),
         )
     }
 
-    /// Objects that would be removed, and objects that there are.
+    /// Objects and nodes that would be removed, and those that there are.
     pub(crate) fn removals(&self) -> (usize, usize) {
         let gone: usize = self
             .gone
@@ -264,7 +285,8 @@ impl Deployment {
             .iter()
             .map(|(_, plan)| plan.changes.len() - of(plan, &[Action::Create, Action::Unknown]))
             .sum();
-        (gone + removed, gone + there)
+        let (nodes_removed, nodes) = self.pools.removals();
+        (gone + removed + nodes_removed, gone + there + nodes)
     }
 }
 
@@ -273,6 +295,7 @@ impl std::fmt::Display for Deployment {
         for (_, plan) in &self.plans {
             writeln!(f, "{plan}\n")?;
         }
+        write!(f, "{}", self.pools)?;
         for record in &self.gone {
             writeln!(f, "{}: remove all, no document names it", record.stack.title())?;
             for key in record.entries.keys() {
@@ -345,18 +368,24 @@ pub(crate) async fn deployment(
             versions: survey.versions(),
         });
     }
-    let hash = hash(&plans, &gone);
+    let found = pools::look(cluster, &commit.pools, owner, whole, commit.had_pools).await;
+    let pools = found.unwrap_or_else(|found| {
+        problems.extend(found);
+        Pools::default()
+    });
+    let hash = hash(&plans, &gone, &pools);
     let deployment = Deployment {
         owner: owner.clone(),
         plans,
         gone,
+        pools,
         hash,
         seen,
     };
     problems.or(deployment).map(|(deployment, _)| deployment)
 }
 
-fn hash(plans: &[(WantedStack, Plan)], gone: &[Record]) -> String {
+fn hash(plans: &[(WantedStack, Plan)], gone: &[Record], pools: &Pools) -> String {
     let mut hash = Sha256::new();
     hash.update(b"myelin commit v1");
     for (_, plan) in plans {
@@ -365,6 +394,7 @@ fn hash(plans: &[(WantedStack, Plan)], gone: &[Record]) -> String {
     for record in gone {
         hash.update(format!("gone {} {}", record.stack, record.serial));
     }
+    hash.update(pools.identity());
     hex(&hash.finalize()[..16])
 }
 
@@ -397,7 +427,8 @@ pub(crate) fn from_to(before: &WantedCommit, after: &WantedCommit, owner: &Owner
         .collect();
     Deployment {
         owner: owner.clone(),
-        hash: hash(&plans, &gone),
+        hash: hash(&plans, &gone, &Pools::default()),
+        pools: Pools::default(),
         plans,
         gone,
         seen: None,
@@ -490,13 +521,21 @@ pub(crate) struct Report {
     pub(crate) skipped: BTreeMap<StackId, String>,
     /// Stacks that were removed, or not.
     pub(crate) removed: BTreeMap<StackId, Outcome>,
+    /// Pools of the commit.
+    pub(crate) pools: BTreeMap<PoolId, FleetOutcome>,
+    /// Pools that were not tried, and why.
+    pub(crate) skipped_pools: BTreeMap<PoolId, String>,
+    /// Pools that were removed, or not.
+    pub(crate) removed_pools: BTreeMap<PoolId, FleetOutcome>,
 }
 
 impl Report {
     /// Whether everything is as the commit says.
     pub(crate) fn is_ready(&self) -> bool {
         let all = self.stacks.values().chain(self.removed.values());
-        self.skipped.is_empty() && all.into_iter().all(|outcome| outcome.ready)
+        let mut pools = self.pools.values().chain(self.removed_pools.values());
+        let none_skipped = self.skipped.is_empty() && self.skipped_pools.is_empty();
+        none_skipped && all.into_iter().all(|outcome| outcome.ready) && pools.all(|outcome| outcome.ready)
     }
 
     /// Errors and warnings of all stacks.
@@ -505,8 +544,13 @@ impl Report {
         for outcome in self.stacks.values().chain(self.removed.values()) {
             all.extend(outcome.diagnostics.clone());
         }
-        for (id, why) in &self.skipped {
-            all.push(Diagnostic::error(format!("{} was not applied", id.title())).detail(why.clone()));
+        for outcome in self.pools.values().chain(self.removed_pools.values()) {
+            all.extend(outcome.diagnostics.clone());
+        }
+        let skipped = self.skipped.iter().map(|(id, why)| (id.title(), why));
+        let pools = self.skipped_pools.iter().map(|(id, why)| (format!("pool {id}"), why));
+        for (title, why) in skipped.chain(pools) {
+            all.push(Diagnostic::error(format!("{title} was not applied")).detail(why.clone()));
         }
         all
     }
@@ -522,40 +566,59 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
         gates: Some(Arc::new(gates)),
         ..run.clone()
     };
-    let mut waiting: Vec<&(WantedStack, Plan)> = deployment.plans.iter().collect();
+    let stacks = deployment.plans.iter().map(|(stack, plan)| Step::Stack(stack, plan));
+    let mut waiting: Vec<Step<'_>> = deployment.pools.planned.iter().map(Step::Pool).chain(stacks).collect();
     let mut done: BTreeSet<&DocumentName> = BTreeSet::new();
     let mut failed: BTreeSet<&DocumentName> = BTreeSet::new();
     let mut working = FuturesUnordered::new();
     loop {
-        waiting.retain(|item| {
-            let (stack, plan) = *item;
-            if let Some(cause) = stack.after.iter().find(|on| failed.contains(on)) {
-                failed.insert(&stack.name);
-                report.skipped.insert(stack.id.clone(), format!("{cause} is not ready"));
+        waiting.retain(|step| {
+            let (name, after) = step.order();
+            if let Some(cause) = after.iter().find(|on| failed.contains(on)) {
+                failed.insert(name);
+                step.skip(&mut report, format!("{cause} is not ready"));
                 return false;
             }
-            let free = stack.after.iter().all(|on| done.contains(on));
+            let free = after.iter().all(|on| done.contains(on));
             if !free || working.len() >= AT_ONCE || run.cancel.is_cancelled() {
                 return true;
             }
-            working.push(async move { (stack, apply(Arc::clone(cluster), plan, run).await) });
+            let step = *step;
+            working.push(async move {
+                let ended = match step {
+                    Step::Stack(_, plan) => Ended::Stack(Box::new(apply(Arc::clone(cluster), plan, run).await)),
+                    Step::Pool(pool) => Ended::Pool(Box::new(
+                        deployment.pools.apply(pool, &deployment.owner, &run.cancel).await,
+                    )),
+                };
+                (step, ended)
+            });
             false
         });
-        let Some((stack, outcome)) = working.next().await else {
+        let Some((step, ended)) = working.next().await else {
             break;
         };
-        if outcome.ready {
-            done.insert(&stack.name);
+        let ready = match &ended {
+            Ended::Stack(outcome) => outcome.ready,
+            Ended::Pool(outcome) => outcome.ready,
+        };
+        if ready {
+            done.insert(step.order().0);
         } else {
-            failed.insert(&stack.name);
+            failed.insert(step.order().0);
         }
-        report.stacks.insert(stack.id.clone(), outcome);
+        match (step, ended) {
+            (Step::Stack(stack, _), Ended::Stack(outcome)) => {
+                report.stacks.insert(stack.id.clone(), *outcome);
+            }
+            (Step::Pool(pool), Ended::Pool(outcome)) => {
+                report.pools.insert(pool.wanted.id(), *outcome);
+            }
+            (Step::Stack(..), Ended::Pool(_)) | (Step::Pool(_), Ended::Stack(_)) => {}
+        }
     }
-    for (stack, _) in waiting {
-        report.skipped.insert(
-            stack.id.clone(),
-            "a newer commit or an interruption came first".to_owned(),
-        );
+    for step in waiting {
+        step.skip(&mut report, "a newer commit or an interruption came first".to_owned());
     }
     if report.is_ready() && !run.cancel.is_cancelled() {
         for record in &deployment.gone {
@@ -566,6 +629,45 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
             let outcome = destroy(Arc::clone(cluster), &record.stack, &deployment.owner, &terms, run).await;
             report.removed.insert(record.stack.clone(), outcome);
         }
+        // What ran on the nodes is gone before the nodes are.
+        for id in deployment.pools.gone.keys() {
+            let outcome = deployment.pools.remove(id, &deployment.owner, &run.cancel).await;
+            report.removed_pools.insert(id.clone(), outcome);
+        }
     }
     report
+}
+
+/// One document that is brought about.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Stack(&'a WantedStack, &'a Plan),
+    Pool(&'a PlannedPool),
+}
+
+/// What came of it.
+enum Ended {
+    Stack(Box<Outcome>),
+    Pool(Box<FleetOutcome>),
+}
+
+impl<'a> Step<'a> {
+    /// Its name, and what it comes after.
+    fn order(self) -> (&'a DocumentName, &'a BTreeSet<DocumentName>) {
+        match self {
+            Self::Stack(stack, _) => (&stack.name, &stack.after),
+            Self::Pool(pool) => (&pool.wanted.name, &pool.wanted.after),
+        }
+    }
+
+    fn skip(self, report: &mut Report, why: String) {
+        match self {
+            Self::Stack(stack, _) => {
+                report.skipped.insert(stack.id.clone(), why);
+            }
+            Self::Pool(pool) => {
+                report.skipped_pools.insert(pool.wanted.id(), why);
+            }
+        }
+    }
 }

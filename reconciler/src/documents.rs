@@ -5,13 +5,14 @@
 
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{
-    API_VERSION, DocumentKind, DocumentName, ProvisioningToken, Stack, node_pool_from_value, stack_from_value,
-    token_from_value,
+    API_VERSION, DocumentKind, DocumentName, NodePool, ProvisioningToken, Stack, node_pool_from_value,
+    stack_from_value, token_from_value,
 };
 use myelin_engine::record::StackId;
 use myelin_engine::tree::{Found, Tree, TreePath};
 use myelin_engine::yaml::{Limits, Node, Profile, parse, to_json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Folders below each other.
 const DEEPEST: usize = 32;
@@ -23,6 +24,7 @@ const MOST_FILES: usize = 20_000;
 pub(crate) enum Body {
     Stack(Box<Stack>),
     Token(Box<ProvisioningToken>),
+    Pool(Arc<NodePool>),
 }
 
 /// A document and the file that it was written in.
@@ -40,6 +42,7 @@ impl Placed {
         let (kind, name) = match &self.body {
             Body::Stack(stack) => (DocumentKind::Stack, &stack.name),
             Body::Token(token) => (DocumentKind::ProvisioningToken, &token.name),
+            Body::Pool(pool) => (DocumentKind::NodePool, &pool.name),
         };
         DocumentName {
             kind,
@@ -47,14 +50,24 @@ impl Placed {
         }
     }
 
-    /// Whose record it is: the same for two descriptions of one thing.
-    pub(crate) fn id(&self) -> StackId {
+    /// Whose record it is; a pool has none, its tags are in EC2.
+    pub(crate) fn id(&self) -> Option<StackId> {
         match &self.body {
-            Body::Stack(stack) => StackId {
+            Body::Stack(stack) => Some(StackId {
                 namespace: stack.namespace.clone(),
                 name: stack.name.clone(),
-            },
-            Body::Token(token) => StackId::of_token(&token.namespace, &token.name),
+            }),
+            Body::Token(token) => Some(StackId::of_token(&token.namespace, &token.name)),
+            Body::Pool(_) => None,
+        }
+    }
+
+    /// The same for two descriptions of one thing.
+    fn title(&self) -> String {
+        match (&self.body, self.id()) {
+            (Body::Pool(pool), _) => format!("pool {}/{}", pool.cluster, pool.name),
+            (_, Some(id)) => id.title(),
+            (Body::Stack(_) | Body::Token(_), None) => self.name().to_string(),
         }
     }
 
@@ -63,6 +76,7 @@ impl Placed {
         match &self.body {
             Body::Stack(stack) => &stack.depends_on,
             Body::Token(token) => &token.depends_on,
+            Body::Pool(pool) => &pool.depends_on,
         }
     }
 }
@@ -177,7 +191,7 @@ impl Reading<'_> {
                 Err(problems) => self.problems.extend(problems),
             },
             Some(DocumentKind::NodePool) => match node_pool_from_value(value, &places) {
-                Ok(_) => self.not_yet(node, file, "pools of nodes cannot be applied by this version"),
+                Ok(pool) => self.take(Body::Pool(Arc::new(pool)), node, file, folder),
                 Err(problems) => self.problems.extend(problems),
             },
             None => self.problems.push(
@@ -194,15 +208,6 @@ impl Reading<'_> {
             place: place_of(node, &[], file),
             folder: folder.clone(),
         });
-    }
-
-    fn not_yet(&mut self, node: &Node, file: &str, fix: &str) {
-        let kind = node.get("kind").and_then(Node::as_str).unwrap_or_default();
-        self.problems.push(
-            Diagnostic::error(format!("a {kind} as a document of its own is not applied from git yet"))
-                .detail(fix)
-                .at(place_of(node, &["kind".to_owned()], file)),
-        );
     }
 }
 
@@ -227,11 +232,10 @@ fn place_of(node: &Node, path: &[String], file: &str) -> FilePlace {
 }
 
 fn check_unique(found: &[Placed], problems: &mut Diagnostics) {
-    let mut seen: BTreeMap<StackId, &FilePlace> = BTreeMap::new();
+    let mut seen: BTreeMap<String, &FilePlace> = BTreeMap::new();
     for placed in found {
-        let id = placed.id();
-        let title = id.title();
-        if let Some(first) = seen.insert(id, &placed.place) {
+        let title = placed.title();
+        if let Some(first) = seen.insert(title.clone(), &placed.place) {
             problems.push(
                 Diagnostic::error(format!("{title} is described twice"))
                     .detail(format!("the other is at {first}"))

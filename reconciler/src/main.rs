@@ -21,6 +21,7 @@ mod notify;
 mod origins;
 mod output;
 mod pause;
+mod pools;
 mod report;
 mod shared;
 mod sops;

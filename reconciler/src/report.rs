@@ -3,8 +3,10 @@
 
 use crate::deployment::{Deployment, WantedStack};
 use crate::output::{Colour, Tone};
+use crate::pools::PlannedPool;
 use crate::tree::printable;
 use myelin_engine::desired::masked;
+use myelin_engine::fleet::NodeFate;
 use myelin_engine::mask::MaskKey;
 use myelin_engine::object::ObjectKey;
 use myelin_engine::plan::{Action, Change, Plan};
@@ -23,6 +25,26 @@ pub(crate) struct View {
     changes: bool,
     stacks: Vec<StackView>,
     removed: Vec<RemovedView>,
+    pools: Vec<PoolView>,
+    removed_pools: Vec<String>,
+}
+
+/// A pool of nodes; no plan when EC2 could not be asked.
+#[derive(Debug, Serialize)]
+struct PoolView {
+    pool: String,
+    plan: Option<String>,
+    nodes: Vec<NodeView>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeView {
+    id: String,
+    place: String,
+    fate: &'static str,
+    reason: String,
+    /// Its turn, from 1; 0 for nodes to which nothing happens.
+    turn: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -88,7 +110,26 @@ impl View {
                     objects: record.entries.keys().cloned().collect(),
                 })
                 .collect(),
+            pools: deployment.pools.planned.iter().map(pool_view).collect(),
+            removed_pools: deployment.pools.gone.keys().map(ToString::to_string).collect(),
         }
+    }
+}
+
+fn pool_view(pool: &PlannedPool) -> PoolView {
+    let nodes = pool.plan.iter().flat_map(|plan| &plan.nodes);
+    PoolView {
+        pool: pool.wanted.id().to_string(),
+        plan: pool.plan.as_ref().map(|plan| plan.hash.clone()),
+        nodes: nodes
+            .map(|node| NodeView {
+                id: node.id.clone(),
+                place: node.place.clone(),
+                fate: node.fate.word(),
+                reason: node.reason.clone(),
+                turn: node.turn,
+            })
+            .collect(),
     }
 }
 
@@ -170,6 +211,25 @@ pub(crate) fn markdown(deployment: &Deployment) -> String {
     for record in &deployment.gone {
         let name = cell(&record.stack.to_string());
         let _ = writeln!(text, "| {name} (removed) | 0 | 0 | 0 | {} | 0 |", record.entries.len());
+    }
+    for pool in &deployment.pools.planned {
+        let count = |fate| pool.plan.as_ref().map_or(0, |plan| plan.count(fate));
+        let _ = writeln!(
+            text,
+            "| {} (nodes) | {} | 0 | {} | {} | {} |",
+            cell(&pool.wanted.id().to_string()),
+            count(NodeFate::Launch),
+            count(NodeFate::Replace),
+            count(NodeFate::Remove),
+            count(NodeFate::Keep),
+        );
+    }
+    for (pool, nodes) in &deployment.pools.gone {
+        let _ = writeln!(
+            text,
+            "| {} (nodes, removed) | 0 | 0 | 0 | {nodes} | 0 |",
+            cell(&pool.to_string())
+        );
     }
     let mut plan = deployment.to_string();
     if plan.len() > LONGEST_COMMENT {

@@ -15,6 +15,7 @@ use crate::events::{Events, Kind};
 use crate::git::{Branch, Commit, Limits, Signers};
 use crate::origins::Origins;
 use crate::pause::Pause;
+use crate::pools;
 use crate::sops::Decryption;
 use crate::waits::Waits;
 use myelin_engine::apply::{Progress, Run};
@@ -306,10 +307,11 @@ impl Source {
     /// Brings the cluster to the commit: all stacks, or only some of them.
     async fn enforce(&mut self, hash: &str, files: &Arc<Files>, only: Option<&BTreeSet<StackId>>) -> Enforced {
         self.seen = None;
-        let wanted = match self.rendered(files, only).await {
+        let mut wanted = match self.rendered(files, only).await {
             Ok(wanted) => wanted,
             Err(problems) => return self.failed(hash, &problems).await,
         };
+        wanted.had_pools = pools::Earlier::said(&self.status.stacks);
         let owner = Owner::Git(self.configuration.name.clone());
         let planned = deployment(
             Some(&self.cluster),
@@ -473,6 +475,18 @@ impl Source {
                 self.status.stacks.remove(&id.to_string());
             }
         }
+        for (id, outcome) in &report.pools {
+            let state = if outcome.ready { "ready" } else { "not ready" };
+            self.status.stacks.insert(pools::title(id), state.to_owned());
+        }
+        for (id, why) in &report.skipped_pools {
+            self.status.stacks.insert(pools::title(id), format!("skipped: {why}"));
+        }
+        for (id, outcome) in &report.removed_pools {
+            if outcome.ready {
+                self.status.stacks.remove(&pools::title(id));
+            }
+        }
         if report.is_ready() {
             self.mark(hash, "ready");
             let bad = self.rejected.clone();
@@ -563,6 +577,7 @@ impl Source {
     async fn keep(&mut self, hash: &str, files: &Arc<Files>) {
         // The first drift is answered at once; one that comes back and back is answered ever more slowly.
         let (mut pause, mut last) = (Pause::default(), None::<Instant>);
+        let pools: Vec<_> = files.documents.all.iter().filter_map(pools::WantedPool::of).collect();
         loop {
             let owner = Owner::Git(self.configuration.name.clone());
             let (records, kinds, seen) = if let Some(seen) = self.seen.take() {
@@ -596,6 +611,10 @@ impl Source {
                 }
                 if self.status.state == "unreachable" && self.status.head.as_deref() == Some(hash) {
                     self.say("ready", "").await;
+                }
+                // EC2 has no watch: the pools are looked at whenever the branch is.
+                if !pools.is_empty() && pools::have_drifted(&self.cluster, &pools, &owner).await {
+                    break BTreeSet::new();
                 }
             };
             drop(drift);

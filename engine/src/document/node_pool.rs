@@ -2,6 +2,7 @@
 //! launch that fails after a plan was shown is a plan that lied.
 
 use super::API_VERSION;
+use super::dependency::{DocumentName, read_depends_on};
 use super::fields::{Fields, Places};
 use super::stack::label_name;
 use crate::diagnostic::Diagnostics;
@@ -38,6 +39,8 @@ pub struct NodePool {
     pub instance_types: Vec<String>,
     /// The image.
     pub image: Image,
+    /// Whether a newer image that the parameter names is taken; otherwise the first one stays and a newer one is reported.
+    pub follow_image: bool,
     /// Subnets, each in its zone.
     pub subnets: Vec<String>,
     /// Security groups.
@@ -69,6 +72,8 @@ pub struct NodePool {
     pub undrain_hook: Option<String>,
     /// The end of the wait for capacity.
     pub launch_timeout: Duration,
+    /// Other documents that must be ready first.
+    pub depends_on: BTreeSet<DocumentName>,
 }
 
 /// How many nodes.
@@ -218,7 +223,7 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
     let capacity = read_capacity(spec, p);
     let instance_types = spec.texts("instanceTypes", p);
     check_instance_types(spec, &instance_types, p);
-    let image = read_image(spec, p);
+    let (image, follow_image) = read_image(spec, p);
     let subnets = ids(spec, "subnets", "subnet-", p);
     if subnets.is_empty() {
         spec.problem(
@@ -274,6 +279,7 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
         capacity,
         instance_types,
         image,
+        follow_image,
         subnets,
         security_groups,
         instance_profile,
@@ -289,6 +295,7 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
         rollout,
         kubernetes,
         launch_timeout: spec.duration("launchTimeout", p).unwrap_or(Duration::from_secs(300)),
+        depends_on: read_depends_on(spec, p),
     }
 }
 
@@ -350,11 +357,16 @@ fn read_capacity(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Capacity {
     }
 }
 
-fn read_image(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Image {
+fn read_image(spec: &mut Fields<'_>, p: &mut Diagnostics) -> (Image, bool) {
     let mut fields = spec.nested("image", p);
     let (id, parameter) = (fields.text("id", p), fields.text("parameter", p));
+    let follow = fields.boolean("follow", p).unwrap_or(false);
+    if follow && id.is_some() {
+        let fix = "remove it, or name the image by a parameter";
+        fields.problem("follow", "an image that is named by its id never becomes newer", fix, p);
+    }
     fields.end(p);
-    match (id, parameter) {
+    let image = match (id, parameter) {
         (Some(id), None) => {
             if !is_id(&id, "ami-") {
                 spec.problem(
@@ -382,7 +394,8 @@ fn read_image(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Image {
             spec.problem("image", "a pool needs one image: an id or a parameter", fix, p);
             Image::Id(String::new())
         }
-    }
+    };
+    (image, follow)
 }
 
 fn read_volume(spec: &mut Fields<'_>, p: &mut Diagnostics) -> RootVolume {

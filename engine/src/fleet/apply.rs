@@ -47,6 +47,13 @@ pub(super) async fn apply(ports: &Ports, plan: &FleetPlan, run: &FleetRun) -> Fl
             ..FleetOutcome::refused(plan.diagnostics.clone())
         };
     }
+    if let Some(refusal) = super::owner::refusal(&plan.id, plan.observed.owner.as_ref(), run.owner.as_ref()) {
+        return FleetOutcome {
+            nodes: facts,
+            image: plan.image.clone(),
+            ..FleetOutcome::refused(refusal)
+        };
+    }
     if plan.is_empty() && plan.observed.nodes.iter().all(|n| n.serves() || !n.is_identified()) {
         return FleetOutcome {
             nodes: facts,

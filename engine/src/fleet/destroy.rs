@@ -70,7 +70,7 @@ pub(super) async fn destroy(
         .view
         .instances(now)
         .into_iter()
-        .map(|(i, _)| facts(i))
+        .map(|(i, _)| super::find::facts(i))
         .collect();
     let mut outcome = destroyer.outcome;
     outcome.nodes = left;
@@ -78,27 +78,14 @@ pub(super) async fn destroy(
     outcome
 }
 
-fn facts(i: &Instance) -> NodeFacts {
-    NodeFacts {
-        instance_type: i.instance_type.clone(),
-        zone: i.zone.clone(),
-        state: i.state.word().to_owned(),
-        private_ip: i.private_ip.clone(),
-        public_ip: i.public_ip.clone(),
-        private_dns: i.private_dns.clone(),
-        ..NodeFacts::launched(
-            &i.id,
-            i.lifecycle,
-            &i.image,
-            i.tags.get(super::TAG_HASH).map_or("", String::as_str),
-        )
-    }
-}
-
 impl Destroyer<'_> {
     async fn work(&mut self, known: &BTreeSet<String>) -> Result<(), Diagnostics> {
         let what = format!("launch templates of pool {}", self.id);
         let templates = whole(&what, self.cloud.templates(&self.id.filters()).await)?;
+        let noted = super::owner::of_templates(&templates);
+        if let Some(refusal) = super::owner::refusal(self.id, noted.as_ref(), self.run.owner.as_ref()) {
+            return Err(refusal.into());
+        }
         let open = templates.iter().filter_map(Intent::of).max_by_key(|i| i.at);
         self.view.look_at_instances(&self.cloud, self.ports, self.id).await?;
         self.check(known, &templates).await?;

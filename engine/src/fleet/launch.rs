@@ -164,7 +164,7 @@ impl Runner<'_> {
 
     /// The intent into the template's tags, before its request; the template first where there is none.
     async fn write(&mut self, intent: &Intent) -> Result<LaunchTemplate, Diagnostics> {
-        let Some(tags) = intent.tags() else {
+        let Some(mut tags) = intent.tags() else {
             return Err(
                 Diagnostic::error(format!("pool {} has too many or too long instance types", self.plan.id))
                     .detail("shorten instanceTypes")
@@ -172,6 +172,7 @@ impl Runner<'_> {
                     .into(),
             );
         };
+        tags.extend(self.run.owner.as_ref().map(super::owner::tag));
         if let Some(found) = self.own_template().cloned() {
             self.cloud
                 .create_tags(std::slice::from_ref(&found.id), &tags)

@@ -2,7 +2,7 @@
 //!
 //! [`observe_pool`] reads, [`plan_pool`] decides, [`apply_pool`] acts until all is as planned or says why not, [`destroy_pool`] is
 //! the way back. The truth is in EC2's tags: no state is needed to go on after a kill, and none is kept here but what was refused
-//! lately. Within: `identity` (tags, hash, tokens), `intent` (what is about to be launched, written first), `node`, `observe`, `plan`,
+//! lately. Within: `identity` (tags, hash, tokens), `intent` (what is about to be launched, written first), `owner` (who drives the pool), `node`, `find` (a pool without its document), `observe`, `plan`,
 //! `step` (what to do at this moment), `pace` (the account's request rates), then the acting rooms `look`, `launch`, `drain`, `apply`,
 //! `destroy`. The reasons for nodes to be replaced are the document's; nothing here knows what runs on them.
 
@@ -10,6 +10,7 @@ mod apply;
 mod cooling;
 mod destroy;
 mod drain;
+mod find;
 mod identity;
 mod intent;
 mod launch;
@@ -17,11 +18,13 @@ mod look;
 mod node;
 mod observe;
 mod outcome;
+mod owner;
 mod pace;
 mod plan;
 mod step;
 
 pub use cooling::Cooling;
+pub use find::{Found, find_pool, list_instances};
 pub use identity::{
     HASH_VERSION, PoolId, TAG_ATTEMPT, TAG_CLUSTER, TAG_DRAIN, TAG_DRAIN_HOOK, TAG_HASH, TAG_HASH_VERSION, TAG_POOL,
     TAG_SLOT, TAG_STATE, TAG_UNDRAIN_HOOK, spec_hash,
@@ -30,6 +33,7 @@ pub use intent::{TAG_INTENT, TAG_TARGET};
 pub use node::{ClusterNode, Node, NodeHealth};
 pub use observe::Observed;
 pub use outcome::{FleetOutcome, FleetProgress, FleetRun, NodeFacts};
+pub use owner::{TAG_OWNER, hand_over_pool, pools_of};
 pub use plan::{FleetPlan, LEAK_AGE, NodeFate, NodePlan};
 
 use crate::clock::Clock;
@@ -63,6 +67,8 @@ pub struct Known {
     pub update_image: bool,
     /// Ask what the parameter names now, to report it (costs two requests).
     pub look_for_newer: bool,
+    /// Ask who drives the pool also when nothing is to be done (costs a request).
+    pub look_for_owner: bool,
     /// Ask the status checks of old nodes too (costs a request per 1000 nodes).
     pub check_health: bool,
     /// Instances that the pool had. A list that lacks them is checked by id before it is believed.

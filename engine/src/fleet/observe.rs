@@ -4,13 +4,14 @@
 
 use super::identity::{HASH_VERSION, PoolId, TAG_HASH, TAG_HASH_VERSION, image_source, spec_hash, template_name};
 use super::node::{ClusterNode, Node, cluster_node, node, since};
-use super::{Known, Ports, intent};
+use super::{Known, Ports, intent, owner};
 use crate::cloud::{
     Calls, Cloud, CloudError, Completeness, Instance, InstanceStatus, Kind, LaunchTemplate, Listing, ResolvedImage,
 };
 use crate::cluster::{Selection, kinds, retrying};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Health, Image, NodePool};
+use crate::record::Owner;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Observed {
     pub newer_image: Option<String>,
     /// Hash of what new nodes are launched from.
     pub hash: String,
+    /// Who drives the pool, when the templates were asked and say so.
+    pub owner: Option<Owner>,
     /// The pool's launch templates; None when nothing made it necessary to ask.
     pub(super) templates: Option<Vec<LaunchTemplate>>,
     /// Details of the image, when they were asked.
@@ -131,7 +134,7 @@ pub(super) async fn observe(
         .all(|n| n.serves() && n.is_identified() && n.outdated(pool, &hash).is_none())
         && (pool.size.min as usize..=pool.size.max as usize).contains(&nodes.len())
         && !nodes.is_empty();
-    if !steady {
+    if !steady || known.look_for_owner {
         let found = whole(
             &format!("launch templates of pool {id}"),
             cloud.templates(&id.filters()).await,
@@ -139,11 +142,12 @@ pub(super) async fn observe(
         if nodes.is_empty() && ended.is_empty() && !vouched_gone {
             believable_nothing(&id, &found)?;
         }
-        if !found.iter().any(|t| t.name == template_name(&id, &hash)) {
+        if !steady && !found.iter().any(|t| t.name == template_name(&id, &hash)) {
             architectures(cloud, pool, &image, &mut resolved).await?;
         }
         templates = Some(found);
     }
+    let owner = templates.as_deref().and_then(owner::of_templates);
     let calls = cloud.calls().since(&before);
     Ok(Observed {
         nodes,
@@ -151,6 +155,7 @@ pub(super) async fn observe(
         image,
         newer_image: newer,
         hash,
+        owner,
         templates,
         resolved,
         warnings,
@@ -159,7 +164,7 @@ pub(super) async fn observe(
 }
 
 /// Asks by id for what a list by tags does not show. True when the cloud says that all of it is gone.
-async fn verify_missing(
+pub(super) async fn verify_missing(
     cloud: &dyn Cloud,
     id: &PoolId,
     missing: &[String],

@@ -4,6 +4,7 @@ use super::Cooling;
 use super::node::{Node, NodeHealth};
 use crate::cloud::{Calls, LaunchRefusal, Lifecycle};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::record::Owner;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ pub struct FleetRun {
     pub progress: Arc<dyn Fn(FleetProgress) + Send + Sync>,
     /// Offerings that were refused lately. Share one between the pools of a process.
     pub cooling: Arc<Cooling>,
+    /// Who acts: noted in what the pool makes, and refused where another is noted. None acts for whoever is.
+    pub owner: Option<Owner>,
 }
 
 impl Default for FleetRun {
@@ -33,6 +36,7 @@ impl Default for FleetRun {
             cancel: CancellationToken::new(),
             progress: Arc::new(|_| {}),
             cooling: Arc::default(),
+            owner: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One folder or file per resource type. The server decodes, strips write-only values, checks Terraform's rules on the way
 //! out and encodes; a resource sees values and answers values.
 
+pub mod node_pool;
 pub mod provisioning_token;
 pub mod stack;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use crate::cloud::CloudAccess;
 use crate::cluster::Access;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::schema::{IdentitySchema, Schema};
@@ -21,6 +23,8 @@ use crate::value::{Path, Value};
 pub struct Call {
     /// The way to the cluster that the provider block names.
     pub access: Arc<Access>,
+    /// The way to EC2.
+    pub cloud: Arc<CloudAccess>,
     /// Cancelled when the call should end early, with what is true.
     pub cancel: CancellationToken,
 }

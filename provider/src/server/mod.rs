@@ -4,6 +4,7 @@
 //! family of calls. What a call means is decided in `resource`, not here.
 
 mod companions;
+mod data;
 mod ephemeral;
 mod managed;
 mod provider;

@@ -1,7 +1,7 @@
 //! The provider service: each call is found here by its name, run where a panic or a broken connection cannot hurt it, and
 //! answered by the resource that it is about.
 //!
-//! What we do not offer (data sources, functions, lists, actions, state stores) is answered empty where
+//! What we do not offer (functions, lists, actions, state stores) is answered empty where
 //! the protocol has an empty answer and otherwise with `Unimplemented`, which the definitions' default does: Terraform
 //! tolerates that and nothing else.
 
@@ -13,8 +13,10 @@ use myelin_proto::tfplugin6 as tf;
 use myelin_proto::tfplugin6::provider_server;
 use tonic::{Request, Response, Status};
 
+use crate::cloud::{AwsConfiguration, CloudAccess};
 use crate::cluster::Access;
 use crate::configuration::{self, Configuration};
+use crate::data::DataSource;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::ephemeral::Ephemeral;
 use crate::lifetime::Lifetime;
@@ -23,7 +25,7 @@ use crate::resource::{Call, Resource};
 use crate::schema::{Schema, check_configuration};
 
 use super::translate::decode;
-use super::{ephemeral, managed};
+use super::{data, ephemeral, managed};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -37,16 +39,18 @@ struct Inner {
     schema: Schema,
     resources: BTreeMap<&'static str, Box<dyn Resource>>,
     ephemerals: BTreeMap<&'static str, Box<dyn Ephemeral>>,
-    access: RwLock<Arc<Access>>,
+    data: BTreeMap<&'static str, Box<dyn DataSource>>,
+    access: RwLock<(Arc<Access>, Arc<CloudAccess>)>,
     lifetime: Arc<Lifetime>,
     environment: configuration::Environment,
 }
 
 impl Provider {
-    /// A provider of these resources and ephemeral resources. `environment` is what the provider block may leave to the environment.
+    /// A provider of these resources, ephemeral resources and data sources. `environment` is what the provider block may leave to the environment.
     pub fn new(
         resources: Vec<Box<dyn Resource>>,
         ephemerals: Vec<Box<dyn Ephemeral>>,
+        data: Vec<Box<dyn DataSource>>,
         environment: configuration::Environment,
         lifetime: Arc<Lifetime>,
     ) -> Provider {
@@ -58,11 +62,13 @@ impl Provider {
             .into_iter()
             .map(|ephemeral| (ephemeral.type_name(), ephemeral))
             .collect();
+        let data = data.into_iter().map(|source| (source.type_name(), source)).collect();
         let inner = Inner {
             schema: configuration::schema(),
             resources,
             ephemerals,
-            access: RwLock::new(Arc::new(Access::default())),
+            data,
+            access: RwLock::default(),
             lifetime,
             environment,
         };
@@ -77,9 +83,10 @@ impl Provider {
         F: Future<Output = Result<T, Diagnostic>> + Send + 'static,
     {
         let running = self.inner.lifetime.begin();
-        let access = self.inner.access.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (access, cloud) = self.inner.access.read().unwrap_or_else(PoisonError::into_inner).clone();
         let call = Call {
             access,
+            cloud,
             cancel: running.cancel.clone(),
         };
         let work = work(self.inner.clone(), call);
@@ -122,6 +129,18 @@ impl Inner {
     }
 }
 
+impl Inner {
+    fn data(&self, type_name: &str) -> Result<&dyn DataSource, Diagnostic> {
+        self.data.get(type_name).map(AsRef::as_ref).ok_or_else(|| {
+            let known: Vec<&str> = self.data.keys().copied().collect();
+            Diagnostic::error(
+                format!("There is no data source {type_name}"),
+                format!("This provider has: {}.", known.join(", ")),
+            )
+        })
+    }
+}
+
 fn told(problem: Diagnostic) -> Vec<tf::Diagnostic> {
     Diagnostics::from(problem).to_wire()
 }
@@ -152,6 +171,14 @@ impl provider_server::Provider for Provider {
                     type_name: (*name).to_owned(),
                 })
                 .collect(),
+            data_sources: self
+                .inner
+                .data
+                .keys()
+                .map(|name| tf::get_metadata::DataSourceMetadata {
+                    type_name: (*name).to_owned(),
+                })
+                .collect(),
             ..Default::default()
         }))
     }
@@ -171,6 +198,12 @@ impl provider_server::Provider for Provider {
                 .ephemerals
                 .iter()
                 .map(|(name, ephemeral)| ((*name).to_owned(), ephemeral.schema().to_wire()))
+                .collect(),
+            data_source_schemas: self
+                .inner
+                .data
+                .iter()
+                .map(|(name, source)| ((*name).to_owned(), source.schema().to_wire()))
                 .collect(),
             server_capabilities: Some(CAPABILITIES),
             ..Default::default()
@@ -216,7 +249,8 @@ impl provider_server::Provider for Provider {
             let config = decode(&inner.schema.ty(), request.config.as_ref(), "provider configuration")?;
             // Nothing is dialled, nothing is read: what is unknown now may never be needed.
             let access = Arc::new(Access::new(Configuration::new(&config, &inner.environment)));
-            *inner.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+            let cloud = Arc::new(CloudAccess::new(AwsConfiguration::new(&config)));
+            *inner.access.write().unwrap_or_else(PoisonError::into_inner) = (access, cloud);
             Ok(Vec::new())
         });
         let diagnostics = configured.await.unwrap_or_else(told);
@@ -239,7 +273,11 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<tf::validate_data_resource_config::Request>,
     ) -> Answer<tf::validate_data_resource_config::Response> {
-        let diagnostics = told(no_data_source(&request.get_ref().type_name));
+        let request = request.into_inner();
+        let checked = self.run("ValidateDataResourceConfig", |inner, _| async move {
+            Ok(data::validate(inner.data(&request.type_name)?, &request)?.to_wire())
+        });
+        let diagnostics = checked.await.unwrap_or_else(told);
         Ok(Response::new(tf::validate_data_resource_config::Response {
             diagnostics,
         }))
@@ -249,11 +287,16 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<tf::read_data_source::Request>,
     ) -> Answer<tf::read_data_source::Response> {
-        let diagnostics = told(no_data_source(&request.get_ref().type_name));
-        Ok(Response::new(tf::read_data_source::Response {
-            diagnostics,
-            ..Default::default()
-        }))
+        let request = request.into_inner();
+        let read = self.run("ReadDataSource", |inner, call| async move {
+            data::read(inner.data(&request.type_name)?, &call, request.clone()).await
+        });
+        Ok(Response::new(read.await.unwrap_or_else(|problem| {
+            tf::read_data_source::Response {
+                diagnostics: told(problem),
+                ..Default::default()
+            }
+        })))
     }
 
     async fn upgrade_resource_state(
@@ -444,11 +487,4 @@ impl provider_server::Provider for Provider {
         self.inner.lifetime.stop_running();
         Ok(Response::new(tf::stop_provider::Response::default()))
     }
-}
-
-fn no_data_source(type_name: &str) -> Diagnostic {
-    Diagnostic::error(
-        format!("There is no data source {type_name}"),
-        "This provider has no data sources.",
-    )
 }

@@ -51,6 +51,16 @@ impl Cluster {
         }
     }
 
+    /// The model cloud beside it.
+    pub(crate) fn cloud(&self) -> &myelin_sandbox::ec2::Cloud {
+        self.sandbox.cloud()
+    }
+
+    /// The environment that reaches the model cloud.
+    pub(crate) fn aws_environment(&self) -> Vec<(&'static str, String)> {
+        self.sandbox.aws_environment()
+    }
+
     pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
     }

@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use crate::stand::Stand;
 use crate::terraform::text;
 
-fn folder(name: &str) -> PathBuf {
+pub(crate) fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").join(name)
 }
 
@@ -29,7 +29,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A stand with an example's module instead of one of its own.
-fn example(name: &str) -> Stand {
+pub(crate) fn example(name: &str) -> Stand {
     let stand = Stand::new("");
     copy(&folder(name), &stand.path("."));
     stand.variable("kubeconfig", &stand.cluster.kubeconfig().display().to_string());

@@ -11,6 +11,8 @@ mod lifecycle;
 mod moved;
 mod newer;
 mod others;
+mod pool_faults;
+mod pools;
 mod protocol;
 mod reference;
 mod release;

@@ -76,6 +76,7 @@ impl Stand {
         command
             .env("TF_LOG", "TRACE")
             .env("TF_LOG_PATH", self.log())
+            .envs(self.cluster.aws_environment())
             .envs(&*self.variables.borrow());
         command
     }

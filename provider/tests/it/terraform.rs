@@ -61,6 +61,10 @@ impl Workspace {
             .current_dir(self.folder.path())
             .env_remove("KUBECONFIG")
             .env_remove("KUBE_CONFIG_PATH")
+            // No credentials that nobody named: not of the person who runs the tests, not of the machine.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_CONFIG_FILE", "/nonexistent")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
             .env("TF_CLI_CONFIG_FILE", self.folder.path().join("terraform.rc"))
             .env("CHECKPOINT_DISABLE", "1")
             .env("TF_IN_AUTOMATION", "1");

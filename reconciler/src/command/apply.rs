@@ -23,7 +23,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let commit = arguments.local.wanted()?;
+    let mut commit = arguments.local.wanted()?;
+    commit.had_pools = arguments.local.may_have_pools();
     let cluster = arguments.cluster.connect().await?;
     let planned = deployment(
         Some(&cluster),
@@ -68,6 +69,17 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             id.title(),
             if outcome.ready { "removed" } else { "not removed" }
         );
+    }
+    for (id, outcome) in &report.pools {
+        let state = if outcome.ready { "ready" } else { "not ready" };
+        println!(
+            "pool {id}: {state}, {} nodes ({} requests)",
+            outcome.nodes.len(),
+            outcome.calls.total()
+        );
+    }
+    for (id, outcome) in &report.removed_pools {
+        println!("pool {id}: {}", if outcome.ready { "removed" } else { "not removed" });
     }
     Ok(if report.is_ready() { exit::OK } else { exit::FAILED })
 }

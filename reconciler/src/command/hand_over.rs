@@ -1,10 +1,14 @@
-//! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes who drives a stack, or with `--token` a token. Only the record's owner changes; while
+//! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes who drives a stack, or with `--token` a token, or with
+//! `--pool` a pool of nodes, whose owner is a tag in EC2. Only the record's owner changes; while
 //! git owns a stack `terraform plan` is empty and says so, and the other way round a source refuses to touch it.
 
 use super::exit;
+use super::local::told;
 use crate::access::ClusterArguments;
+use crate::pools;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use myelin_engine::fleet::PoolId;
 use myelin_engine::mask::hex;
 use myelin_engine::record::{Owner, StackId, hand_over, read};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +21,9 @@ pub(crate) struct Arguments {
     /// The name is that of a token that is a document of its own.
     #[arg(long)]
     token: bool,
+    /// CLUSTER/NAME of a pool of nodes. No Kubernetes cluster is needed for it.
+    #[arg(long, conflicts_with = "token")]
+    pool: bool,
     /// Its new owner: `terraform`, or `git:` and the name of a source.
     #[arg(long, value_name = "OWNER")]
     to: Owner,
@@ -25,6 +32,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    if arguments.pool {
+        return pool(arguments).await;
+    }
     let cluster = arguments.cluster.connect().await?;
     let (to, cancel) = (&arguments.to, CancellationToken::new());
     let stack = if arguments.token {
@@ -49,6 +59,25 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         .await
         .with_context(|| format!("cannot give {title} from {from} to {to}"))?;
     println!("{title} was {from}'s and is {to}'s now");
+    say_next(to);
+    Ok(exit::OK)
+}
+
+async fn pool(arguments: &Arguments) -> anyhow::Result<u8> {
+    let id = PoolId {
+        cluster: arguments.stack.namespace.clone(),
+        name: arguments.stack.name.clone(),
+    };
+    match pools::hand_over(&id, &arguments.to).await.map_err(told)? {
+        Some(from) if from == arguments.to => println!("pool {id} is {from}'s already"),
+        Some(from) => println!("pool {id} was {from}'s and is {}'s now", arguments.to),
+        None => println!("pool {id} was nobody's and is {}'s now", arguments.to),
+    }
+    say_next(&arguments.to);
+    Ok(exit::OK)
+}
+
+fn say_next(to: &Owner) {
     match to {
         Owner::Git(source) => {
             println!("next: a document for it under source {source}; `terraform plan` is empty from now on");
@@ -57,5 +86,4 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             println!("next: remove its document from git; `terraform plan` shows the difference, if any");
         }
     }
-    Ok(exit::OK)
 }

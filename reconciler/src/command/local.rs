@@ -3,6 +3,7 @@
 use crate::deployment::{self, WantedCommit};
 use crate::documents;
 use crate::git;
+use crate::pools::Earlier;
 use crate::sops::Decryption;
 use anyhow::Context as _;
 use clap::Args;
@@ -32,6 +33,17 @@ impl LocalArguments {
     /// The owner that records name.
     pub(crate) fn owner(&self) -> Owner {
         Owner::Git(self.source.clone())
+    }
+
+    /// Whether there may be pools that the folder does not name any more: when the environment names a region or a profile.
+    pub(crate) fn may_have_pools(&self) -> Earlier {
+        let names = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"];
+        let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if names.iter().any(is_set) {
+            Earlier::Perhaps
+        } else {
+            Earlier::Unlikely
+        }
     }
 
     /// Reads and renders everything.

@@ -64,10 +64,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 async fn against_cluster(arguments: &Arguments) -> anyhow::Result<Deployment> {
-    let commit = match &arguments.rev {
+    let mut commit = match &arguments.rev {
         Some(rev) => arguments.local.wanted_at(rev)?,
         None => arguments.local.wanted()?,
     };
+    commit.had_pools = arguments.local.may_have_pools();
     let cluster = if arguments.cluster.is_given() {
         Some(arguments.cluster.connect().await?)
     } else {

@@ -151,6 +151,8 @@ impl House {
         command
             .args(arguments)
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .envs(self.sandbox.aws_environment())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
             .current_dir(self.folder.path());
         command
     }

@@ -11,6 +11,7 @@ mod house;
 mod https;
 mod install;
 mod people;
+mod pools;
 mod replicas;
 mod sealed;
 mod signed;

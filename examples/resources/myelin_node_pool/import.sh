@@ -1,0 +1,2 @@
+# cluster/name
+terraform import myelin_node_pool.workers prod/workers
