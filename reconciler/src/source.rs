@@ -164,10 +164,10 @@ impl Source {
                 self.until(Some(self.configuration.interval), None).await;
                 continue;
             };
-            match self.enforce(&good.0, &good.1, None).await {
+            match Box::pin(self.enforce(&good.0, &good.1, None)).await {
                 Enforced::Ready => {
                     pause.reset();
-                    self.keep(&good.0, &good.1).await;
+                    Box::pin(self.keep(&good.0, &good.1)).await;
                 }
                 Enforced::NotReady => {
                     self.until(Some(pause.next().max(Duration::from_secs(2))), None).await;
@@ -627,7 +627,7 @@ impl Source {
                 _ => pause.reset(),
             }
             last = Some(Instant::now());
-            if !matches!(self.enforce(hash, files, Some(&found)).await, Enforced::Ready) {
+            if !matches!(Box::pin(self.enforce(hash, files, Some(&found))).await, Enforced::Ready) {
                 return;
             }
         }

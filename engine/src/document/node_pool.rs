@@ -481,37 +481,33 @@ fn read_share(fields: &mut Fields<'_>, name: &'static str, p: &mut Diagnostics) 
 }
 
 fn read_user_data(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Option<Vec<u8>> {
-    let (text, encoded) = (spec.text("userData", p), spec.text("userDataBase64", p));
-    let (field, bytes) = match (text, encoded) {
-        (None, None) => return None,
-        (Some(text), None) => ("userData", text.into_bytes()),
+    let base64 = spec.word("userDataEncoding", &[("text", false), ("base64", true)], p);
+    let Some(text) = spec.text("userData", p) else {
+        if base64.is_some() {
+            let summary = "userDataEncoding needs userData";
+            spec.problem("userDataEncoding", summary, "remove it, or give the user data", p);
+        }
+        return None;
+    };
+    let bytes = if base64 == Some(true) {
         // The way to bring gzip, which cloud-init reads.
-        (None, Some(encoded)) => match base64::prelude::BASE64_STANDARD.decode(encoded.trim()) {
-            Ok(bytes) => ("userDataBase64", bytes),
-            Err(_) => {
-                spec.problem(
-                    "userDataBase64",
-                    "userDataBase64 is not base64",
-                    "write standard base64 with padding",
-                    p,
-                );
-                return None;
-            }
-        },
-        (Some(_), Some(_)) => {
+        let Ok(bytes) = base64::prelude::BASE64_STANDARD.decode(text.trim()) else {
             spec.problem(
-                "userDataBase64",
-                "userData and userDataBase64 exclude each other",
-                "remove one",
+                "userData",
+                "userData is not base64",
+                "write standard base64 with padding",
                 p,
             );
             return None;
-        }
+        };
+        bytes
+    } else {
+        text.into_bytes()
     };
     if bytes.len() > USER_DATA_LIMIT {
-        let summary = format!("{field} has {} bytes, EC2 takes {USER_DATA_LIMIT}", bytes.len());
-        let fix = "compress it (userDataBase64 takes gzip, which cloud-init unpacks), or fetch the rest from a bucket at boot";
-        spec.problem(field, summary, fix, p);
+        let summary = format!("userData has {} bytes, EC2 takes {USER_DATA_LIMIT}", bytes.len());
+        let fix = "compress it (gzip with userDataEncoding: base64, which cloud-init unpacks), or fetch the rest from a bucket at boot";
+        spec.problem("userData", summary, fix, p);
     }
     Some(bytes)
 }
@@ -676,7 +672,11 @@ mod tests {
                 json!({"userData": "x".repeat(USER_DATA_LIMIT + 1)}),
                 "userData has 16385 bytes",
             ),
-            (json!({"userDataBase64": "no base64!"}), "is not base64"),
+            (
+                json!({"userData": "no base64!", "userDataEncoding": "base64"}),
+                "is not base64",
+            ),
+            (json!({"userDataEncoding": "base64"}), "needs userData"),
             (json!({"tags": many}), "too many"),
             (json!({"tags": {"aws:x": ""}}), "is reserved"),
             (json!({"tags": {"a b": ""}}), "fails the launch"),

@@ -3,7 +3,7 @@
 //! [`observe_pool`] reads, [`plan_pool`] decides, [`apply_pool`] acts until all is as planned or says why not, [`destroy_pool`] is
 //! the way back. The truth is in EC2's tags: no state is needed to go on after a kill, and none is kept here but what was refused
 //! lately. Within: `identity` (tags, hash, tokens), `intent` (what is about to be launched, written first), `owner` (who drives the pool), `node`, `find` (a pool without its document), `observe`, `plan`,
-//! `step` (what to do at this moment), `pace` (the account's request rates), then the acting rooms `look`, `launch`, `drain`, `apply`,
+//! `told` (the plan for people), `step` (what to do at this moment), `pace` (the account's request rates), then the acting rooms `look`, `launch`, `drain`, `apply`,
 //! `destroy`. The reasons for nodes to be replaced are the document's; nothing here knows what runs on them.
 
 mod apply;
@@ -22,6 +22,7 @@ mod owner;
 mod pace;
 mod plan;
 mod step;
+mod told;
 
 pub use cooling::Cooling;
 pub use find::{Found, find_pool, list_instances};

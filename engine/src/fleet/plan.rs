@@ -14,7 +14,6 @@ use jiff::Timestamp;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 /// An instance with our tags and without an identity may be somebody's launch in the making; only an older one is a leak to remove.
@@ -104,47 +103,6 @@ impl FleetPlan {
     pub fn count(&self, fate: NodeFate) -> usize {
         self.nodes.iter().filter(|n| n.fate == fate).count()
     }
-
-    /// The plan for people.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut out = format!("pool {}: {} nodes\n", self.id, self.desired);
-        for node in &self.nodes {
-            let sign = match node.fate {
-                NodeFate::Keep | NodeFate::Watch => "  ",
-                NodeFate::Undrain => "~ ",
-                NodeFate::Launch => "+ ",
-                NodeFate::Replace => "-/+ ",
-                NodeFate::Remove => "- ",
-            };
-            let turn = if node.turn == 0 {
-                String::new()
-            } else {
-                format!("{}. ", node.turn)
-            };
-            let _ = writeln!(
-                out,
-                "  {turn}{sign}{} {} ({}): {}",
-                node.fate.word(),
-                node.id,
-                node.place,
-                node.reason
-            );
-        }
-        if let Some(newer) = &self.newer_image {
-            let _ = writeln!(out, "  image {newer} is available; the pool stays on {}", self.image);
-        }
-        for d in &self.diagnostics.0 {
-            let _ = writeln!(out, "  {d}");
-        }
-        let (kept, launched) = (self.count(NodeFate::Keep), self.count(NodeFate::Launch));
-        let (replaced, removed) = (self.count(NodeFate::Replace), self.count(NodeFate::Remove));
-        let _ = writeln!(
-            out,
-            "  {kept} kept, {launched} launched, {replaced} replaced, {removed} removed"
-        );
-        out
-    }
 }
 
 /// How many nodes the pool is to have: what there is, within the document's bounds. Inside the range an autoscaler or a person
@@ -165,6 +123,11 @@ fn desired(pool: &NodePool, seen: &Observed, hash: &str) -> u32 {
         .filter(|_| rolling)
         .map(|i| i.target);
     begun.unwrap_or(count).clamp(pool.size.min, pool.size.max)
+}
+
+/// The word for so many.
+fn nodes(count: usize) -> &'static str {
+    if count == 1 { "node" } else { "nodes" }
 }
 
 /// Nodes to give up first: not ready ones, then the most crowded zone, then the youngest.
@@ -273,7 +236,7 @@ fn shrink<'a>(ours: &[&'a Node], fates: &mut BTreeMap<&'a str, (NodeFate, String
     for n in surplus(stay.clone(), stay.len().saturating_sub(want)) {
         fates.insert(
             &n.instance.id,
-            (NodeFate::Remove, format!("the pool is to have {want} nodes")),
+            (NodeFate::Remove, format!("the pool is to have {want} {}", nodes(want))),
         );
     }
 }
@@ -366,7 +329,7 @@ fn in_turns(
                 id: format!("new-{number}"),
                 place: format!("{} in {} subnets", pool.instance_types.join(" or "), pool.subnets.len()),
                 fate: NodeFate::Launch,
-                reason: format!("the pool is to have {want} nodes of specification {}", seen.hash),
+                reason: format!("the pool is to have {want} {}", nodes(want as usize)),
                 turn,
             });
         }

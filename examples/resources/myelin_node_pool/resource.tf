@@ -10,7 +10,13 @@ resource "myelin_node_pool" "workers" {
 
   security_groups  = ["sg-0a1b2c3d4e5f60718"]
   instance_profile = "workers"
-  user_data        = file("${path.module}/boot.sh") # write-only: in no plan and in no state
+
+  # Write-only: in no plan and in no state. In a module of its own a file is handier: file("${path.module}/boot.sh").
+  user_data = <<-EOT
+    #!/bin/sh
+    aws s3 cp s3://example-models/bin/start /usr/local/bin/start
+    exec sh /usr/local/bin/start
+  EOT
 
   # Peers find each other by these.
   discovery_tags = { SynktiCluster = "prod", SynktiRole = "worker" }

@@ -115,7 +115,7 @@ fn a_pool_is_made_scaled_rolled_and_destroyed_and_every_second_plan_is_empty() {
     stand.variable("data", "#!/bin/sh\necho correct-horse-battery\n");
     let pool = |size: u32| {
         format!(
-            "variable \"data\" {{ sensitive = true }}\n{}",
+            "variable \"data\" {{ ephemeral = true }}\n{}",
             fixed(&format!("  size = {size}\n  user_data = var.data"))
         )
     };
@@ -124,7 +124,7 @@ fn a_pool_is_made_scaled_rolled_and_destroyed_and_every_second_plan_is_empty() {
     let (code, shown) = stand.plan();
     assert_eq!(code, Some(2), "{shown}");
     assert!(
-        shown.contains("Pool prod/workers: 0 kept, 2 launched") && shown.contains("1. launch new-1"),
+        shown.contains("Pool prod/workers: 0 kept, 2 launched") && shown.contains("1. + launch new-1"),
         "{shown}"
     );
     stand.apply();

@@ -54,7 +54,7 @@ async fn a_commit_scales_a_pool_drift_is_mended_and_removing_its_document_drains
     );
     let planned = house.says(2, &["plan", "repository"]);
     assert!(
-        planned.contains("pool prod/workers: 1 nodes") && planned.contains("1. + launch new-1"),
+        planned.contains("pool prod/workers: 0 kept, 1 launched") && planned.contains("1. + launch new-1"),
         "{planned}"
     );
     let _reconciler = house.reconciler();

@@ -88,11 +88,11 @@ pub(super) fn fields() -> Vec<Field> {
         required("subnets", Texts, "Subnets, one for each zone."),
         field("securityGroups", Texts, "Security groups."),
         field("instanceProfile", Text, "Name or ARN of the instance profile."),
-        field("userData", Text, "User data as text. 16 KiB at most."),
+        field("userData", Text, "User data as the instance reads it. 16 KiB at most."),
         field(
-            "userDataBase64",
-            Text,
-            "User data in base64, for example gzip, which cloud-init unpacks.",
+            "userDataEncoding",
+            Words(&["text", "base64"]),
+            "How userData is written. base64 brings bytes, for example gzip, which cloud-init unpacks. Default text.",
         ),
         field(
             "drainHook",

@@ -28,7 +28,7 @@ pub(super) async fn apply(resource: &PoolResource, call: &Call, request: ApplyRe
     if request.planned.is_null() {
         destroy(resource, call, request).await
     } else {
-        bring_about(resource, call, request).await
+        Box::pin(bring_about(resource, call, request)).await
     }
 }
 

@@ -5,7 +5,7 @@
 
 use myelin_engine::diagnostic::Diagnostics as EngineDiagnostics;
 use myelin_engine::document::NodePool;
-use myelin_engine::fleet::{FleetPlan, FleetRun, Known, NodeFate, Observed, Ports, observe_pool, plan_pool, spec_hash};
+use myelin_engine::fleet::{FleetPlan, FleetRun, Known, Observed, Ports, observe_pool, plan_pool, spec_hash};
 use myelin_engine::record::Owner;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -14,7 +14,7 @@ use crate::resource::stack::state::with;
 use crate::resource::{Call, PlanRequest, Planned, Resource as _};
 use crate::value::{Path, Value};
 
-use super::state::{as_before, step_lines, undecided, user_data_hash};
+use super::state::{as_before, undecided, user_data_hash};
 use super::{PoolResource, document, intent, known_nodes, owned_by_git, pool_id, ports};
 
 /// What is known of the pool before EC2 is asked.
@@ -139,19 +139,9 @@ pub(super) async fn plan(resource: &PoolResource, call: &Call, request: PlanRequ
 
 /// What happens to each node, for the person who reads the plan.
 fn told_steps(fleet: &FleetPlan) -> Diagnostic {
-    let counts = [
-        (NodeFate::Keep, "kept"),
-        (NodeFate::Launch, "launched"),
-        (NodeFate::Replace, "replaced"),
-        (NodeFate::Remove, "removed"),
-    ];
-    let counts: Vec<String> = counts
-        .into_iter()
-        .map(|(fate, word)| format!("{} {word}", fleet.count(fate)))
-        .collect();
     Diagnostic::warning(
-        format!("Pool {}: {}", fleet.id, counts.join(", ")),
-        format!("{}\n\nPlan {}.", step_lines(fleet).join("\n"), fleet.hash),
+        format!("Pool {}: {}", fleet.id, fleet.summary()),
+        format!("{}\n\nplan {}", fleet.lines().join("\n"), fleet.hash),
     )
 }
 

@@ -77,14 +77,13 @@ fn inputs() -> Vec<Attribute> {
             "User data as the instance shall read it, at most 16 KB. Write-only: neither a plan nor a state holds it; a change \
              of it shows as a change of `user_data_hash` and rolls the pool.",
         )
-        .write_only()
-        .rule(Rule::ConflictsWith("user_data_base64")),
-        Attribute::optional(
-            "user_data_base64",
-            Type::String,
-            "The same in base64, for example of gzip, which cloud-init unpacks. Write-only.",
-        )
         .write_only(),
+        Attribute::optional(
+            "user_data_encoding",
+            Type::String,
+            "How `user_data` is written; `base64` brings bytes, for example of gzip, which cloud-init unpacks. Default `text`.",
+        )
+        .rule(Rule::OneOf(&["text", "base64"])),
         Attribute::nested(
             "root_volume",
             Nesting::Single,
@@ -180,7 +179,10 @@ fn computed() -> Vec<Attribute> {
             "newer_image_id",
             "What the parameter names now, where it is another image: available, and not taken. Null otherwise.",
         ),
-        text("user_data_hash", "SHA-256 of the user data; null without any.").sensitive(),
+        text(
+            "user_data_hash",
+            "A mark of the user data, by a keyed hash: it changes when the user data does and does not tell them. Null without any.",
+        ),
         text(
             "spec_hash",
             "Hash of what new nodes are launched from, as in their tag `myelin.dev:spec-hash`. Null until the first apply \

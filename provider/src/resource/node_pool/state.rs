@@ -1,8 +1,8 @@
 //! The computed attributes: the nodes, what they are launched from, and what a plan does to them.
 
 use myelin_engine::document::NodePool;
-use myelin_engine::fleet::{FleetPlan, NodeFacts, NodePlan};
-use sha2::{Digest as _, Sha256};
+use myelin_engine::fleet::{FleetPlan, NodeFacts};
+use myelin_engine::mask::MaskKey;
 
 use crate::resource::stack::state::with;
 use crate::value::Value;
@@ -47,41 +47,21 @@ pub(super) fn nodes(all: &[NodeFacts]) -> Value {
     Value::Map(all.iter().map(|node| (node.id.clone(), one(node))).collect())
 }
 
-/// What happens to each node: what is done in turns first, then what is left alone.
-pub(super) fn step_lines(plan: &FleetPlan) -> Vec<String> {
-    let one = |node: &NodePlan| {
-        let turn = if node.turn == 0 {
-            String::new()
-        } else {
-            format!("{}. ", node.turn)
-        };
-        format!(
-            "{turn}{} {} ({}): {}",
-            node.fate.word(),
-            node.id,
-            node.place,
-            node.reason
-        )
-    };
-    plan.nodes.iter().map(one).collect()
-}
-
 /// The attribute `steps`.
 pub(super) fn steps(plan: &FleetPlan) -> Value {
-    Value::List(step_lines(plan).into_iter().map(Value::string).collect())
+    Value::List(plan.lines().into_iter().map(Value::string).collect())
 }
 
-/// The attribute `user_data_hash`.
+/// The attribute `user_data_hash`: a mark, as plans have them for secrets. No sensitive value: Terraform 1.11 notes several sensitive
+/// attributes of a resource in an order of chance, and takes another order for drift (`-refresh-only -detailed-exitcode`).
 pub(super) fn user_data_hash(pool: &NodePool) -> Value {
-    let hash = |data: &[u8]| {
-        Sha256::digest(data)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect::<String>()
+    let mark = |data: &[u8]| {
+        let mac = MaskKey::of_identity(&pool.cluster, &pool.name).mac(data);
+        mac[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     pool.user_data
         .as_deref()
-        .map_or(Value::Null, |data| Value::string(hash(data)))
+        .map_or(Value::Null, |data| Value::string(mark(data)))
 }
 
 /// A plan of which nothing is known but the inputs.
