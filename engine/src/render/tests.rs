@@ -104,3 +104,67 @@ fn every_field_names_what_set_it() {
         assert_eq!(of(kind).origin_of(&pointer).to_string(), want, "{kind} {pointer}");
     }
 }
+
+#[test]
+fn what_is_wrong_at_several_levels_of_kustomizations_is_told_at_once_and_once() {
+    let tree = tree(&[
+        (
+            "over/kustomization.yaml",
+            "resources: [../a, ../b, gone.yaml]\ncomponents: [../part]\npatches:\n- path: none.yaml\n- patch: |-\n    apiVersion: v1\n    \
+             kind: ConfigMap\n    metadata: {name: from-a}\n",
+        ),
+        ("a/kustomization.yaml", "resources: [bad.yaml]\nzork: 1\n"),
+        ("a/bad.yaml", "kind: X\n"),
+        (
+            "b/kustomization.yaml",
+            "resources: [bad.yaml, ../c]\ncomponents: [../part]\n",
+        ),
+        ("b/bad.yaml", "apiVersion: v1\nkind: ConfigMap\n"),
+        (
+            "c/kustomization.yaml",
+            "configMapGenerator:\n- name: c\n  files: [missing.txt]\n",
+        ),
+        (
+            "part/kustomization.yaml",
+            "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nresources: [lost.yaml]\n",
+        ),
+    ]);
+    let problems = render(&tree, "over", &Options::default()).unwrap_err();
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let parts = [
+        "a/kustomization.yaml:2",
+        "c/kustomization.yaml:3",
+        "b/bad.yaml:1",
+        "part/kustomization.yaml:3",
+        "over/kustomization.yaml:1",
+        "over/kustomization.yaml:4",
+    ];
+    for part in parts {
+        assert_eq!(
+            told.iter().filter(|t| t.contains(part)).count(),
+            1,
+            "{part} in\n{problems}"
+        );
+    }
+    // Nothing is told that only follows from the rest: a/bad.yaml is not reached, and a patch may well fit when a is right.
+    assert_eq!(told.len(), parts.len(), "{problems}");
+}
+
+#[test]
+fn all_patches_that_fit_nothing_are_told_at_once() {
+    let patch =
+        |name: &str| format!("- patch: |-\n    apiVersion: v1\n    kind: ConfigMap\n    metadata: {{name: {name}}}\n");
+    let text = format!(
+        "resources: [a.yaml]\npatches:\n{}{}{}",
+        patch("x"),
+        patch("a"),
+        patch("y")
+    );
+    let tree = tree(&[
+        ("kustomization.yaml", &text),
+        ("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"),
+    ]);
+    let problems = render(&tree, "", &Options::default()).unwrap_err();
+    let lines: Vec<_> = problems.iter().filter_map(|p| p.place.as_ref()?.line).collect();
+    assert_eq!(lines, [3, 11], "{problems}");
+}

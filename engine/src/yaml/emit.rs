@@ -2,7 +2,7 @@
 //! where every YAML 1.1 reader takes them for strings, long lines folded at the first space past column 80, text with line
 //! breaks as literal blocks. The rules are those of libyaml's emitter as go-yaml v2 drives it.
 
-use super::number::{Number, go_float_g, parse_number};
+use super::number::{Number, go_float_g};
 use super::resolve::{Profile, Resolved, resolve};
 use serde_json::{Map, Value};
 use std::cmp::Ordering;
@@ -492,7 +492,6 @@ fn reads_as_something_else(text: &str) -> bool {
     resolve(text, Profile::Manifest) != Resolved::Str
         || matches!(resolve(text, Profile::Kustomize), Resolved::Timestamp(_))
         || is_base60(text)
-        || is_huge_integer(text)
 }
 
 /// `[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?`
@@ -511,20 +510,6 @@ fn is_base60(text: &str) -> bool {
             [t, d] => (b'0'..=b'5').contains(t) && d.is_ascii_digit(),
             _ => false,
         })
-}
-
-/// Integers past 64 bits that are no float either (hexadecimal, octal or binary ones).
-fn is_huge_integer(text: &str) -> bool {
-    let plain = text.replace('_', "");
-    let digits = plain.strip_prefix(['-', '+']).unwrap_or(&plain);
-    let (radix, digits) = match digits.as_bytes() {
-        [b'0', b'x' | b'X', ..] => (16, &digits[2..]),
-        [b'0', b'o' | b'O', ..] => (8, &digits[2..]),
-        [b'0', b'b' | b'B', ..] => (2, &digits[2..]),
-        [b'0', ..] => (8, digits),
-        _ => return false,
-    };
-    parse_number(text).is_none() && digits.len() > 15 && digits.chars().all(|c| c.is_digit(radix))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use emit::{emit, key_order};
 pub use json::{from_json, to_json};
 pub use node::{At, Content, Entry, FileId, Node, Scalar, Tag};
 pub use number::{Number, go_float_g};
-pub use parse::{Limits, parse, parse_one};
+pub use parse::{Limits, STARTS_WITH_TAB, is_written_as_block, parse, parse_one};
 pub use resolve::{Profile, Resolved, resolve};
 
 /// Why a text is not YAML, or not YAML that a manifest may contain.

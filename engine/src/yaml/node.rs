@@ -75,6 +75,8 @@ pub enum Content {
 pub struct Node {
     /// Where it starts.
     pub at: At,
+    /// Nodes with the same number are one node that stands in several places, for whoever gave them the number; 0 is none.
+    pub one: u32,
     /// What it holds.
     pub content: Content,
 }
@@ -90,6 +92,7 @@ impl Node {
     pub fn new(content: Content) -> Self {
         Self {
             at: At::default(),
+            one: 0,
             content,
         }
     }

@@ -13,18 +13,15 @@ pub enum Number {
 }
 
 impl Number {
-    /// What is left after a trip through Go's JSON: whole floats that fit 64 bits are integers.
+    /// What is left after a trip through Go's JSON: whole floats that fit 64 bits are integers, with as many digits as the float
+    /// has and zeros behind them.
     #[must_use]
     pub fn through_json(self) -> Self {
         match self {
             Self::Float(f) if f.fract() == 0.0 && f.abs() < 1e21 => {
-                if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&f) {
-                    Self::Int(f as i64)
-                } else if (0.0..18_446_744_073_709_551_616.0).contains(&f) {
-                    Self::UInt(f as u64)
-                } else {
-                    self
-                }
+                let digits = f.to_string();
+                let int = digits.parse().map(Self::Int);
+                int.or_else(|_| digits.parse().map(Self::UInt)).unwrap_or(self)
             }
             other => other,
         }

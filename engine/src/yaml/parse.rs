@@ -262,8 +262,14 @@ impl<'a> Parser<'a> {
                     return Err(self.scanner.error(mark, "a value is expected here"));
                 };
                 self.count(1, at)?;
-                if style == Style::Folded && self.profile == Profile::Kustomize {
-                    return self.scalar(&refolded(&text), style, tag, at);
+                let block = matches!(style, Style::Literal | Style::Folded);
+                if block && self.profile == Profile::Kustomize && is_written_as_block(&text) {
+                    if text.starts_with('\t') {
+                        return Err(YamlError::new(at, STARTS_WITH_TAB));
+                    }
+                    if style == Style::Folded {
+                        return self.scalar(&refolded(&text), style, tag, at);
+                    }
                 }
                 return self.scalar(&text, style, tag, at);
             }
@@ -302,7 +308,7 @@ impl<'a> Parser<'a> {
                 return Err(self.scanner.error(mark, "a value is expected here"));
             }
         };
-        Ok(Node { at, content })
+        Ok(Node { at, one: 0, content })
     }
 
     /// What stands where nothing is written.
@@ -403,6 +409,7 @@ impl<'a> Parser<'a> {
                     self.flow_pair(&mut map)?;
                     items.push(Node {
                         at,
+                        one: 0,
                         content: Content::Map(map.finish()),
                     });
                 }
@@ -494,9 +501,24 @@ impl<'a> Parser<'a> {
         }
         Ok(Node {
             at,
+            one: 0,
             content: Content::Scalar(Scalar { text: text.into(), tag }),
         })
     }
+}
+
+/// Why a block of text is refused: kustomize writes it in a way that it cannot read again.
+pub const STARTS_WITH_TAB: &str =
+    "a block of text cannot start with a tab for kustomize; write the text in double quotes, with \\t";
+
+/// Whether the original writes a text that is to be a block as one, when it writes it back before it prints it. What it cannot
+/// write as a block it writes in double quotes, with every line break where it was.
+pub fn is_written_as_block(text: &str) -> bool {
+    let odd = |c: char| {
+        !matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') || c == '\u{feff}'
+    };
+    let breaks = ['\n', '\u{2028}', '\u{2029}'];
+    !text.ends_with(' ') && !text.contains(odd) && !text.match_indices(breaks).any(|(i, _)| text[..i].ends_with(' '))
 }
 
 /// What the original makes of a folded text when it writes it back before it prints it: a line break is added where a line that

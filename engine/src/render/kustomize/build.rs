@@ -51,6 +51,23 @@ pub(super) struct Target<'a> {
     pub(super) kustomization: Kustomization,
     /// Components in their order.
     pub(super) components: Vec<Target<'a>>,
+    /// Whether something that it names was found to be wrong, and told.
+    pub(super) broken: bool,
+}
+
+/// What went wrong so far, and whether everything is there for what comes next.
+struct Gathered {
+    problems: Diagnostics,
+    whole: bool,
+}
+
+impl Gathered {
+    fn add(&mut self, result: Result<(), Diagnostics>) {
+        if let Err(more) = result {
+            self.whole = false;
+            self.problems.extend(more);
+        }
+    }
 }
 
 /// The results of bases by their folder. The last one that names a base takes it, the others take copies.
@@ -156,25 +173,45 @@ impl Target<'_> {
         }
     }
 
-    /// Adds this kustomization to what is there: to nothing, or, for a component, to what its user has so far.
+    /// Adds this kustomization to what is there: to nothing, or, for a component, to what its user has so far. `whole` says
+    /// whether all that should be there is.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its files, whatever else is; and if nothing is, the first thing that cannot be done with
+    /// them, all patches that cannot be applied at once. No problem at all if it is only that something it needs has one.
     pub(super) fn accumulate(
         &self,
         into: &mut Accumulated,
         bases: &Bases,
         shared: &Shared<'_>,
+        whole: bool,
     ) -> Result<(), Diagnostics> {
-        let named = |list: &[Located]| list.to_vec();
-        self.add_resources(into, &named(&self.kustomization.resources), bases, shared)?;
-        self.add_configs(into)?;
-        self.generate(into, bases, shared)?;
+        let mut gathered = Gathered {
+            problems: Diagnostics::new(),
+            whole: whole && !self.broken,
+        };
+        gathered.add(self.add_resources(into, &self.kustomization.resources, bases, shared));
+        gathered.add(self.add_configs(into));
+        gathered.add(self.generate(into, bases, shared, gathered.whole));
         for component in &self.components {
-            component.accumulate(into, bases, shared)?;
+            gathered.add(component.accumulate(into, bases, shared, gathered.whole));
+            if gathered.whole {
+                gathered.add(self.check_names(into, component));
+            }
+        }
+        if !gathered.whole {
+            gathered.problems.extend(self.unreadable());
+            return Err(gathered.problems);
         }
         let config = into.config.clone();
         for (step, name) in self.steps(&config)? {
-            self.run(&step, into, shared)?;
+            if !gathered.whole && !matches!(step, Step::Patch { .. } | Step::Merges { .. }) {
+                break;
+            }
+            gathered.add(self.run(&step, into, shared));
             self.note(into, shared, || provenance::built_in(&self.file, name));
         }
+        gathered.problems.or(()).map(drop)?;
         for plugin in self.plugins(&self.kustomization.transformers, bases, shared)? {
             for step in plugins::transformer(&plugin, &self.file, &self.loader, "transformers")? {
                 self.run(&step, into, shared)?;
@@ -186,11 +223,51 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// What is wrong with the files of the patches and replacements, as far as they can be read without what they are for.
+    fn unreadable(&self) -> Diagnostics {
+        let k = &self.kustomization;
+        let (_, mut problems) = self.read_merges(&k.patches_strategic_merge, &self.file);
+        for patch in k.patches.iter().chain(&k.patches_json6902) {
+            let read = patches::load(&self.loader, patch, &self.file);
+            problems.extend(read.err().map(|e| self.tell(e)));
+        }
+        for entry in &k.replacements {
+            if let ReplacementEntry::File(named) = entry {
+                let read = self.loader.text(named);
+                let read = read.and_then(|(text, path)| self.loader.nodes(&text, &path, Profile::Settings));
+                problems.extend(read.err().map(|e| self.tell(e)));
+            }
+        }
+        problems
+    }
+
+    /// After a component no two resources may have the same name.
+    fn check_names(&self, into: &Accumulated, component: &Target<'_>) -> Result<(), Diagnostics> {
+        let Some((first, second)) = into.resources.conflict() else {
+            return Ok(());
+        };
+        let there = place(self.loader.tree, first.at());
+        let shown = self.loader.tree.show(&component.loader.root);
+        let problem = Diagnostic::error(format!(
+            "after the component \"{shown}\" there are two resources {}",
+            second.id()
+        ))
+        .detail(format!(
+            "The other one comes from {there}. Give one of them another name or namespace."
+        ))
+        .at(place(self.loader.tree, second.at()));
+        Err(problem.into())
+    }
+
     fn note(&self, into: &mut Accumulated, shared: &Shared<'_>, what: impl FnOnce() -> Provenance) {
         if shared.transformers {
             let what = what();
             for resource in &mut into.resources.all {
-                resource.transformations.push(what.clone());
+                // What does not say where it comes from is taken for this transformer's work.
+                match resource.origin {
+                    None => resource.origin = Some(what.clone()),
+                    Some(_) => resource.transformations.push(what.clone()),
+                }
             }
         }
     }
@@ -203,12 +280,16 @@ impl Target<'_> {
         shared: &Shared<'_>,
     ) -> Result<(), Diagnostics> {
         let mut problems = Diagnostics::new();
+        let mut missing = false;
         let read = side_by_side::map(named.iter().collect(), ENOUGH_FILES, |one| {
             self.one_resource(one, bases, shared)
         });
         for (one, result) in named.iter().zip(read) {
             match result {
-                Err(more) => problems.extend(more),
+                Err(more) => {
+                    missing = true;
+                    problems.extend(more);
+                }
                 Ok(more) => {
                     problems.extend(
                         Config::join(&mut into.config, &more.config)
@@ -233,6 +314,9 @@ impl Target<'_> {
                 }
             }
         }
+        if missing {
+            return Err(problems);
+        }
         problems.or(()).map(drop)
     }
 
@@ -243,11 +327,9 @@ impl Target<'_> {
                 .into());
         }
         if self.loader.is_folder(named) {
-            let folder = self.loader.folder(named).map_err(|e| self.tell(e))?;
-            return bases.take(&folder).ok_or_else(|| {
-                self.tell((format!("\"{}\" could not be rendered", named.text), named.at))
-                    .into()
-            });
+            // What is wrong with it has been told where it was found or built.
+            let folder = self.loader.folder(named).map_err(|_| Diagnostics::new())?;
+            return bases.take(&folder).ok_or_else(Diagnostics::new);
         }
         let (text, path) = self.loader.text(named).map_err(|e| self.tell(e))?;
         let nodes = self
@@ -324,7 +406,13 @@ impl Target<'_> {
         problems.or(()).map(drop)
     }
 
-    fn generate(&self, into: &mut Accumulated, bases: &Bases, shared: &Shared<'_>) -> Result<(), Diagnostics> {
+    fn generate(
+        &self,
+        into: &mut Accumulated,
+        bases: &Bases,
+        shared: &Shared<'_>,
+        whole: bool,
+    ) -> Result<(), Diagnostics> {
         let k = &self.kustomization;
         let mut problems = Diagnostics::new();
         let mut made: Vec<(Resource, At)> = Vec::new();
@@ -365,7 +453,7 @@ impl Target<'_> {
                 Err(more) => problems.extend(more),
             }
         }
-        for (resource, at) in made {
+        for (resource, at) in made.into_iter().filter(|_| whole) {
             problems.extend(into.resources.absorb(resource).err().map(|e| self.tell((e, at))));
         }
         problems.or(()).map(drop)
@@ -573,6 +661,19 @@ impl Target<'_> {
         file: &TreePath,
         schema: &Schema,
     ) -> Result<(), Diagnostics> {
+        let (all, mut problems) = self.read_merges(patches, file);
+        for (merge, at) in all {
+            problems.extend(
+                patches::merge_by_name(resources, &merge, schema)
+                    .err()
+                    .map(|e| self.tell((e, at))),
+            );
+        }
+        problems.or(()).map(drop)
+    }
+
+    /// The entries of `patchesStrategicMerge`, each with its place.
+    fn read_merges(&self, patches: &[Located], file: &TreePath) -> (Vec<(Resource, At)>, Diagnostics) {
         let mut problems = Diagnostics::new();
         let mut all = Vec::new();
         for one in patches {
@@ -590,14 +691,7 @@ impl Target<'_> {
                 Err((e, at)) => problems.push(self.tell((e, if at.line > 0 { at } else { one.at }))),
             }
         }
-        for (merge, at) in all {
-            problems.extend(
-                patches::merge_by_name(resources, &merge, schema)
-                    .err()
-                    .map(|e| self.tell((e, at))),
-            );
-        }
-        problems.or(()).map(drop)
+        (all, problems)
     }
 
     fn replace(&self, resources: &mut ResMap, entries: &[ReplacementEntry]) -> Result<(), Diagnostics> {

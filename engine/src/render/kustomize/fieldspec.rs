@@ -102,6 +102,12 @@ fn walk(
             if name.is_empty() {
                 return Err("a part of the path is empty".to_owned());
             }
+            let element = name.parse::<i64>().is_ok() || name == "-" || name == "*" || name.starts_with('[');
+            if element && !entries.is_empty() {
+                return Err(format!(
+                    "\"{name}\" names an element of a list, and there is a map; a path goes into all elements of a list by itself"
+                ));
+            }
             let make = kind
                 .filter(|_| !list)
                 .map(|kind| if rest.is_empty() { kind } else { Kind::Map });
@@ -150,19 +156,38 @@ pub(super) fn set_scalar_at(node: &mut Node, text: &str, at: At) -> Result<(), S
     Ok(())
 }
 
-/// Sets one string of a map, and notes what set it.
-pub(super) fn set_entry(node: &mut Node, key: &str, text: &str, at: At) -> Result<(), String> {
+/// What [`set_entry`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wrote {
+    /// It made the entry.
+    New,
+    /// It changed one.
+    Old,
+    /// It changed one that stands in other places too.
+    Shared,
+}
+
+/// Sets one string of a map, and notes what set it. A new one gets the number `one`.
+pub(super) fn set_entry(node: &mut Node, key: &str, text: &str, at: At, one: u32) -> Result<Wrote, String> {
     if !node.is_map() {
         return Err(format!("expected a map, found {}", node.kind_name()));
     }
     if key.is_empty() {
         return Err("the name of a label or annotation is empty".to_owned());
     }
+    let wrote = match node.get(key) {
+        None => Wrote::New,
+        Some(old) if old.one == 0 => Wrote::Old,
+        Some(_) => Wrote::Shared,
+    };
     super::resource::set_text(node, key, text);
     if let Some(value) = node.get_mut(key) {
         value.moved_to(at);
+        if wrote == Wrote::New {
+            value.one = one;
+        }
     }
-    Ok(())
+    Ok(wrote)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::kustomization::Generator;
 use super::load::Loader;
 use super::reader::Located;
 use super::resource::{Behavior, Resource, field_map, set_text, set_texts};
-use crate::yaml::{At, Content, Entry, Node, Tag};
+use crate::yaml::{At, Content, Entry, Node, STARTS_WITH_TAB, Tag, is_written_as_block};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
@@ -20,6 +20,12 @@ pub(super) fn config_map(generator: &Generator, loader: &Loader<'_>) -> Result<R
     let mut resource = skeleton(generator, "ConfigMap")?;
     for (key, (value, at)) in pairs(generator, loader, "ConfigMap")? {
         match std::str::from_utf8(&value) {
+            Ok(text) if text.starts_with('\t') && text.contains('\n') && is_written_as_block(text) => {
+                return Err((
+                    format!("{key} of the ConfigMap \"{}\": {STARTS_WITH_TAB}", generator.name),
+                    at,
+                ));
+            }
             Ok(text) => put(&mut resource.node, "data", &key, text, at),
             Err(_) => put(&mut resource.node, "binaryData", &key, &base64_lines(&value), at),
         }

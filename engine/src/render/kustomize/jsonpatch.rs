@@ -1,7 +1,8 @@
 //! JSON patches (RFC 6902) on YAML nodes, as lenient and as strict as the original's library: `-` appends, a negative index
 //! counts from the end, what is removed or replaced must be there.
 
-use crate::yaml::{Content, Entry, Node, from_json, to_json};
+use crate::yaml::{Content, Entry, Node, STARTS_WITH_TAB, Tag, from_json, go_float_g, is_written_as_block, to_json};
+use serde_json::Value;
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,9 +83,56 @@ fn as_json(node: &Node) -> Result<Node, String> {
     Ok(Node::new(content).at(node.at))
 }
 
+/// A resource as the original's library gives it back: read from JSON, where every number is a float, and written as YAML.
+pub(super) fn renewed(node: Node) -> Result<Node, String> {
+    let at = node.at;
+    let content = match node.content {
+        Content::Scalar(ref scalar) if scalar.tag == Tag::Str => {
+            if scalar.text.starts_with('\t') && scalar.text.contains('\n') && is_written_as_block(&scalar.text) {
+                return Err(STARTS_WITH_TAB.to_owned());
+            }
+            node.content
+        }
+        Content::Scalar(_) => {
+            match to_json(&node).map_err(|e| e.message)? {
+                Value::Number(n) => {
+                    let float = n.as_f64().unwrap_or_default();
+                    let exact = float.abs() < LARGEST_EXACT && float.fract() == 0.0;
+                    if exact {
+                        from_json(&Value::Number(n))
+                    } else {
+                        Node::tagged(go_float_g(float), Tag::Float)
+                    }
+                }
+                value => from_json(&value),
+            }
+            .content
+        }
+        Content::Seq(items) => Content::Seq(items.into_iter().map(renewed).collect::<Result<_, _>>()?),
+        Content::Map(entries) => {
+            let entry = |e: Entry| {
+                Ok(Entry {
+                    key: e.key,
+                    at: e.at,
+                    value: renewed(e.value)?,
+                })
+            };
+            Content::Map(entries.into_iter().map(entry).collect::<Result<_, String>>()?)
+        }
+    };
+    Ok(Node::new(content).at(at))
+}
+
+/// The whole numbers below this are all floats.
+const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The parts of a path. The original's library passes over what stands before the first slash, and finds nothing without one.
 fn pointer(text: &str) -> Result<Vec<String>, String> {
-    let rest = text
-        .strip_prefix('/')
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (_, rest) = text
+        .split_once('/')
         .ok_or_else(|| format!("the path \"{text}\" must begin with a slash"))?;
     Ok(rest
         .split('/')
@@ -198,6 +246,13 @@ fn held(node: &Node, path: &[String]) -> Result<Node, String> {
 
 /// Puts a value in the place of another. The original's library takes a key of a map that is not there for one that is.
 fn replace(node: &mut Node, path: &[String], value: Node) -> Result<(), String> {
+    if path.is_empty() {
+        if value.as_scalar().is_some() {
+            return Err("the whole resource can only be replaced by a map".to_owned());
+        }
+        *node = value;
+        return Ok(());
+    }
     let (parent, last) = parent(node, path)?;
     match &mut parent.content {
         Content::Seq(items) => {

@@ -15,6 +15,7 @@ mod jsonpatch;
 mod kustomization;
 mod load;
 mod namerefs;
+mod output;
 mod patches;
 mod plugins;
 mod provenance;
@@ -24,6 +25,7 @@ mod resmap;
 mod resource;
 mod schema;
 mod selector;
+mod shared;
 mod side_by_side;
 mod simple;
 mod smp;
@@ -36,14 +38,13 @@ use super::Options;
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use crate::object::Object;
 use crate::tree::{Tree, TreePath};
-use crate::yaml::{Node, Profile, Tag, to_json};
+use crate::yaml::{Node, Profile, Tag};
 use build::{Accumulated, Bases, Shared, Target};
 use kustomization::Kustomization;
 use load::Loader;
 use reader::{Located, place};
-use resmap::ResMap;
 use schema::Schema;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// The tag that a text gets where nothing else gives it one.
@@ -61,12 +62,7 @@ fn plain_tag(text: &str) -> Tag {
 /// Renders the kustomization in `folder`.
 pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Result<Vec<Object>, Diagnostics> {
     let mut search = Search::default();
-    let Some(root) = search.target(Loader::new(tree, options, folder.clone())) else {
-        return Err(search.problems);
-    };
-    if search.problems.has_errors() {
-        return Err(search.problems);
-    }
+    let root = search.target(Loader::new(tree, options, folder.clone()));
     let custom = search.openapi.as_ref().map(|(document, under)| {
         let under = if *under {
             Schema::built_in().clone()
@@ -75,15 +71,33 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
         };
         under.with_openapi(document)
     });
-    let asks = |option: &str| root.kustomization.build_metadata.iter().any(|o| o == option);
+    let asks = |option: &str| {
+        let options = root.iter().flat_map(|root| &root.kustomization.build_metadata);
+        options.into_iter().any(|o| o == option)
+    };
     let shared = Shared {
         schema: custom.as_ref().unwrap_or_else(|| Schema::built_in()),
         origins: asks("originAnnotations") || asks("transformerAnnotations"),
         transformers: asks("transformerAnnotations"),
     };
-    let bases = build_bases(search.levels, &search.uses, &shared)?;
+    // Everything is looked at before anything is told.
+    let (bases, more) = build_bases(search.levels, &search.uses, &shared);
+    let mut problems = search.problems;
+    problems.extend(more);
+    let Some(root) = &root else {
+        return Err(once(problems));
+    };
     let mut all = Accumulated::default();
-    root.accumulate(&mut all, &bases, &shared)?;
+    if let Err(more) = root.accumulate(&mut all, &bases, &shared, true) {
+        problems.extend(more);
+        if problems.is_empty() {
+            let shown = tree.show(folder);
+            problems.push(Diagnostic::error(format!("\"{shown}\" could not be rendered")));
+        }
+    }
+    if problems.has_errors() {
+        return Err(once(problems));
+    }
     let tell = |e| Diagnostics::from(plugins::tell(&root.loader, e));
     build::add_hashes(&mut all.resources).map_err(tell)?;
     let config = all.config.clone();
@@ -135,59 +149,35 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
             shared.transformers,
         );
     }
-    finish(all.resources, tree)
+    output::objects(all.resources, tree)
 }
 
-/// From how many on bases are built, and objects finished, on all cores.
+/// From how many on bases are built on all cores.
 const ENOUGH_BASES: usize = 4;
-const ENOUGH_OBJECTS: usize = 64;
 
 /// What the original calls itself in the `managedByLabel` when it is part of kubectl.
 const MANAGED_BY: &str = "kustomize-(devel)";
 
-fn finish(resources: ResMap, tree: &Tree) -> Result<Vec<Object>, Diagnostics> {
-    let made = side_by_side::map(resources.all, ENOUGH_OBJECTS, |mut resource| {
-        resource.make_texts("annotations");
-        let value = to_json(&resource.node).map_err(|e| {
-            let at = crate::yaml::At {
-                line: e.line,
-                column: e.column,
-                ..resource.at()
-            };
-            Diagnostic::error(format!("{}: {}", resource.id(), e.message)).at(place(tree, at))
-        })?;
-        let origin = FilePlace {
-            column: None,
-            ..place(tree, resource.at())
-        };
-        let fields = super::fields::origins(&resource.node, &|file| tree.file_name(file));
-        Ok::<_, Diagnostic>(Object { value, origin, fields })
-    });
-    let mut problems = Diagnostics::new();
-    let mut objects = Vec::with_capacity(made.len());
-    for one in made {
-        match one {
-            Ok(object) => objects.push(object),
-            Err(problem) => problems.push(problem),
-        }
-    }
-    problems.or(objects).map(|(objects, _)| objects)
+/// Each problem once: a component that several kustomizations name is looked at for each of them.
+fn once(problems: Diagnostics) -> Diagnostics {
+    let mut told = HashSet::new();
+    problems.into_iter().filter(|p| told.insert(p.to_string())).collect()
 }
 
-/// Builds the bases, those of one level side by side; a level needs only what is below it.
+/// Builds the bases, those of one level side by side; a level needs only what is below it. A base with a problem is missing.
 fn build_bases(
     levels: Vec<Vec<Target<'_>>>,
     uses: &HashMap<TreePath, usize>,
     shared: &Shared<'_>,
-) -> Result<Bases, Diagnostics> {
+) -> (Bases, Diagnostics) {
     let mut bases = Bases::default();
+    let mut problems = Diagnostics::new();
     for level in levels {
         let built = side_by_side::map(level, ENOUGH_BASES, |target| {
             let mut all = Accumulated::default();
-            let result = target.accumulate(&mut all, &bases, shared).map(|()| all);
+            let result = target.accumulate(&mut all, &bases, shared, true).map(|()| all);
             (target.loader.root, result)
         });
-        let mut problems = Diagnostics::new();
         for (folder, result) in built {
             match result {
                 Ok(all) => {
@@ -197,9 +187,8 @@ fn build_bases(
                 Err(more) => problems.extend(more),
             }
         }
-        problems.or(()).map(drop)?;
     }
-    Ok(bases)
+    (bases, problems)
 }
 
 /// The kustomizations that one needs, found before anything is built.
@@ -259,11 +248,16 @@ impl<'a> Search<'a> {
         }
         self.seen_resource |= !kustomization.config_maps.is_empty() || !kustomization.secrets.is_empty();
         let mut components = Vec::new();
+        let mut broken = false;
         for named in &kustomization.components {
             match loader.folder(named) {
-                Err(e) => self.problem(&loader, e),
+                Err(e) => {
+                    broken = true;
+                    self.problem(&loader, e);
+                }
                 Ok(folder) => {
                     let Some(component) = self.target(loader.enter(folder)) else {
+                        broken = true;
                         continue;
                     };
                     if component.kustomization.is_component {
@@ -273,12 +267,14 @@ impl<'a> Search<'a> {
                             "\"{}\" is a Kustomization; list it under resources, or make it a Component",
                             named.text
                         );
+                        broken = true;
                         self.problem(&loader, (e, named.at));
                     }
                 }
             }
         }
         Some(Target {
+            broken,
             loader,
             file,
             kustomization,

@@ -27,10 +27,11 @@ struct Candidates {
 
 pub(super) fn update(resources: &mut ResMap, config: &Config) -> Result<(), Problem> {
     let candidates = Candidates::of(resources);
-    if candidates.by_old_name.is_empty() {
-        return Ok(());
-    }
+    let nothing_to_find = candidates.by_old_name.is_empty();
     for resource in &mut resources.all {
+        if nothing_to_find && is_walkable(&resource.node) {
+            continue;
+        }
         let referrer = Referrer::of(resource);
         let gvk = resource.gvk();
         let role_ref = role_ref(resource);
@@ -58,6 +59,22 @@ pub(super) fn update(resources: &mut ResMap, config: &Config) -> Result<(), Prob
         }
     }
     Ok(())
+}
+
+/// Whether the way to the references of workloads is made of maps and lists. Where it is not the original stops with an error, though
+/// there is nothing to find.
+fn is_walkable(node: &Node) -> bool {
+    let mut path: &[&str] = &["spec", "template", "spec"];
+    let mut node = node;
+    while let [part, rest @ ..] = path {
+        match node.get(part) {
+            None => return true,
+            Some(next) if !next.is_map() => return next.is_null(),
+            Some(next) => node = next,
+        }
+        path = rest;
+    }
+    true
 }
 
 impl Candidates {

@@ -6,7 +6,7 @@ use super::kustomization::Patch;
 use super::load::{self, Loader};
 use super::reader::Located;
 use super::resmap::ResMap;
-use super::resource::{Resource, field_map};
+use super::resource::Resource;
 use super::schema::Schema;
 use super::selector::Selector;
 use super::smp;
@@ -228,6 +228,7 @@ fn merge_into(resource: &mut Resource, patch: Node, allow: Allow, schema: &Schem
         resource.remember_name();
     }
     let of = schema.kind(resource.api_version(), &kind);
+    let shown = resource.show_history();
     let id = resource.id();
     let at = resource.node.at;
     let node = std::mem::replace(&mut resource.node, Node::null());
@@ -235,6 +236,10 @@ fn merge_into(resource: &mut Resource, patch: Node, allow: Allow, schema: &Schem
         return Ok(false);
     };
     resource.node = merged.at(at);
+    resource.settle();
+    if !resource.hide_history() && shown {
+        resource.forget_history();
+    }
     if resource.node.is_empty_map() {
         return Ok(false);
     }
@@ -254,11 +259,17 @@ fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation], jso
             resource.remember_name();
         }
         let id = resource.id();
-        // The original keeps a resource's history in annotations, so that the map is there for a patch to add to.
-        if resource.needs_hash || !resource.previous.is_empty() {
-            field_map(resource.metadata(), "annotations");
+        // The original keeps a resource's history in annotations, so that the map is there for a patch to add to. Where it comes from
+        // is lost with the annotations, all else is put back.
+        let shown = resource.show_history();
+        let told = |e: String| format!("patching {id}: {e}");
+        jsonpatch::apply(&mut resource.node, operations).map_err(told)?;
+        if !resource.hide_history() && shown {
+            resource.forget_origin();
         }
-        jsonpatch::apply(&mut resource.node, operations).map_err(|e| format!("patching {id}: {e}"))?;
+        let node = std::mem::replace(&mut resource.node, Node::null());
+        resource.node = jsonpatch::renewed(node).map_err(told)?;
+        resource.sharing.end();
     }
     Ok(())
 }

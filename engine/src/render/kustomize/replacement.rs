@@ -128,7 +128,7 @@ impl Source {
         let found = lookup(&source.node, &path)?.filter(|n| !is_empty(n));
         let found = found.ok_or_else(|| format!("{} has no {} to take the value from", source.id(), self.field))?;
         if self.options.delimiter.is_empty() {
-            return Ok(found.clone());
+            return Ok(own(found));
         }
         let scalar = found.as_scalar().ok_or("a delimiter is only for texts and numbers")?;
         let parts: Vec<&str> = scalar.text.split(&self.options.delimiter).collect();
@@ -146,6 +146,23 @@ impl Source {
             })?;
         Ok(Node::tagged(*part, scalar.tag).at(found.at))
     }
+}
+
+/// A copy that shares nothing with what it is a copy of.
+fn own(node: &Node) -> Node {
+    let content = match &node.content {
+        Content::Scalar(scalar) => Content::Scalar(scalar.clone()),
+        Content::Seq(items) => Content::Seq(items.iter().map(own).collect()),
+        Content::Map(entries) => {
+            let entry = |e: &Entry| Entry {
+                key: e.key.clone(),
+                at: e.at,
+                value: own(&e.value),
+            };
+            Content::Map(entries.iter().map(entry).collect())
+        }
+    };
+    Node::new(content).at(node.at)
 }
 
 fn is_empty(node: &Node) -> bool {
@@ -196,6 +213,7 @@ impl Target {
                     };
                     return Err(format!("{id} has no {field} to replace{create}"));
                 }
+                resource.settle();
             }
         }
         Ok(())
@@ -258,7 +276,7 @@ impl Selector {
     }
 }
 
-/// The parts of `a.b.[c=d.e].f\.g`.
+/// The parts of `a.b.[c=d.e].f\.g`. Brackets around dots without a `=` are only there to keep them together: `[example.com/x]`.
 pub(super) fn split_path(path: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut open = false;
@@ -274,8 +292,11 @@ pub(super) fn split_path(path: &str) -> Vec<String> {
             }
             _ => parts.push(piece.to_owned()),
         }
-        let last = parts.last().map_or("", String::as_str);
+        let Some(last) = parts.last_mut() else { continue };
         joined = last.ends_with('\\');
+        if open && last.ends_with(']') && !last.contains('=') {
+            *last = last.trim_matches(['[', ']']).to_owned();
+        }
         open = last.starts_with('[') && !last.ends_with(']');
     }
     parts
@@ -465,6 +486,10 @@ mod tests {
         assert_eq!(
             split_path("metadata.annotations.a\\.b/c"),
             ["metadata", "annotations", "a.b/c"]
+        );
+        assert_eq!(
+            split_path("metadata.annotations.[a.b/c.d].[x]"),
+            ["metadata", "annotations", "a.b/c.d", "[x]"]
         );
     }
 }

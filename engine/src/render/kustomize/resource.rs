@@ -2,6 +2,7 @@
 //! The original keeps this history in internal annotations; here it never touches the resource itself.
 
 use super::id::{Gvk, Id};
+use super::shared::Sharing;
 use crate::object::split_api_version;
 use crate::tree::TreePath;
 use crate::yaml::{At, Content, Entry, Node, Tag};
@@ -54,9 +55,13 @@ pub(super) struct Resource {
     pub(super) var_names: Vec<Arc<str>>,
     pub(super) origin: Option<Provenance>,
     pub(super) transformations: Vec<Provenance>,
+    pub(super) sharing: Sharing,
 }
 
 const NOTHING: &str = "";
+
+/// Stands for what the original keeps among the annotations; no key of anybody's.
+const HISTORY: &str = "internal.config.kubernetes.io/\0history";
 
 impl Resource {
     pub(super) fn new(node: Node) -> Self {
@@ -70,6 +75,7 @@ impl Resource {
             var_names: Vec::new(),
             origin: None,
             transformations: Vec::new(),
+            sharing: Sharing::default(),
         }
     }
 
@@ -146,6 +152,59 @@ impl Resource {
             name: id.name.clone(),
             kind: id.gvk.kind.clone(),
         });
+        self.renew_annotations();
+    }
+
+    /// The original writes all annotations anew when it notes something in them.
+    fn renew_annotations(&mut self) {
+        if self.sharing.is_empty() {
+            return;
+        }
+        let annotations = self.node.get_mut("metadata").and_then(|m| m.get_mut("annotations"));
+        if let Some(Content::Map(entries)) = annotations.map(|a| &mut a.content) {
+            entries.iter_mut().for_each(|entry| entry.value.one = 0);
+        }
+    }
+
+    /// Gives nodes that are one what was written to one of them.
+    pub(super) fn settle(&mut self) {
+        if !self.sharing.is_empty() {
+            self.sharing.settle(&mut self.node);
+        }
+    }
+
+    /// Puts something among the annotations for as long as a patch runs: the original keeps the resource's history there, which
+    /// a patch can wipe with the rest of them. Whether there is anything to wipe.
+    pub(super) fn show_history(&mut self) -> bool {
+        let any = !self.previous.is_empty()
+            || self.needs_hash
+            || self.behavior != Behavior::Unspecified
+            || self.origin.is_some();
+        if any {
+            set_text(field_map(self.metadata(), "annotations"), HISTORY, NOTHING);
+        }
+        any && self.node.path(&["metadata", "annotations", HISTORY]).is_some()
+    }
+
+    /// Takes it out again; whether it was still there.
+    pub(super) fn hide_history(&mut self) -> bool {
+        let annotations = self.node.get_mut("metadata").and_then(|m| m.get_mut("annotations"));
+        annotations.is_some_and(|a| a.remove(HISTORY).is_some())
+    }
+
+    /// What a patch wiped that replaced all annotations.
+    pub(super) fn forget_history(&mut self) {
+        self.previous.clear();
+        self.prefixes.clear();
+        self.suffixes.clear();
+        self.needs_hash = false;
+        self.behavior = Behavior::Unspecified;
+        self.forget_origin();
+    }
+
+    pub(super) fn forget_origin(&mut self) {
+        self.origin = None;
+        self.transformations.clear();
     }
 
     pub(super) fn set_kind(&mut self, kind: &str) {

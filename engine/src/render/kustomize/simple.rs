@@ -1,7 +1,7 @@
 //! The transformers that write one value into known places: namespace, name prefix and suffix, labels, annotations, images
 //! and replica counts. Each works on all resources of a build.
 
-use super::fieldspec::{FieldSpec, Kind, set_entry, set_scalar_at, visit};
+use super::fieldspec::{FieldSpec, Kind, Wrote, set_entry, set_scalar_at, visit};
 use super::id::Gvk;
 use super::kustomization::{Image, Replica};
 use super::resmap::ResMap;
@@ -178,10 +178,28 @@ pub(super) fn set_texts(
     }
     for resource in &mut resources.all {
         let gvk = resource.gvk();
+        // The number of each text's nodes in this resource, and how many of them were made.
+        let mut made: Vec<(u32, usize)> = texts.iter().map(|_| (resource.sharing.number(), 0)).collect();
+        let mut shared = false;
         for spec in fields {
-            let set = &mut |node: &mut Node| texts.iter().try_for_each(|(key, text)| set_entry(node, key, text, at));
+            let set = &mut |node: &mut Node| {
+                for ((key, text), (one, count)) in texts.iter().zip(&mut made) {
+                    match set_entry(node, key, text, at, *one)? {
+                        Wrote::New => *count += 1,
+                        Wrote::Old => {}
+                        Wrote::Shared => shared = true,
+                    }
+                }
+                Ok(())
+            };
             let result = visit(&mut resource.node, &gvk, spec, Some(Kind::Map), set);
             result.map_err(about(resource, "setting labels or annotations"))?;
+        }
+        if shared {
+            resource.settle();
+        }
+        for (text, (one, _)) in texts.values().zip(made).filter(|(_, (_, count))| *count > 1) {
+            resource.sharing.keep(one, &Node::string(text.as_str()));
         }
     }
     Ok(())
@@ -292,8 +310,11 @@ pub(super) fn replicas(resources: &mut ResMap, replica: &Replica, fields: &[Fiel
             found = true;
             let set = &mut |node: &mut Node| match &mut node.content {
                 Content::Scalar(scalar) => {
+                    // The original keeps the quotes of what was quoted.
+                    let quoted =
+                        scalar.tag == Tag::Str && !scalar.text.is_empty() && super::plain_tag(&scalar.text) != Tag::Str;
                     scalar.text = replica.count.to_string().into();
-                    scalar.tag = Tag::Int;
+                    scalar.tag = if quoted { Tag::Str } else { Tag::Int };
                     node.moved_to(replica.at);
                     Ok(())
                 }

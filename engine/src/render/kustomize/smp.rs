@@ -4,6 +4,7 @@
 //! `$retainKeys` and `$deleteFromPrimitiveList` are plain keys here too.
 
 use super::schema::{Schema, Type};
+use super::shared::overwritten;
 use super::smp_several::Several;
 use crate::yaml::{Content, Entry, Node, Tag};
 use std::collections::HashSet;
@@ -70,8 +71,12 @@ impl Merge<'_> {
             Content::Map(_) => self.map(dest, patch, of),
             Content::Scalar(_) => Ok(match patch {
                 // What the patch merely repeats still comes from where it did.
-                Patch::Other(node) if !node.is_null() && dest.as_ref() == Some(&node) => dest,
-                Patch::Other(node) => (!node.is_null()).then_some(node),
+                Patch::Other(node) if !node.is_null() => {
+                    let one = dest.as_ref().map_or(0, |d| d.one);
+                    let same = dest.filter(|d| *d == node);
+                    Some(overwritten(same.unwrap_or(node), one))
+                }
+                Patch::Other(_) => None,
                 Patch::None | Patch::Same => dest.filter(|n| !n.is_null()),
             }),
             Content::Seq(_) => {

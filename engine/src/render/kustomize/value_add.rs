@@ -57,6 +57,7 @@ impl ValueAdd {
             for resource in &mut resources.all {
                 if target.select.as_ref().is_none_or(|s| s.selects(resource)) {
                     self.set(resource, target).map_err(|e| (e, target.at))?;
+                    resource.settle();
                 }
             }
         }

@@ -137,6 +137,7 @@ pub(super) fn resolve(resources: &mut ResMap, vars: &[Var], config: &Config) -> 
             visit(&mut resource.node, &gvk, spec, None, &mut |node| replace(node, &values))
                 .map_err(|e| (format!("replacing vars in {id}: {e}"), at))?;
         }
+        resource.settle();
     }
     Ok(())
 }

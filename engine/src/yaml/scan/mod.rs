@@ -11,8 +11,10 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
-    /// In quotes, or a literal block.
+    /// In quotes.
     Quoted,
+    /// `|`
+    Literal,
     /// A block that starts with `>`.
     Folded,
 }

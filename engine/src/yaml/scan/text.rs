@@ -68,7 +68,7 @@ impl<'a> Scanner<'a> {
         if keep {
             text.push_str(&trailing);
         }
-        let style = if literal { Style::Quoted } else { Style::Folded };
+        let style = if literal { Style::Literal } else { Style::Folded };
         self.push(Token::Scalar(text.into(), style), mark);
         Ok(())
     }
