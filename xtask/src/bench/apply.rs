@@ -7,12 +7,29 @@ use super::table::{Table, cpu, mebibytes, seconds};
 use crate::built::Programs;
 use crate::measure::{self, Cost};
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const OBJECTS: usize = 1_000;
 const IN_FLIGHT: usize = 32;
+
+/// Milliseconds that a write takes longer in the second part, as where a store syncs it to disk and copies it to its peers.
+const SLOWER: u64 = 20;
+
+/// The fault rule's name.
+const RULE: &str = "slower";
+
+const COLUMNS: [&str; 8] = [
+    "first",
+    "until ready",
+    "cpu",
+    "peak memory",
+    "requests",
+    "again",
+    "cpu",
+    "requests",
+];
 
 /// What one client did with the objects, once.
 struct Figures {
@@ -30,8 +47,8 @@ struct Bench<'a> {
     folder: PathBuf,
 }
 
-/// Prints the figures.
-pub(crate) fn run(programs: &Programs, kubeconfig: &Path) -> Result<()> {
+/// Prints the figures. The second part slows the server down, so it needs one of our `own`.
+pub(crate) fn run(programs: &Programs, kubeconfig: &Path, own: bool) -> Result<()> {
     let folder = tempfile::Builder::new()
         .prefix("myelin-bench-")
         .tempdir()
@@ -43,23 +60,8 @@ pub(crate) fn run(programs: &Programs, kubeconfig: &Path) -> Result<()> {
     };
     let title =
         format!("apply: {OBJECTS} mixed objects, {IN_FLIGHT} requests in flight where the client lets one choose");
-    let mut table = Table::new(
-        title,
-        &[
-            "first",
-            "until ready",
-            "cpu",
-            "peak memory",
-            "requests",
-            "again",
-            "cpu",
-            "requests",
-        ],
-    );
-    let raw = bench.twice("raw", |namespace| bench.raw(namespace))?;
-    table.row("bare requests", figures(&raw));
-    let myelin = bench.twice("myelin", |namespace| bench.myelin(namespace))?;
-    table.row("myelin", figures(&myelin));
+    let mut table = Table::new(title, &COLUMNS);
+    let (raw, myelin) = bench.pair(&mut table, "")?;
     let kubectl = bench.twice("kubectl", |namespace| bench.kubectl(namespace, &[]))?;
     table.row("kubectl apply --server-side", figures(&kubectl));
     let lax = bench.twice("kubectl-lax", |namespace| {
@@ -72,10 +74,48 @@ pub(crate) fn run(programs: &Programs, kubeconfig: &Path) -> Result<()> {
         myelin.0.seconds / raw.0.seconds,
         kubectl.0.seconds / raw.0.seconds
     );
+    if own {
+        bench.slowly()?;
+    }
     Ok(())
 }
 
 impl Bench<'_> {
+    /// The floor and Myelin, one after the other.
+    fn pair(&self, table: &mut Table, suffix: &str) -> Result<((Figures, Figures), (Figures, Figures))> {
+        let raw = self.twice(&format!("raw{suffix}"), |namespace| self.raw(namespace))?;
+        table.row("bare requests", figures(&raw));
+        let myelin = self.twice(&format!("myelin{suffix}"), |namespace| self.myelin(namespace))?;
+        table.row("myelin", figures(&myelin));
+        Ok((raw, myelin))
+    }
+
+    /// Both again, on a server whose writes take as long as a real one's. Without that the sandbox answers faster than any
+    /// store on disk, and what is compared is processor time on cores that it shares with its client.
+    fn slowly(&self) -> Result<()> {
+        let rule = json!({"id": RULE, "verbs": ["create", "update", "patch"], "effect": {"type": "latency", "millis": SLOWER}});
+        let file = self.folder.join("slower.json");
+        std::fs::write(&file, rule.to_string()).context("write the fault rule")?;
+        let raw_call = |verb: &str, path: &str| {
+            let mut command = Command::new("kubectl");
+            command.args([verb, "--raw", path]).env("KUBECONFIG", self.kubeconfig);
+            command
+        };
+        measure::run(raw_call("create", "/sandbox/faults").arg("-f").arg(&file))?;
+        let mut table = Table::new(
+            format!("apply: the same where each write takes {SLOWER} ms longer"),
+            &COLUMNS,
+        );
+        let (raw, myelin) = self.pair(&mut table, "-slower")?;
+        table.print();
+        println!(
+            "  first apply: myelin takes {:.2} x the bare requests (target 1.15)",
+            myelin.0.seconds / raw.0.seconds
+        );
+        measure::run(&mut raw_call("delete", &format!("/sandbox/faults/{RULE}")))?;
+        Ok(())
+    }
+
     /// A fresh namespace, the first apply and the second, and the namespace gone again.
     fn twice(&self, name: &str, apply: impl Fn(&str) -> Result<Figures>) -> Result<(Figures, Figures)> {
         let namespace = format!("bench-{name}");

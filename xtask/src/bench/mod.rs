@@ -78,7 +78,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
                 ))
         );
         if wanted("apply") {
-            apply::run(&programs, &kubeconfig)?;
+            apply::run(&programs, &kubeconfig, sandbox.is_some())?;
         }
         interrupt.check()?;
         if wanted("terraform") {
