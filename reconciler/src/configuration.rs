@@ -1,6 +1,7 @@
 //! `myelin.yaml`: which sources there are. All problems at once, each with its line; nothing in it holds a secret, only names of
 //! files that do.
 
+mod decryption;
 mod schema;
 
 pub(crate) use schema::json_schema;
@@ -8,6 +9,7 @@ pub(crate) use schema::json_schema;
 use crate::git::{FORMS, Remote, Transport};
 use crate::hook::{Caller, Hook};
 use crate::notify::{Target, is_safe};
+use crate::sops::KeyChoice;
 use axum::http::Uri;
 use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
@@ -37,8 +39,8 @@ pub(crate) struct SourceConfiguration {
     pub(crate) transport: Transport,
     /// Files of those whose signature a commit needs; no signature is needed if there are none.
     pub(crate) signers: Vec<PathBuf>,
-    /// File with the age keys that open files encrypted by SOPS.
-    pub(crate) age_key_file: Option<PathBuf>,
+    /// Keys that may open files encrypted by SOPS.
+    pub(crate) keys: KeyChoice,
     /// Who may hint that something was pushed.
     pub(crate) hook: Option<Hook>,
     /// Who is told what became of a commit.
@@ -87,7 +89,7 @@ impl SourceConfiguration {
             blast_radius: 30,
             transport: Transport::default(),
             signers: Vec::new(),
-            age_key_file: None,
+            keys: KeyChoice::default(),
             hook: None,
             report: Vec::new(),
             service_account: None,
@@ -212,17 +214,7 @@ impl Reading<'_> {
         source.hook = item.get("webhook").and_then(|hook| self.hook(hook));
         source.report = item.get("report").map(|report| self.report(report)).unwrap_or_default();
         if let Some(decryption) = item.get("decryption") {
-            for entry in decryption.entries().iter().filter(|entry| &*entry.key != "ageKeyFile") {
-                self.unknown(entry, "decryption has one field: ageKeyFile, a file with age keys");
-            }
-            source.age_key_file = decryption.get("ageKeyFile").and_then(Node::text).map(PathBuf::from);
-            if source.age_key_file.is_none() {
-                self.problem(
-                    item,
-                    "asks for decryption and names no key",
-                    "decryption: {ageKeyFile: FILE}",
-                );
-            }
+            source.keys = self.decryption(decryption);
         }
         // An empty one is a mistake, and must never mean: with our own rights.
         if let Some(node) = item.get("serviceAccount") {

@@ -12,7 +12,7 @@ use crate::deployment::{
 use crate::documents::{self, Documents};
 use crate::drift::{Drift, Left};
 use crate::events::{Events, Kind};
-use crate::git::{Branch, Commit, Limits, Signers};
+use crate::git::{Branch, Commit, GitError, Limits, Signers};
 use crate::origins::Origins;
 use crate::pause::Pause;
 use crate::pools;
@@ -26,7 +26,7 @@ use myelin_engine::observe::{DryRun, kinds_of};
 use myelin_engine::record::{Owner, StackId};
 use myelin_engine::tree::{Tree, TreePath};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -77,8 +77,33 @@ pub(crate) struct Source {
     /// What was seen of everything, as long as nothing was written since.
     seen: Option<Seen>,
     /// A commit that was looked at and is not good.
-    rejected: Option<String>,
+    rejected: Option<Rejected>,
+    /// Between looks at a commit that may be good later.
+    patience: Pause,
     stop: CancellationToken,
+}
+
+/// A commit that is not good.
+struct Rejected {
+    commit: String,
+    /// When it is worth another look, if what it lacked was not in it.
+    again: Option<Instant>,
+}
+
+/// Why a commit is not taken.
+enum Refusal {
+    /// Of itself: it stays so.
+    Bad(String),
+    /// Somebody did not answer, or a key or a signer is missing that a person may give: it is looked at again.
+    ForNow(String),
+}
+
+impl Refusal {
+    fn why(&self) -> &str {
+        match self {
+            Self::Bad(why) | Self::ForNow(why) => why,
+        }
+    }
 }
 
 /// How an attempt to bring the cluster to the commit ended.
@@ -130,6 +155,7 @@ impl Source {
             fresh: None,
             seen: None,
             rejected: None,
+            patience: Pause::default(),
             stop,
         }
     }
@@ -149,6 +175,11 @@ impl Source {
         let mut pause = Pause::default();
         while !self.stop.is_cancelled() {
             let control = self.control.borrow_and_update().clone();
+            if self.status.heard != control.request {
+                // Whoever asks may have given what was missing.
+                self.rejected = None;
+                self.patience.reset();
+            }
             self.status.heard.clone_from(&control.request);
             if control.suspended {
                 self.say("suspended", "resume it with `myelin resume`").await;
@@ -207,44 +238,58 @@ impl Source {
         };
         self.status.head = Some(target.clone());
         let known = self.good.as_ref().is_some_and(|good| good.hash == target);
-        if known || self.rejected.as_ref() == Some(&target) {
+        let known_as_bad = self.rejected.as_ref().filter(|rejected| rejected.commit == target);
+        if known || known_as_bad.is_some_and(|bad| bad.again.is_none_or(|again| Instant::now() < again)) {
             return;
         }
-        if let Err(why) = self.take(&target).await {
-            tracing::error!(
-                source = self.configuration.name,
-                commit = target,
-                "the commit was rejected:\n{why}"
-            );
-            self.events
-                .of_source(Kind::Warning, "CommitRejected", "Look", format!("{target}: {why}"));
-            self.rejected = Some(target);
+        let is_new = known_as_bad.is_none();
+        if is_new {
+            self.patience.reset();
+        }
+        if let Err(refusal) = self.take(&target).await {
+            let why = refusal.why();
+            // What is looked at again and again is told once.
+            if is_new || self.status.message != why {
+                tracing::error!(
+                    source = self.configuration.name,
+                    commit = target,
+                    "the commit was rejected:\n{why}"
+                );
+                self.events
+                    .of_source(Kind::Warning, "CommitRejected", "Look", format!("{target}: {why}"));
+            }
+            self.rejected = Some(Rejected {
+                commit: target,
+                again: match &refusal {
+                    Refusal::Bad(_) => None,
+                    Refusal::ForNow(_) => Some(Instant::now() + self.patience.next()),
+                },
+            });
             self.restore().await;
-            self.say("rejected", &why).await;
+            self.say("rejected", why).await;
         }
     }
 
     /// After a restart: the commit that was kept before, so that a bad branch or a dead remote leaves nothing unguarded.
     async fn restore(&mut self) {
         if let (None, Some(last)) = (&self.good, self.status.commit.clone())
-            && self.rejected.as_ref() != Some(&last)
-            && let Err(why) = self.take(&last).await
+            && self.rejected.as_ref().is_none_or(|rejected| rejected.commit != last)
+            && let Err(refusal) = self.take(&last).await
         {
             tracing::warn!(
                 source = self.configuration.name,
                 commit = last,
-                why,
+                why = refusal.why(),
                 "the last good commit could not be taken again"
             );
         }
     }
 
-    async fn take(&mut self, hash: &str) -> Result<(), String> {
-        let commit = self
-            .branch
-            .commit(hash.to_owned())
-            .await
-            .map_err(|error| error.to_string())?;
+    async fn take(&mut self, hash: &str) -> Result<(), Refusal> {
+        let commit = self.branch.commit(hash.to_owned()).await.map_err(|error| match error {
+            GitError::Unfit(why) => Refusal::Bad(why),
+            error => Refusal::ForNow(error.to_string()),
+        })?;
         let mut taken = Taken {
             commit: commit.hash.clone(),
             subject: commit.subject.clone(),
@@ -257,12 +302,13 @@ impl Source {
         let hash = commit.hash.clone();
         if let Err(why) = self.check_signature(&commit) {
             self.status.note(taken);
-            return Err(why);
+            return Err(Refusal::ForNow(why));
         }
         // Rendering is work for a processor and must not hold up other sources.
-        let keys = self.configuration.age_key_file.clone();
-        let read = tokio::task::spawn_blocking(move || read(commit, &path, keys.as_ref())).await;
-        match read.map_err(|panicked| format!("the renderer failed: {panicked}"))? {
+        let decryption = Decryption::with(&self.configuration.keys);
+        let opener = Arc::clone(&decryption);
+        let read = tokio::task::spawn_blocking(move || read(commit, &path, opener)).await;
+        match read.map_err(|panicked| Refusal::Bad(format!("the renderer failed: {panicked}")))? {
             Ok((files, wanted)) => {
                 "applying".clone_into(&mut taken.state);
                 self.status.note(taken);
@@ -277,7 +323,10 @@ impl Source {
             }
             Err(problems) => {
                 self.status.note(taken);
-                Err(problems.to_string())
+                Err(match decryption.lacked_a_key() {
+                    true => Refusal::ForNow(problems.to_string()),
+                    false => Refusal::Bad(problems.to_string()),
+                })
             }
         }
     }
@@ -489,9 +538,8 @@ impl Source {
         }
         if report.is_ready() {
             self.mark(hash, "ready");
-            let bad = self.rejected.clone();
-            let note = bad.map_or(String::new(), |bad| {
-                format!("commit {bad} was rejected; this one stays")
+            let note = self.rejected.as_ref().map_or(String::new(), |bad| {
+                format!("commit {} was rejected; this one stays", bad.commit)
             });
             self.say(if note.is_empty() { "ready" } else { "rejected" }, &note)
                 .await;
@@ -686,11 +734,11 @@ impl Source {
 }
 
 /// The documents of a commit, rendered.
-fn read(commit: Commit, path: &str, keys: Option<&PathBuf>) -> Result<(Files, WantedCommit), Diagnostics> {
+fn read(commit: Commit, path: &str, decryption: Arc<Decryption>) -> Result<(Files, WantedCommit), Diagnostics> {
     let folder = TreePath::root()
         .join(path)
         .ok_or_else(|| Diagnostics::from(Diagnostic::error(format!("path {path} lies outside of the repository"))))?;
-    let tree = commit.tree.opened_by(Decryption::with(keys));
+    let tree = commit.tree.opened_by(decryption);
     let documents = documents::read(&tree, &folder)?;
     let wanted = wanted(&tree, &documents)?;
     let files = Files { tree, documents };

@@ -1,5 +1,6 @@
 //! Documents in a folder on disk, for the commands that work without a repository.
 
+use super::keys::KeyArguments;
 use crate::deployment::{self, WantedCommit};
 use crate::documents;
 use crate::git;
@@ -24,9 +25,8 @@ pub(crate) struct LocalArguments {
     /// Name of the git source that owns the stacks.
     #[arg(long, value_name = "NAME", default_value = "git")]
     source: String,
-    /// File with the age keys that open files encrypted by SOPS.
-    #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
-    age_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 impl LocalArguments {
@@ -61,7 +61,7 @@ impl LocalArguments {
             .and_then(|path| path.to_str())
             .with_context(|| format!("{} does not lie in {}", dir.display(), root.display()))?;
         let folder = TreePath::root().join(inside).context("the folder leads nowhere")?;
-        let tree = Tree::open(&root, TreeLimits::default())?.opened_by(Decryption::with(self.age_key_file.as_ref()));
+        let tree = Tree::open(&root, TreeLimits::default())?.opened_by(Decryption::with(&self.keys.choice()));
         let documents = documents::read(&tree, &folder).map_err(told)?;
         deployment::wanted(&tree, &documents).map_err(told)
     }
@@ -72,7 +72,7 @@ impl LocalArguments {
     /// When there is no such revision, or with all problems of its documents.
     pub(crate) fn wanted_at(&self, revision: &str) -> anyhow::Result<WantedCommit> {
         let found = git::revision(&self.dir, revision).with_context(|| format!("cannot read revision {revision}"))?;
-        let tree = found.tree.opened_by(Decryption::with(self.age_key_file.as_ref()));
+        let tree = found.tree.opened_by(Decryption::with(&self.keys.choice()));
         let documents = documents::read(&tree, &found.folder).map_err(told)?;
         deployment::wanted(&tree, &documents).map_err(told)
     }

@@ -1,6 +1,7 @@
 //! `myelin render DIR`: prints what `kubectl kustomize DIR` prints. Reads bases wherever on the disk the kustomization
 //! names them, but files only from each kustomization's own folder, unless that is lifted.
 
+use super::keys::KeyArguments;
 use super::local::told;
 use crate::sops::{self, Decryption};
 use anyhow::Context as _;
@@ -19,10 +20,9 @@ pub(crate) struct Arguments {
     /// Whether a kustomization may read files outside of its own folder.
     #[arg(long, value_enum, default_value_t = Restrictor::LoadRestrictionsRootOnly, ignore_case = true)]
     load_restrictor: Restrictor,
-    /// File with the age keys that open files encrypted by SOPS. What was encrypted, and all data of Secrets, is then shown
-    /// as `(decrypted)`.
-    #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
-    age_key_file: Option<PathBuf>,
+    // With a key, what was encrypted and all data of Secrets is shown as `(decrypted)`.
+    #[command(flatten)]
+    keys: KeyArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,8 +49,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let folder = tree_path(&arguments.dir)?;
     let mut tree = disk.shown_from(tree_path(Path::new("."))?);
-    if arguments.age_key_file.is_some() {
-        tree = tree.opened_by(Decryption::with(arguments.age_key_file.as_ref()));
+    let keys = arguments.keys.choice();
+    if !keys.is_empty() {
+        tree = tree.opened_by(Decryption::with(&keys));
     }
     let options = Options {
         load_anywhere: arguments.load_restrictor == Restrictor::LoadRestrictionsNone,
@@ -58,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut objects = render_kustomization(&tree, &folder, &options)
         .map_err(|problems| told(sops::without(&tree.opened_values(), problems)))?;
-    if arguments.age_key_file.is_some() {
+    if !keys.is_empty() {
         let values = tree.opened_values();
         for object in &mut objects {
             sops::hide(&values, &mut object.value);

@@ -1,6 +1,7 @@
 //! `myelin run`: keeps the cluster at the branches of its sources until it is stopped.
 
 use super::exit;
+use super::keys::KeyArguments;
 use super::local::told;
 use crate::access::ClusterArguments;
 use crate::configuration::{self, SourceConfiguration, is_name};
@@ -59,9 +60,8 @@ pub(crate) struct Arguments {
     /// are refused. May be given several times.
     #[arg(long, value_name = "FILE")]
     signers: Vec<PathBuf>,
-    /// File with the age keys that open files encrypted by SOPS.
-    #[arg(long, value_name = "FILE", env = "MYELIN_AGE_KEY_FILE")]
-    age_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// Service account as which everything is changed, NAMESPACE/NAME; with our own rights if not given.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<ServiceAccount>,
@@ -133,7 +133,7 @@ impl Arguments {
             path: self.path.clone(),
             interval,
             signers: self.signers.clone(),
-            age_key_file: self.age_key_file.clone(),
+            keys: self.keys.choice(),
             service_account: self.service_account.clone(),
             transport: Transport {
                 credentials: self.credentials.clone(),

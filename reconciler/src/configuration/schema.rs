@@ -4,12 +4,25 @@ use super::{FIELDS, HOOK, REPORT, REPORT_GITHUB, REPORT_WEBHOOK};
 use crate::hook::Caller;
 use serde_json::{Map, Value, json};
 
+/// ARN of a key or alias.
+const KEY: &str = "^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9_/-]+$";
+
 fn described(name: &str) -> Option<(Value, &'static str)> {
     let text = json!({"type": "string", "minLength": 1});
     let files = json!({"oneOf": [text, {"type": "array", "minItems": 1, "items": text}]});
     let duration = json!({"type": "string", "pattern": "^([0-9]+(h|m|s|ms))+$", "examples": ["30s", "5m"]});
     let verify = json!({"type": "object", "additionalProperties": false, "required": ["signers"], "properties": {"signers": files}});
-    let decryption = json!({"type": "object", "additionalProperties": false, "required": ["ageKeyFile"], "properties": {"ageKeyFile": text}});
+    let decryption = json!({"type": "object", "additionalProperties": false, "minProperties": 1, "properties": {
+        "ageKeyFile": {"type": "string", "minLength": 1, "description": "File with age keys."},
+        "kms": {"type": "array", "minItems": 1, "description": "Keys of AWS KMS that may be asked; no others are.", "items": {"oneOf": [
+            {"type": "string", "pattern": KEY},
+            {"type": "object", "additionalProperties": false, "required": ["key"], "properties": {
+                "key": {"type": "string", "pattern": KEY},
+                "role": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/", "description": "Role to take on for it."},
+                "profile": {"type": "string", "minLength": 1, "description": "Profile of the AWS configuration."},
+            }},
+        ]}},
+    }});
     Some(match name {
         "name" => (
             json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"}),
@@ -47,7 +60,7 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
         "verify" => (verify, "Commits that none of these signers signed are refused."),
         "decryption" => (
             decryption,
-            "Secrets in the repository are encrypted with SOPS for this age key.",
+            "Secrets in the repository are encrypted with SOPS for one of these keys.",
         ),
         "webhook" => (
             inner(&HOOK, &HOOK, hook_field),

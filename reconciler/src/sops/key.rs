@@ -1,10 +1,11 @@
-//! The keys of people (age, X25519) and the one key of a file that they open.
+//! The one key of a file, and the keys that open it: those of people (age, X25519), and those of AWS KMS that a source may use.
 
+use super::kms::{KmsKey, KmsKeys};
 use super::layout::Metadata;
 use age::armor::ArmoredReader;
 use age::x25519::Identity;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// Recipients of one file that are tried.
@@ -12,8 +13,30 @@ const MOST_RECIPIENTS: usize = 64;
 /// Length of a file's key, in bytes.
 const LENGTH: usize = 32;
 
+/// Which keys may be used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct KeyChoice {
+    /// File with age keys.
+    pub(crate) age_key_file: Option<PathBuf>,
+    /// Keys of AWS KMS.
+    pub(crate) kms: Vec<KmsKey>,
+}
+
+impl KeyChoice {
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.age_key_file.is_none() && self.kms.is_empty()
+    }
+}
+
+/// The keys that may be used, as they were when a commit was read. Cannot be printed.
+pub(super) struct Keys {
+    age: Option<Result<AgeKeys, String>>,
+    kms: KmsKeys,
+}
+
 /// Keys of age, as `age-keygen` writes them. Cannot be printed.
-pub(crate) struct AgeKeys {
+pub(super) struct AgeKeys {
     identities: Vec<Identity>,
     file: String,
 }
@@ -21,12 +44,70 @@ pub(crate) struct AgeKeys {
 /// The key of one file. Cannot be printed.
 pub(super) struct DataKey(pub(super) Zeroizing<[u8; LENGTH]>);
 
+impl Keys {
+    pub(super) fn of(choice: &KeyChoice) -> Self {
+        Self {
+            age: choice.age_key_file.as_ref().map(|file| AgeKeys::read(file)),
+            kms: KmsKeys::new(choice.kms.clone()),
+        }
+    }
+
+    /// Opens the key of a file. Age comes first: it asks nobody.
+    ///
+    /// # Errors
+    /// When no key does, with whose would, and what was said of each.
+    pub(super) fn open(&self, metadata: &Metadata) -> Result<DataKey, String> {
+        if metadata.needs_several {
+            return Err("its key is divided among several groups of keys (Shamir), which is not supported".to_owned());
+        }
+        if self.age.is_none() && self.kms.is_empty() {
+            return Err(
+                "it is encrypted by SOPS, and there is no key; pass --age-key-file or --kms-key, or write `decryption: {ageKeyFile: FILE}` or \
+                 `decryption: {kms: [ARN]}` in the configuration"
+                    .to_owned(),
+            );
+        }
+        let mut refusals = Vec::new();
+        match &self.age {
+            Some(Ok(keys)) if !metadata.age.is_empty() => match keys.open(metadata) {
+                Ok(key) => return Ok(key),
+                Err(why) => refusals.push(why),
+            },
+            // Wrong in any case, and perhaps why nothing opens.
+            Some(Err(why)) => refusals.push(why.clone()),
+            None if !metadata.age.is_empty() => {
+                refusals.push("there is no file of age keys (ageKeyFile, --age-key-file)".to_owned());
+            }
+            Some(Ok(_)) | None => {}
+        }
+        if !metadata.kms.is_empty() {
+            let opened = self.kms.open(&metadata.kms).and_then(|key| {
+                let key: Result<[u8; LENGTH], _> = key.as_slice().try_into();
+                key.map(|key| DataKey(Zeroizing::new(key)))
+                    .map_err(|_| "AWS KMS opened something that is no key of 32 bytes".to_owned())
+            });
+            match opened {
+                Ok(key) => return Ok(key),
+                Err(why) => refusals.push(why),
+            }
+        }
+        if metadata.age.is_empty() && metadata.kms.is_empty() {
+            let others = metadata.others.join(", ");
+            refusals.push(format!(
+                "it is encrypted for {others} and neither for age nor for AWS KMS, which alone are opened; add one with `sops rotate --add-age …` \
+                 or `--add-kms …`"
+            ));
+        }
+        Err(refusals.join("; "))
+    }
+}
+
 impl AgeKeys {
     /// Reads a file of keys: one in each line, comments after `#`.
     ///
     /// # Errors
     /// When it cannot be read, or a line of it is no key of age. The text never repeats the line.
-    pub(crate) fn read(file: &Path) -> Result<Self, String> {
+    pub(super) fn read(file: &Path) -> Result<Self, String> {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file)
             .map(Zeroizing::new)
@@ -51,20 +132,7 @@ impl AgeKeys {
         })
     }
 
-    /// Opens the key of a file.
-    ///
-    /// # Errors
-    /// When none of the keys does, with whose would.
-    pub(super) fn open(&self, metadata: &Metadata) -> Result<DataKey, String> {
-        if metadata.needs_several {
-            return Err("its key is divided among several groups of keys (Shamir), which is not supported".to_owned());
-        }
-        if metadata.age.is_empty() {
-            let others = metadata.others.join(", ");
-            return Err(format!(
-                "it is encrypted for {others} and not for age; only age keys are opened, so add one with `sops rotate --add-age …`"
-            ));
-        }
+    fn open(&self, metadata: &Metadata) -> Result<DataKey, String> {
         for (_, sealed) in metadata.age.iter().take(MOST_RECIPIENTS) {
             if let Some(key) = self.identities.iter().find_map(|identity| unwrap(identity, sealed)) {
                 return Ok(key);

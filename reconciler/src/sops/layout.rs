@@ -2,8 +2,10 @@
 //! problem in a manifest is still found where it is written.
 
 use super::value::{BEGIN, Kind, Value};
+use super::{dotenv, ini};
 use myelin_engine::tree::Sealed;
 use myelin_engine::yaml::{At, Content, Entry, FileId, Limits, Node, Profile, Tag, parse, to_json};
+use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
 /// How a file is written.
@@ -15,6 +17,8 @@ pub(super) enum Layout {
     Binary,
     /// `NAME=value` lines.
     Dotenv,
+    /// Sections of such lines.
+    Ini,
 }
 
 /// One value of a file, in the file's order.
@@ -25,12 +29,24 @@ pub(super) enum Leaf {
     Plain(Vec<u8>),
 }
 
+/// A file's key, sealed by a key of AWS KMS. What else the file says, a role or a profile, is not believed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SealedByKms {
+    pub(super) arn: String,
+    /// In base64.
+    pub(super) sealed: String,
+    /// What the key is bound to.
+    pub(super) context: BTreeMap<String, String>,
+}
+
 /// What the file says of its keys.
 #[derive(Debug, Default)]
 pub(super) struct Metadata {
     pub(super) line: u32,
     /// Recipient and the key that is sealed for it.
     pub(super) age: Vec<(String, String)>,
+    /// What keys of AWS KMS seal.
+    pub(super) kms: Vec<SealedByKms>,
     /// Other kinds of keys.
     pub(super) others: Vec<&'static str>,
     pub(super) needs_several: bool,
@@ -47,8 +63,8 @@ pub(super) struct Found {
     pub(super) metadata: Metadata,
 }
 
-const KINDS: [(&str, &str); 6] = [
-    ("kms", "AWS KMS"),
+/// Kinds of keys that are not opened.
+pub(super) const KINDS: [(&str, &str); 5] = [
     ("gcp_kms", "GCP KMS"),
     ("azure_kv", "Azure Key Vault"),
     ("hc_vault", "HashiCorp Vault"),
@@ -75,6 +91,13 @@ impl Layout {
                 false => Self::Json,
             });
         }
+        if starts("[sops]")
+            && text
+                .lines()
+                .any(|line| line.starts_with("mac") && line.contains("ENC["))
+        {
+            return Some(Self::Ini);
+        }
         (starts("sops:") && text.contains("mac:")).then_some(Self::Yaml)
     }
 }
@@ -95,7 +118,9 @@ pub(super) fn read(text: &str, layout: Layout) -> Result<Found, Sealed> {
         metadata: Metadata::default(),
     };
     if layout == Layout::Dotenv {
-        dotenv(text, &mut found);
+        dotenv::read(text, &mut found);
+    } else if layout == Layout::Ini {
+        ini::read(text, &mut found)?;
     } else {
         // What YAML's reader says may repeat a value, but none that was opened.
         found.documents = parse(text, FileId(0), Profile::Kustomize, Limits::default())
@@ -132,6 +157,23 @@ fn metadata(entry: &Entry) -> Metadata {
             .iter()
             .map(|item| (text(item, "recipient"), text(item, "enc")))
             .collect(),
+        kms: section
+            .get("kms")
+            .map(Node::items)
+            .unwrap_or_default()
+            .iter()
+            .map(|item| SealedByKms {
+                arn: text(item, "arn"),
+                sealed: text(item, "enc"),
+                context: item
+                    .get("context")
+                    .map(Node::entries)
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|entry| (entry.key.to_string(), entry.value.text().unwrap_or_default().to_owned()))
+                    .collect(),
+            })
+            .collect(),
         others: KINDS
             .into_iter()
             .filter(|(name, _)| section.get(name).is_some_and(|list| !list.items().is_empty()))
@@ -144,7 +186,7 @@ fn metadata(entry: &Entry) -> Metadata {
     }
 }
 
-fn is_true(text: &str) -> bool {
+pub(super) fn is_true(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
@@ -201,7 +243,8 @@ pub(super) fn write(text: &str, found: &Found, values: &[Value]) -> Result<Zeroi
         Layout::Binary => Ok(values
             .first()
             .map_or_else(Zeroizing::default, |value| value.text.clone())),
-        Layout::Dotenv => Ok(dotenv_opened(text, values)),
+        Layout::Dotenv => Ok(dotenv::opened(text, values)),
+        Layout::Ini => ini::opened(text, values),
         Layout::Json => json(found, values),
         Layout::Yaml => yaml(text, found, values),
     }
@@ -309,72 +352,5 @@ fn written(value: &Value) -> Zeroizing<String> {
         }
     }
     out.push('"');
-    out
-}
-
-/// `NAME=value`; metadata is flattened into names that begin with `sops_`.
-fn dotenv(text: &str, found: &mut Found) {
-    let (mut recipients, mut sealed) = (Vec::new(), Vec::new());
-    for (number, line) in text.lines().enumerate() {
-        let line_number = u32::try_from(number + 1).unwrap_or(0);
-        let Some((name, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) else {
-            continue;
-        };
-        let value = value.replace("\\n", "\n");
-        let Some(field) = name.strip_prefix("sops_") else {
-            found.leaves.push(match value.starts_with(BEGIN) {
-                true => Leaf::Sealed {
-                    place: format!("{name}:"),
-                    at: At {
-                        line: line_number,
-                        ..At::default()
-                    },
-                    text: value,
-                },
-                false => Leaf::Plain(value.into_bytes()),
-            });
-            continue;
-        };
-        let metadata = &mut found.metadata;
-        if metadata.line == 0 {
-            metadata.line = line_number;
-        }
-        match field {
-            "mac" => metadata.mac = value,
-            "lastmodified" => metadata.last_modified = value,
-            "mac_only_encrypted" => metadata.mac_only_encrypted = is_true(&value),
-            _ if field.starts_with("age__list_") && field.ends_with("__map_recipient") => recipients.push(value),
-            _ if field.starts_with("age__list_") && field.ends_with("__map_enc") => sealed.push(value),
-            _ if field.starts_with("key_groups__list_1") => metadata.needs_several = true,
-            _ => {
-                let kind = KINDS
-                    .into_iter()
-                    .find(|(kind, _)| field.starts_with(&format!("{kind}__list_")));
-                if let Some((_, human)) = kind.filter(|(_, human)| !metadata.others.contains(human)) {
-                    metadata.others.push(human);
-                }
-            }
-        }
-    }
-    recipients.resize(sealed.len(), String::new());
-    found.metadata.age = recipients.into_iter().zip(sealed).collect();
-}
-
-fn dotenv_opened(text: &str, values: &[Value]) -> Zeroizing<String> {
-    let mut out = Zeroizing::new(String::new());
-    let mut values = values.iter();
-    for line in text.lines().filter(|line| !line.starts_with("sops_")) {
-        match line.split_once('=') {
-            Some((name, value)) if !line.starts_with('#') && value.starts_with(BEGIN) => {
-                out.push_str(name);
-                out.push('=');
-                if let Some(value) = values.next() {
-                    out.push_str(&value.text.replace('\n', "\\n"));
-                }
-            }
-            _ => out.push_str(line),
-        }
-        out.push('\n');
-    }
     out
 }

@@ -2,13 +2,21 @@
 //! or logged. The format is the one of <https://github.com/getsops/sops>; the authentication code over the whole file is checked
 //! before anything of it is used.
 //!
-//! Keys are age's (X25519). A file that only AWS KMS, another cloud's or a PGP key opens is an error that says so.
+//! Keys are age's (X25519) and those of AWS KMS that the configuration allows. A file that only another cloud's or a PGP key opens is
+//! an error that says so.
 
+mod dotenv;
+mod flat;
+mod ini;
 mod key;
+mod kms;
 mod layout;
 mod value;
 
-pub(crate) use key::AgeKeys;
+pub(crate) use key::KeyChoice;
+pub(crate) use kms::KmsKey;
+
+use key::Keys;
 
 use layout::Layout;
 use myelin_engine::diagnostic::Diagnostics;
@@ -16,14 +24,16 @@ use myelin_engine::tree::{Opener, Sealed, TreePath};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use zeroize::Zeroizing;
 
 /// Opens the sealed files of one commit. Cannot be printed.
 pub(crate) struct Decryption {
-    keys: Option<Result<AgeKeys, String>>,
+    keys: Keys,
     opened: Mutex<Opened>,
+    /// Whether a file's key could not be had: that may change without the file.
+    lacked: AtomicBool,
 }
 
 #[derive(Default)]
@@ -40,35 +50,29 @@ impl std::fmt::Debug for Decryption {
 }
 
 impl Decryption {
-    /// With the keys of a file, read now; without one, sealed files are told from others and refused.
-    pub(crate) fn with(file: Option<&PathBuf>) -> Arc<Self> {
+    /// With the keys that may be used; those in a file are read now. Without one, sealed files are told from others and refused.
+    pub(crate) fn with(choice: &KeyChoice) -> Arc<Self> {
         Arc::new(Self {
-            keys: file.map(|file| AgeKeys::read(file)),
+            keys: Keys::of(choice),
             opened: Mutex::default(),
+            lacked: AtomicBool::new(false),
         })
     }
 
-    fn keys(&self) -> Result<&AgeKeys, String> {
-        match &self.keys {
-            Some(Ok(keys)) => Ok(keys),
-            Some(Err(why)) => Err(why.clone()),
-            None => Err(
-                "it is encrypted by SOPS, and there is no key; pass --age-key-file, or write `decryption: {ageKeyFile: FILE}` in the configuration"
-                    .to_owned(),
-            ),
-        }
+    /// Whether a key could not be had: the same commit may be good later, when somebody answers or allows it.
+    pub(crate) fn lacked_a_key(&self) -> bool {
+        self.lacked.load(Ordering::Relaxed)
     }
 
     fn decrypt(&self, text: &str, layout: Layout) -> Result<Arc<[u8]>, Sealed> {
         let found = layout::read(text, layout)?;
-        let no_key = |why: String| Sealed {
-            line: found.metadata.line,
-            why,
-        };
-        let key = self
-            .keys()
-            .and_then(|keys| keys.open(&found.metadata))
-            .map_err(no_key)?;
+        let key = self.keys.open(&found.metadata).map_err(|why| {
+            self.lacked.store(true, Ordering::Relaxed);
+            Sealed {
+                line: found.metadata.line,
+                why,
+            }
+        })?;
         let values = value::open_all(&found, &key)?;
         let plain = layout::write(text, &found, &values)?;
         if let Ok(mut opened) = self.opened.lock() {

@@ -63,7 +63,11 @@ fn with(key: Option<&str>) -> (Arc<Decryption>, Option<tempfile::NamedTempFile>)
         file
     });
     let path = file.as_ref().map(|file| file.path().to_owned());
-    (Decryption::with(path.as_ref()), file)
+    let choice = KeyChoice {
+        age_key_file: path,
+        ..KeyChoice::default()
+    };
+    (Decryption::with(&choice), file)
 }
 
 fn open(decryption: &Decryption, name: &str, text: &str) -> Option<Result<String, Sealed>> {
@@ -182,10 +186,14 @@ impl UnwrapErrOr for Option<Result<String, Sealed>> {
 
 #[test]
 fn without_the_right_key_the_reader_is_told_whose_it_is() {
-    let nobody = format!(
-        "sops:\n  kms:\n  - arn: arn:aws:kms:eu:1:key/2\n  mac: ENC[x]\n  lastmodified: \"2023\"\nx: {}\n",
-        "ENC[AES256_GCM,x]"
-    );
+    let of_kind = |kind: &str| {
+        format!(
+            "sops:\n  {kind}\n  mac: ENC[x]\n  lastmodified: \"2023\"\nx: {}\n",
+            "ENC[AES256_GCM,x]"
+        )
+    };
+    let nobody = of_kind("gcp_kms:\n  - resource_id: projects/x");
+    let kms = of_kind("kms:\n  - arn: arn:aws:kms:eu:1:key/2\n    enc: AQ==");
     let other: age::x25519::Identity = age::x25519::Identity::generate();
     let other = age::secrecy::ExposeSecret::expose_secret(&other.to_string()).to_owned();
     for (key, text, line, why) in [
@@ -197,14 +205,20 @@ fn without_the_right_key_the_reader_is_told_whose_it_is() {
             "age1se5ghfycr4n8kcwc3qwf234ymvmr2lex2a99wh8gpfx97glwt9hqch4569",
         ),
         (Some("nonsense"), WHOLE, 10, ":2 is no key of age"),
-        (Some(KEY), nobody.as_str(), 1, "AWS KMS and not for age"),
+        (
+            Some(KEY),
+            nobody.as_str(),
+            1,
+            "GCP KMS and neither for age nor for AWS KMS",
+        ),
+        (Some(KEY), kms.as_str(), 1, "does not allow key arn:aws:kms:eu:1:key/2"),
     ] {
         let (decryption, _file) = with(key);
         let refused = open(&decryption, "a.yaml", text).unwrap_err_or(why);
         assert!(refused.why.contains(why) && refused.line == line, "{refused:?}");
         assert!(!refused.why.contains("nonsense"), "{refused:?}");
     }
-    assert!(AgeKeys::read(Path::new("/nowhere")).is_err());
+    assert!(key::AgeKeys::read(Path::new("/nowhere")).is_err());
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub(crate) struct House {
     pub(crate) sandbox: Sandbox,
     pub(crate) client: kube::Client,
     folder: tempfile::TempDir,
+    /// Variables for every `myelin`, beside those of the test itself.
+    environment: Vec<(String, String)>,
 }
 
 impl House {
@@ -39,6 +41,7 @@ impl House {
             sandbox,
             client,
             folder,
+            environment: Vec::new(),
         };
         std::fs::create_dir(house.repository()).unwrap();
         house.git(&["init", "--quiet", "--initial-branch=main"]);
@@ -153,8 +156,14 @@ impl House {
             .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
             .envs(self.sandbox.aws_environment())
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path());
         command
+    }
+
+    /// Sets a variable for every `myelin` that is started from now on.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Writes a file beside the repository; answers its path.

@@ -1,84 +1,14 @@
 //! Files encrypted by SOPS, from a commit to the cluster: what was encrypted is in the Secret and nowhere else.
 
 use crate::house::{House, stack};
-use aes_gcm::aead::consts::U32;
-use aes_gcm::aes::Aes256;
-use aes_gcm::{AeadInOut as _, AesGcm, KeyInit as _, Nonce};
+use crate::sealing::{For, base64, dotenv, search, yaml};
 use age::secrecy::ExposeSecret as _;
-use base64::Engine as _;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
-use sha2::{Digest as _, Sha256, Sha512};
-use std::io::Write as _;
 use std::path::Path;
 
 const PASSWORD: &str = "correct-horse-battery";
 const TOKEN: &str = "wordless-token-4711";
-const DATE: &str = "2026-01-02T03:04:05Z";
-
-fn base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-fn encrypted(key: [u8; 32], place: &str, value: &str) -> String {
-    let nonce: [u8; 32] = Sha256::digest(format!("{place}{value}")).into();
-    let mut data = value.as_bytes().to_vec();
-    let tag = AesGcm::<Aes256, U32>::new_from_slice(&key)
-        .unwrap()
-        .encrypt_inout_detached(&Nonce::<U32>::from(nonce), place.as_bytes(), data.as_mut_slice().into())
-        .unwrap();
-    let (data, iv, tag) = (base64(&data), base64(&nonce), base64(&tag));
-    format!("ENC[AES256_GCM,data:{data},iv:{iv},tag:{tag},type:str]")
-}
-
-/// What `sops` with `mac_only_encrypted` makes of a text in which `<<place|value>>` is to be encrypted.
-fn sealed(text: &str, recipient: &age::x25519::Recipient, is_dotenv: bool) -> String {
-    let key = [7; 32];
-    let (mut out, mut rest, mut code) = (String::new(), text, Sha512::new().chain_update(Sha256::digest("sops")));
-    while let Some((before, after)) = rest.split_once("<<") {
-        let (inside, after) = after.split_once(">>").unwrap();
-        let (place, value) = inside.split_once('|').unwrap();
-        out.push_str(before);
-        out.push_str(&encrypted(key, place, value));
-        code.update(value);
-        rest = after;
-    }
-    out.push_str(rest);
-    let code: String = code.finalize().iter().map(|b| format!("{b:02X}")).collect();
-    let mac = encrypted(key, DATE, &code);
-    let recipients: [&dyn age::Recipient; 1] = [recipient];
-    let encryptor = age::Encryptor::with_recipients(recipients.into_iter()).unwrap();
-    let armor = age::armor::ArmoredWriter::wrap_output(Vec::new(), age::armor::Format::AsciiArmor).unwrap();
-    let mut writer = encryptor.wrap_output(armor).unwrap();
-    writer.write_all(&key).unwrap();
-    let armored = String::from_utf8(writer.finish().unwrap().finish().unwrap()).unwrap();
-    if is_dotenv {
-        let armored = armored.replace('\n', "\\n");
-        return format!(
-            "{out}sops_age__list_0__map_enc={armored}\nsops_age__list_0__map_recipient={recipient}\nsops_lastmodified={DATE}\n\
-             sops_mac={mac}\nsops_mac_only_encrypted=true\nsops_version=3.9.4\n"
-        );
-    }
-    let armored = armored.trim_end().replace('\n', "\n            ");
-    format!(
-        "{out}sops:\n    age:\n        - recipient: {recipient}\n          enc: |\n            {armored}\n    lastmodified: \"{DATE}\"\n    \
-         mac: {mac}\n    mac_only_encrypted: true\n    version: 3.9.4\n"
-    )
-}
-
-/// Everything in a folder, but what the test itself put there.
-fn search(folder: &Path, what: &str, found: &mut Vec<String>) {
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            search(&path, what, found);
-        } else if let Ok(bytes) = std::fs::read(&path)
-            && bytes.windows(what.len()).any(|window| window == what.as_bytes())
-        {
-            found.push(path.display().to_string());
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_sops_encrypted_reaches_the_secret_and_nothing_else() {
@@ -101,9 +31,9 @@ async fn what_sops_encrypted_reaches_the_secret_and_nothing_else() {
     let files = [
         ("one.yaml", stack("one", "")),
         ("one/kustomization.yaml", kustomization.to_owned()),
-        ("one/secret.yaml", sealed(&secret, &to, false)),
-        ("one/map.yaml", sealed(&map, &to, false)),
-        ("one/app.env", sealed(&env, &to, true)),
+        ("one/secret.yaml", yaml(&secret, &For::Age(&to))),
+        ("one/map.yaml", yaml(&map, &For::Age(&to))),
+        ("one/app.env", dotenv(&env, &For::Age(&to))),
     ];
     let borrowed: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let commit = house.commit("first", &borrowed);
