@@ -11,7 +11,7 @@ usage: infra/bootstrap.sh --project NAME --repository OWNER/NAME [options]
   --repository OWNER/NAME   GitHub repository that deploys
   --region REGION           default: AWS_REGION, else the CLI's configured region
   --vpc ID                  default: the region's default VPC
-  --upload FILE             program that workers boot, for the models bucket under bin/
+  --upload FILE             what workers boot, for the models bucket under bin/ and under its SHA-256 there; may be given several times
   --environment NAME        GitHub environment of the apply (default: production)
   --yes                     do not ask before applying
 
@@ -24,7 +24,7 @@ die() {
   exit 1
 }
 
-project="" repository="" region="${AWS_REGION:-}" vpc="" upload="" environment="production" approve=()
+project="" repository="" region="${AWS_REGION:-}" vpc="" uploads=() environment="production" approve=()
 while [ $# -gt 0 ]; do
   case "$1" in
     --project | --repository | --region | --vpc | --upload | --environment)
@@ -36,7 +36,7 @@ while [ $# -gt 0 ]; do
     --repository) repository="$2"; shift 2 ;;
     --region) region="$2"; shift 2 ;;
     --vpc) vpc="$2"; shift 2 ;;
-    --upload) upload="$2"; shift 2 ;;
+    --upload) uploads+=("$2"); shift 2 ;;
     --environment) environment="$2"; shift 2 ;;
     --yes) approve=(-auto-approve); shift ;;
     -h | --help) usage; exit 0 ;;
@@ -46,7 +46,11 @@ done
 
 [ -n "$project" ] || { usage >&2; die "--project is missing"; }
 [[ "$repository" == */* ]] || die "--repository is OWNER/NAME, not '$repository'"
-[ -z "$upload" ] || [ -f "$upload" ] || die "--upload: there is no file $upload"
+# Of where it was called, before this script goes elsewhere.
+for at in "${!uploads[@]}"; do
+  [ -f "${uploads[at]}" ] || die "--upload: there is no file ${uploads[at]}"
+  uploads[at]="$(cd "$(dirname "${uploads[at]}")" && pwd)/$(basename "${uploads[at]}")"
+done
 for tool in aws terraform; do
   command -v "$tool" >/dev/null 2>&1 || die "$tool is not on this machine"
 done
@@ -94,21 +98,33 @@ trap 'rm -f "$override"' EXIT
 # A state that lies there still is of a run that was cut off before it moved: that run is gone on with.
 if [ ! -s terraform.tfstate ] && aws s3api head-bucket --bucket "$bucket" --expected-bucket-owner "$account" >/dev/null 2>&1; then
   terraform init -input=false -reconfigure "${backend[@]}"
-  terraform apply -input=false "${approve[@]}"
+  terraform apply -input=false ${approve[@]+"${approve[@]}"}
 else
   printf 'terraform {\n  backend "local" {}\n}\n' >"$override"
   terraform init -input=false -reconfigure
-  terraform apply -input=false "${approve[@]}"
+  terraform apply -input=false ${approve[@]+"${approve[@]}"}
   rm -f "$override"
   terraform init -input=false -migrate-state -force-copy "${backend[@]}"
   rm -f terraform.tfstate terraform.tfstate.backup
 fi
 
-if [ -n "$upload" ]; then
-  object="s3://$project-models/bin/$(basename "$upload")"
-  aws s3 cp "$upload" "$object" --region "$region" --only-show-errors
-  echo "uploaded $upload to $object"
+# What agents prove themselves to each other with. Made once: another one would part the nodes that run from those that come.
+key="/$project/agent-key"
+if ! aws ssm get-parameter --region "$region" --name "$key" >/dev/null 2>&1; then
+  # By stdin: arguments can be seen by everybody on this machine.
+  printf '{"Name": "%s", "Type": "SecureString", "Value": "%s"}' "$key" "$(head -c 32 /dev/urandom | base64)" |
+    aws ssm put-parameter --region "$region" --cli-input-json file:///dev/stdin >/dev/null
+  echo "made the key of the cluster's agents, $key"
 fi
+
+# Pools name programs by their checksum, so that a node that boots late gets what its pool was told, whatever was uploaded since.
+for file in ${uploads[@]+"${uploads[@]}"}; do
+  name="$(basename "$file")" sum="$( (sha256sum "$file" 2>/dev/null || shasum -a 256 "$file") | cut -d " " -f 1)"
+  for object in "bin/$sum/$name" "bin/$name"; do
+    aws s3 cp "$file" "s3://$project-models/$object" --region "$region" --only-show-errors
+  done
+  echo "uploaded to s3://$project-models/bin/: $sum  $name"
+done
 
 cat <<TEXT
 

@@ -1,38 +1,46 @@
-#!/bin/bash
-# What a worker does at its first boot. Two programs lie in the models bucket under bin/, where infra/bootstrap.sh puts them:
-# the agent and the orchestrator. The agent is the only unit: it starts the orchestrator, watches it, drains it when asked, and
-# says "ready" in the node's state tag, which is what the pool waits for.
+# What a worker does at its first boot. Before this stand the lines of main.tf or git/pool.yaml: the project, and the SHA-256 of what
+# is fetched. Everything lies in the models bucket under its checksum, so a node that boots late gets what its pool was told.
 set -euo pipefail
-bucket="@BUCKET@"
+export AWS_RETRY_MODE=standard AWS_MAX_ATTEMPTS=10
 
-install -d -m 0755 /opt/synkti /etc/myelin
-for program in myelin-agent synkti; do
-  aws s3 cp --only-show-errors "s3://$bucket/bin/$program" "/opt/synkti/$program"
-  chmod 0755 "/opt/synkti/$program"
-done
+fetch() { # NAME SHA256 FILE MODE
+  aws s3 cp --only-show-errors "s3://$project-models/bin/$2/$1" "$3.new"
+  echo "$2  $3.new" | sha256sum --check --quiet
+  chmod "$4" "$3.new"
+  mv "$3.new" "$3"
+}
+fetch myelin-agent "$agent_sha256" /usr/local/bin/myelin-agent 0755
+fetch synkti "$synkti_sha256" /usr/local/bin/synkti 0755
+fetch myelin-agent.service "$unit_sha256" /etc/systemd/system/myelin-agent.service 0644
 
-cat >/etc/myelin/agent.yaml <<'YAML'
+# Saved before a worker goes, also for a spot notice.
+cat >/usr/local/bin/save-checkpoint <<TEXT
+#!/bin/bash
+exec aws s3 sync --only-show-errors /var/lib/synkti/checkpoints "s3://$project-checkpoints/\$MYELIN_INSTANCE/"
+TEXT
+chmod 0755 /usr/local/bin/save-checkpoint
+
+mkdir -p /etc/myelin /etc/systemd/system/myelin-agent.service.d
+cat >/etc/myelin/agent.yaml <<TEXT
 identity: {clusterTag: SynktiCluster, roleTag: SynktiRole}
 workload:
-  command: [/opt/synkti/synkti, worker]
+  command: [/usr/local/bin/synkti, --project-name, $project]
   health: {http: "http://127.0.0.1:8000/health"}
-YAML
+  startTimeout: 15m
+drain:
+  rebalance: cordon
+  hook: {command: [/usr/local/bin/save-checkpoint], timeout: 60s}
+peers:
+  key: {parameter: /$project/agent-key}
+front: {listen: "0.0.0.0:8080", backend: "127.0.0.1:8000"}
+TEXT
 
-cat >/etc/systemd/system/synkti.service <<'UNIT'
-[Unit]
-Description=Synkti worker under myelin-agent
-Wants=network-online.target
-After=network-online.target
-
+# What the orchestrator needs beside the unit's limits: the GPU, and a folder.
+cat >/etc/systemd/system/myelin-agent.service.d/synkti.conf <<'TEXT'
 [Service]
-ExecStart=/opt/synkti/myelin-agent run --config /etc/myelin/agent.yaml
-Restart=always
-RestartSec=2
-KillMode=mixed
-TimeoutStopSec=150
+PrivateDevices=no
+StateDirectory=synkti synkti/checkpoints
+TEXT
 
-[Install]
-WantedBy=multi-user.target
-UNIT
 systemctl daemon-reload
-systemctl enable --now synkti.service
+systemctl enable --now myelin-agent.service

@@ -19,8 +19,17 @@ resource "myelin_node_pool" "workers" {
 
   security_groups  = var.security_groups
   instance_profile = var.instance_profile
-  user_data        = replace(file("${path.module}/boot.sh"), "@BUCKET@", "${var.project}-models")
   root_volume      = { size = 100 }
+
+  # In no plan and in no state. Another checksum, another script: the pool is rolled.
+  user_data = join("\n", [
+    "#!/bin/bash",
+    "project=${var.project}",
+    "agent_sha256=${var.checksums.agent}",
+    "unit_sha256=${var.checksums.unit}",
+    "synkti_sha256=${var.checksums.synkti}",
+    file("${path.module}/boot.sh"),
+  ])
 
   # Workers find each other by these; nobody has a list of them.
   discovery_tags = {
@@ -29,9 +38,9 @@ resource "myelin_node_pool" "workers" {
   }
 
   rollout = {
-    health         = "tag" # the agent says when a worker is ready
-    health_timeout = "15m" # a model is large
-    drain_timeout  = "2m"
+    health         = var.health
+    health_timeout = "20m" # a model is large
+    drain_timeout  = "3m"
   }
 }
 

@@ -64,6 +64,8 @@ case "$1 $2" in
   "sts get-caller-identity") echo 123456789012 ;;
   "ec2 describe-vpcs") echo vpc-0abc ;;
   "s3api head-bucket") [ -e "$WORLD/bucket" ] ;;
+  "ssm get-parameter") [ -e "$WORLD/key" ] ;;
+  "ssm put-parameter") cat >"$WORLD/key" ;;
 esac
 "#;
 
@@ -250,13 +252,42 @@ esac
             (&"vpc-0abc".into(), &"shop".into())
         );
 
+        let key = fs::read_to_string(world.path("key")).unwrap();
+        let parameter: serde_json::Value = serde_json::from_str(&key).unwrap();
+        assert_eq!(
+            (&parameter["Name"], &parameter["Type"]),
+            (&"/shop/agent-key".into(), &"SecureString".into())
+        );
+        assert_eq!(
+            parameter["Value"].as_str().map(str::len),
+            Some(44),
+            "32 bytes in base64"
+        );
+        assert!(
+            !log.contains(parameter["Value"].as_str().unwrap()),
+            "no secret is an argument"
+        );
+
         let mut again = GOOD.to_vec();
         let agent = world.path("agent");
-        again.extend(["--upload", agent.to_str().unwrap()]);
+        // One by its whole path, one as people write it.
+        fs::write(world.path("unit"), "a unit").unwrap();
+        again.extend(["--upload", agent.to_str().unwrap(), "--upload", "unit"]);
         let (output, log) = world.bootstrap(&again);
         is_done(&output);
         assert!(!log.contains("local=yes") && !log.contains("migrate-state"), "{log}");
-        assert!(log.contains("s3://shop-models/bin/agent"), "{log}");
+        assert!(!log.contains("put-parameter"), "{log}");
+        assert_eq!(fs::read_to_string(world.path("key")).unwrap(), key);
+        let sum = "d69ea8cda2433733c1ce02de65da8f48e6a3dbba6bb18876a2062908e54ef7cb";
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains(&format!("{sum}  agent\n")), "{said}");
+        for object in [
+            format!("bin/{sum}/agent"),
+            "bin/agent".to_owned(),
+            "bin/unit".to_owned(),
+        ] {
+            assert!(log.contains(&format!("s3://shop-models/{object} ")), "{object}: {log}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The agent as a program, on one machine: real processes on loopback addresses, against a model of EC2 and its metadata services.
 
 mod bench;
+mod boot;
 mod clusters;
 mod drains;
 mod fronts;
