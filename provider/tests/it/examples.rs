@@ -313,8 +313,7 @@ fn matrix_synapse_waits_for_the_operators_and_refuses_placeholders_and_a_second_
 }
 
 /// `terraform test` as a user runs it: with the cluster's kubeconfig in the environment, and nothing but the example's own files.
-fn a_user_tests(name: &str, runs: usize) {
-    let stand = example(name);
+pub(crate) fn a_user_tests(stand: &Stand, runs: usize) {
     let got = stand.run(&["get", "-no-color"]);
     assert!(got.status.success(), "{}", text(&got));
     let output = stand.run(&["test", "-no-color"]);
@@ -327,20 +326,20 @@ fn a_user_tests(name: &str, runs: usize) {
 
 #[test]
 fn the_terraform_test_of_vertex_synapse_passes() {
-    a_user_tests("vertex-synapse", 2);
+    a_user_tests(&example("vertex-synapse"), 2);
 }
 
 #[test]
 fn the_terraform_test_of_matrix_synapse_passes() {
-    a_user_tests("matrix-synapse", 3);
+    a_user_tests(&example("matrix-synapse"), 3);
 }
 
 #[test]
 fn the_terraform_test_of_the_agent_platform_passes() {
-    a_user_tests("agent-platform", 2);
+    a_user_tests(&example("agent-platform"), 2);
 }
 
 #[test]
 fn the_terraform_test_of_somabrain_passes() {
-    a_user_tests("somabrain", 3);
+    a_user_tests(&example("somabrain"), 3);
 }

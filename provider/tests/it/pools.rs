@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use myelin_sandbox::ec2;
 
-use crate::examples::{example, folder};
+use crate::examples::{a_user_tests, example, folder};
 use crate::stand::Stand;
 use crate::terraform::{Workspace, text};
 
@@ -332,6 +332,11 @@ fn synkti_comes_up_is_the_pool_of_its_git_layout_grows_and_goes() {
     let lists = |ids: &[&str]| serde_json::to_string(ids).unwrap();
     stand.variable("project", "my-prod");
     stand.variable("instance_profile", "my-prod-worker");
+    let sums = |synkti: &str| {
+        let all = serde_json::json!({"agent": "ab".repeat(32), "unit": "cd".repeat(32), "synkti": synkti.repeat(32)});
+        stand.variable("checksums", &all.to_string());
+    };
+    sums("ef");
     stand.variable("security_groups", &lists(&["sg-0a1b2c3d4e5f60718"]));
     stand.variable(
         "subnets",
@@ -347,7 +352,7 @@ fn synkti_comes_up_is_the_pool_of_its_git_layout_grows_and_goes() {
     );
     let boot = String::from_utf8(boot.unwrap()).unwrap();
     assert!(
-        boot.contains("bucket=\"my-prod-models\"") && boot.contains("/opt/synkti/myelin-agent run"),
+        boot.contains("\nproject=my-prod\n") && boot.contains("systemctl enable --now myelin-agent.service"),
         "{boot}"
     );
 
@@ -360,8 +365,55 @@ fn synkti_comes_up_is_the_pool_of_its_git_layout_grows_and_goes() {
     stand.variable("worker_count", "3");
     stand.apply_at_once();
     assert!(alive(&stand).len() == 3 && first.iter().all(|id| alive(&stand).contains(id)));
+    // Another program is another checksum, and rolls all of them.
+    sums("01");
+    let (code, shown) = stand.plan();
+    assert!(code == Some(2) && shown.contains("3 replaced"), "{shown}");
+    sums("ef");
     stand.destroy();
     assert!(alive(&stand).is_empty());
+}
+
+#[test]
+fn the_terraform_test_of_synkti_passes() {
+    let stand = example("synkti");
+    let _agents = Agents::start(stand.cluster.cloud());
+    a_user_tests(&stand, 3);
+    assert!(alive(&stand).is_empty());
+}
+
+#[test]
+fn a_drain_hook_is_sent_before_a_node_ends_and_its_limits_are_told_at_plan() {
+    let too_long = fixed(&format!("  size = 1\n  drain_hook = \"{}\"", "x".repeat(257)));
+    let shown = text(&Workspace::new(&too_long).terraform(&["plan", "-no-color", "-input=false"]));
+    assert!(
+        shown.contains("Error:") && shown.contains("drain_hook") && shown.contains("on main.tf line"),
+        "{shown}"
+    );
+    let stand = Stand::new(&fixed(
+        "  size = 1\n  drain_hook = \"systemctl stop worker\"\n  undrain_hook = \"systemctl start worker\"",
+    ));
+    let agents = Agents::start(stand.cluster.cloud());
+    stand.apply_at_once();
+    let node = alive(&stand);
+    // It has no agent any more that would answer for it.
+    drop(agents);
+    let tag = "myelin.dev:state";
+    stand
+        .cluster
+        .cloud()
+        .world()
+        .instances
+        .values_mut()
+        .for_each(|i| drop(i.tags.remove(tag)));
+    stand.destroy();
+    let world = stand.cluster.cloud().world();
+    let sent: Vec<_> = world
+        .commands
+        .iter()
+        .map(|c| (c.script.join("\n"), c.instances.clone()))
+        .collect();
+    assert_eq!(sent, [("systemctl stop worker".to_owned(), node)]);
 }
 
 /// The pool of a git layout.

@@ -156,6 +156,16 @@ fn rolling() -> Vec<Attribute> {
             ],
             "The nodes are nodes of the provider's Kubernetes cluster: they are cordoned and emptied by evictions.",
         ),
+        text(
+            "drain_hook",
+            "A shell line that empties a node which is in no cluster and has no agent, at most 256 characters. SSM runs it on the \
+             node, at least once, before the node ends; one that fails or hangs holds the node up to `drain_timeout`, and that is \
+             told as a warning. Nodes carry it in a tag.",
+        ),
+        text(
+            "undrain_hook",
+            "A shell line that brings back what `drain_hook` ended, run in the same way when a removal is called off.",
+        ),
         span("launch_timeout", "For finding capacity. Default `5m`."),
         Attribute::nested(
             "timeouts",
