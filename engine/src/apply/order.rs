@@ -3,7 +3,7 @@
 //! Bookkeeping only: it knows neither requests nor time.
 
 use crate::desired::Desired;
-use crate::graph::{BASE, Until};
+use crate::graph::{BASE, Graph, Until};
 use crate::object::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -64,22 +64,7 @@ impl Order {
         let graph = &desired.graph;
         for object in &desired.objects {
             let key = &object.key;
-            let mut conditions: BTreeSet<Condition> = BTreeSet::new();
-            for (other, need) in graph.needs.get(key).into_iter().flatten() {
-                conditions.insert(match need.until {
-                    Until::Applied => Condition::Applied(other.clone()),
-                    Until::Ready => Condition::Ready(other.clone()),
-                });
-            }
-            conditions.extend(
-                graph
-                    .after
-                    .get(key)
-                    .into_iter()
-                    .flatten()
-                    .cloned()
-                    .map(Condition::Component),
-            );
+            let mut conditions = conditions(graph, key);
             let namespace = key.group.is_empty() && key.kind == "Namespace";
             for (i, (component, _)) in desired.requires.iter().enumerate() {
                 if !namespace && (component.is_none() || *component == object.component) {
@@ -89,16 +74,7 @@ impl Order {
             order.add(Waiter::Object(key.clone()), conditions);
         }
         for token in &desired.tokens {
-            let mut conditions: BTreeSet<Condition> = BTreeSet::new();
-            for (other, need) in graph.needs.get(&token.key).into_iter().flatten() {
-                conditions.insert(match need.until {
-                    Until::Applied => Condition::Applied(other.clone()),
-                    Until::Ready => Condition::Ready(other.clone()),
-                });
-            }
-            let after = graph.after.get(&token.key).into_iter().flatten();
-            conditions.extend(after.cloned().map(Condition::Component));
-            order.add(Waiter::Object(token.key.clone()), conditions);
+            order.add(Waiter::Object(token.key.clone()), conditions(graph, &token.key));
         }
         let members = |name: &str| graph.members.get(name).into_iter().flatten().cloned();
         for (name, terms) in &desired.components {
@@ -240,6 +216,17 @@ impl Order {
             .collect();
         names.join(", ")
     }
+}
+
+/// What an object or a token waits for: what it needs, and the components before its own.
+fn conditions(graph: &Graph, key: &ObjectKey) -> BTreeSet<Condition> {
+    let needs = graph.needs.get(key).into_iter().flatten();
+    let needs = needs.map(|(other, need)| match need.until {
+        Until::Applied => Condition::Applied(other.clone()),
+        Until::Ready => Condition::Ready(other.clone()),
+    });
+    let after = graph.after.get(key).into_iter().flatten();
+    needs.chain(after.cloned().map(Condition::Component)).collect()
 }
 
 /// The conditions of each component's members, for its status.
