@@ -1,9 +1,12 @@
 //! The way to the cluster that the provider block names: made at the first use, kept for the process.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use myelin_engine::cluster::{Cluster, connect};
+use myelin_engine::object::ObjectKey;
+use myelin_engine::record::StackId;
 use tokio::sync::OnceCell;
 
 use crate::configuration::Configuration;
@@ -14,6 +17,8 @@ use crate::diagnostic::{Diagnostic, from_engine};
 pub struct Access {
     configuration: Configuration,
     connected: OnceCell<Arc<dyn Cluster>>,
+    /// Which stack wants which object, of the stacks that were planned with this configuration.
+    claims: Mutex<BTreeMap<ObjectKey, StackId>>,
 }
 
 impl std::fmt::Debug for Access {
@@ -60,7 +65,29 @@ impl Access {
         Access {
             configuration,
             connected: OnceCell::new(),
+            claims: Mutex::default(),
         }
+    }
+
+    /// Notes which objects a stack wants. Answers those that another stack of the same configuration wants too: each of the two
+    /// would be right alone, and made at the same time they would merge.
+    pub fn claim<'k>(
+        &self,
+        stack: &StackId,
+        objects: impl IntoIterator<Item = &'k ObjectKey>,
+    ) -> Vec<(ObjectKey, StackId)> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = Vec::new();
+        for key in objects {
+            match claims.get(key) {
+                Some(other) if other != stack => taken.push((key.clone(), other.clone())),
+                Some(_) => {}
+                None => {
+                    claims.insert(key.clone(), stack.clone());
+                }
+            }
+        }
+        taken
     }
 
     /// The cluster. Sends nothing; an answer only means that there is an address and a way to prove who asks.

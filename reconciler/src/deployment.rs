@@ -3,7 +3,7 @@
 //! The engine knows single stacks; here is only what several of them mean together: all errors before any effect, stacks that
 //! no document names any more, the order, and the limit on what one commit may remove.
 
-use crate::documents::{Body, Documents, Placed};
+use crate::documents::{self, Body, Documents, Placed};
 use crate::pools::{self, PlannedPool, Pools, WantedPool};
 use crate::shared::Survey;
 use crate::sops;
@@ -16,7 +16,7 @@ use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
 use myelin_engine::fleet::{FleetOutcome, PoolId};
 use myelin_engine::mask::hex;
-use myelin_engine::object::Object;
+use myelin_engine::object::{Object, ObjectKey};
 use myelin_engine::observe::{DryRun, Observation, observe};
 use myelin_engine::plan::{Action, Plan, between, plan};
 use myelin_engine::record::{Entry, Owner, Record, StackId, from_secret};
@@ -75,11 +75,27 @@ pub(crate) struct WantedCommit {
     pub(crate) warnings: Diagnostics,
 }
 
-/// Renders every stack of a commit. A pure function of the tree.
+/// Reads every document under a folder and renders every stack. A pure function of the tree.
+///
+/// # Errors
+/// All problems of all documents, and of the manifests of those that can be read: nobody has to mend one to hear of the next.
+pub(crate) fn wanted(tree: &Tree, folder: &TreePath) -> Result<(Documents, WantedCommit), Diagnostics> {
+    let (documents, mut problems) = documents::read(tree, folder);
+    match render_all(tree, documents.all.iter()) {
+        Ok(_) if problems.has_errors() => Err(problems),
+        Ok(commit) => Ok((documents, commit)),
+        Err(found) => {
+            problems.extend(found);
+            Err(problems)
+        }
+    }
+}
+
+/// Renders every stack of a commit whose documents are read already.
 ///
 /// # Errors
 /// All problems of all stacks.
-pub(crate) fn wanted(tree: &Tree, documents: &Documents) -> Result<WantedCommit, Diagnostics> {
+pub(crate) fn wanted_of(tree: &Tree, documents: &Documents) -> Result<WantedCommit, Diagnostics> {
     render_all(tree, documents.all.iter())
 }
 
@@ -130,10 +146,33 @@ fn render_all<'a>(tree: &Tree, documents: impl Iterator<Item = &'a Placed>) -> R
             Err(found) => problems.extend(found),
         }
     }
+    claimed_twice(&commit.stacks, &mut problems);
     problems
         .or(commit)
         .map(|(commit, _)| commit)
         .map_err(|problems| sops::without(&tree.opened_values(), problems))
+}
+
+/// An object belongs to one stack. Each of two that want it would be right alone, and applied at the same time they would merge.
+fn claimed_twice(stacks: &[WantedStack], problems: &mut Diagnostics) {
+    let mut first: BTreeMap<&ObjectKey, (&WantedStack, &DesiredObject)> = BTreeMap::new();
+    for stack in stacks {
+        for object in stack.desired.objects.iter().filter(|object| !object.implicit) {
+            let Some((other, known)) = first.insert(&object.key, (stack, object)) else {
+                continue;
+            };
+            problems.push(
+                Diagnostic::error(format!("{} is in two stacks", object.key.human()))
+                    .detail(format!(
+                        "{} wants it, too, at {}; leave it out of one of them",
+                        other.id.title(),
+                        other.place_of(known)
+                    ))
+                    .at(stack.place_of(object))
+                    .object(object.key.clone()),
+            );
+        }
+    }
 }
 
 fn of_document(placed: &Placed, desired: Desired) -> WantedStack {

@@ -88,11 +88,8 @@ pub(crate) struct Documents {
     pub(crate) all: Vec<Placed>,
 }
 
-/// Reads all documents under a folder.
-///
-/// # Errors
-/// Everything that is wrong with any of them.
-pub(crate) fn read(tree: &Tree, folder: &TreePath) -> Result<Documents, Diagnostics> {
+/// Reads all documents under a folder: those that can be read, and everything that is wrong with the others.
+pub(crate) fn read(tree: &Tree, folder: &TreePath) -> (Documents, Diagnostics) {
     let mut reading = Reading {
         tree,
         files: 0,
@@ -105,7 +102,7 @@ pub(crate) fn read(tree: &Tree, folder: &TreePath) -> Result<Documents, Diagnost
     } = reading;
     check_unique(&found, &mut problems);
     let all = in_order(found, &mut problems);
-    problems.or(Documents { all }).map(|(documents, _)| documents)
+    (Documents { all }, problems)
 }
 
 struct Reading<'a> {
@@ -324,7 +321,8 @@ mod tests {
     }
 
     fn problems(files: &[(&str, &str)]) -> Vec<String> {
-        let problems = read(&tree(files), &TreePath::root()).expect_err("problems");
+        let (_, problems) = read(&tree(files), &TreePath::root());
+        assert!(problems.has_errors());
         problems.iter().map(ToString::to_string).collect()
     }
 
@@ -338,7 +336,8 @@ mod tests {
             ("chart/t.yaml", "{{ include \"x\" }} # myelin.dev/prune\n"),
             (".github/w.yaml", "apiVersion: myelin.dev/v1alpha1\nkind: Nonsense\n"),
         ];
-        let found = read(&tree(&files), &TreePath::root()).expect("documents");
+        let (found, problems) = read(&tree(&files), &TreePath::root());
+        assert!(problems.is_empty(), "{problems}");
         let names: Vec<String> = found.all.iter().map(|p| p.name().name).collect();
         assert_eq!(names, ["b", "c", "a"]);
         assert_eq!(found.all[1].folder.as_str(), "deep");

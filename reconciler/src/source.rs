@@ -7,9 +7,9 @@ use crate::chronicle;
 use crate::configuration::SourceConfiguration;
 use crate::control::{Board, Control, Status, Taken};
 use crate::deployment::{
-    BlastRadius, Deployment, Report, Seen, WantedCommit, deployment, execute, owned, wanted, wanted_only,
+    BlastRadius, Deployment, Report, Seen, WantedCommit, deployment, execute, owned, wanted, wanted_of, wanted_only,
 };
-use crate::documents::{self, Documents};
+use crate::documents::Documents;
 use crate::drift::{Drift, Left};
 use crate::events::{Events, Kind};
 use crate::git::{Branch, Commit, GitError, Limits, Signers};
@@ -443,7 +443,7 @@ impl Source {
         }
         let (files, only) = (Arc::clone(files), only.cloned());
         let work = move || match only {
-            None => wanted(&files.tree, &files.documents),
+            None => wanted_of(&files.tree, &files.documents),
             Some(stacks) => wanted_only(&files.tree, &files.documents, &stacks),
         };
         tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
@@ -739,8 +739,7 @@ fn read(commit: Commit, path: &str, decryption: Arc<Decryption>) -> Result<(File
         .join(path)
         .ok_or_else(|| Diagnostics::from(Diagnostic::error(format!("path {path} lies outside of the repository"))))?;
     let tree = commit.tree.opened_by(decryption);
-    let documents = documents::read(&tree, &folder)?;
-    let wanted = wanted(&tree, &documents)?;
+    let (documents, wanted) = wanted(&tree, &folder)?;
     let files = Files { tree, documents };
     Ok((files, wanted))
 }

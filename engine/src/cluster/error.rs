@@ -122,6 +122,12 @@ impl ClusterError {
         self.code() == 410
     }
 
+    /// The server does not know who asks: no credentials, wrong ones, or a token that has expired.
+    #[must_use]
+    pub fn is_unauthenticated(&self) -> bool {
+        self.code() == 401
+    }
+
     /// The credentials are not accepted, or not for this.
     #[must_use]
     pub fn is_denied(&self) -> bool {

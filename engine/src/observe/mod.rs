@@ -228,10 +228,12 @@ async fn absent(
 
 /// A refusal in the person's words.
 pub(crate) fn told(error: &ClusterError, summary: &str) -> Diagnostic {
-    let fix = if error.is_denied() {
-        "\ncheck the credentials and their RBAC rules"
+    let fix = if error.is_unauthenticated() {
+        format!("\n{}", record::UNKNOWN_CALLER)
+    } else if error.is_denied() {
+        "\ncheck the credentials and their RBAC rules".to_owned()
     } else {
-        ""
+        String::new()
     };
     Diagnostic::error(summary).detail(format!("{error}{fix}"))
 }

@@ -11,6 +11,7 @@ mod store;
 
 pub(crate) use good::{Good, GoodObject, GoodTerms};
 pub use secret::{from_secret, to_secret};
+pub(crate) use store::UNKNOWN_CALLER;
 pub use store::{RecordError, Stored, Version, delete, hand_over, read, write};
 
 use crate::mask::{MaskKey, hex};

@@ -6,6 +6,10 @@ use crate::diagnostic::Diagnostic;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+/// What to do when the server does not know who asks.
+pub(crate) const UNKNOWN_CALLER: &str =
+    "the server does not accept these credentials: the token has expired or belongs to another cluster; renew them";
+
 /// The version of a stored record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
@@ -59,6 +63,7 @@ impl RecordError {
             ),
             Self::TooLarge(_) => String::new(),
             Self::Owned(owner) => format!("hand it over first, or destroy it through {owner}"),
+            Self::Cluster(e) if e.is_unauthenticated() => UNKNOWN_CALLER.to_owned(),
             Self::Cluster(e) if e.is_denied() => format!(
                 "allow get, create, update and delete of Secrets in namespace {}: the record is kept there",
                 stack.namespace

@@ -17,6 +17,7 @@ mod protocol;
 mod reference;
 mod release;
 mod same_plan;
+mod several;
 mod stack;
 mod stand;
 mod synapse;

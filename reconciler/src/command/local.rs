@@ -2,7 +2,6 @@
 
 use super::keys::KeyArguments;
 use crate::deployment::{self, WantedCommit};
-use crate::documents;
 use crate::git;
 use crate::pools::Earlier;
 use crate::sops::Decryption;
@@ -62,8 +61,8 @@ impl LocalArguments {
             .with_context(|| format!("{} does not lie in {}", dir.display(), root.display()))?;
         let folder = TreePath::root().join(inside).context("the folder leads nowhere")?;
         let tree = Tree::open(&root, TreeLimits::default())?.opened_by(Decryption::with(&self.keys.choice()));
-        let documents = documents::read(&tree, &folder).map_err(told)?;
-        deployment::wanted(&tree, &documents).map_err(told)
+        let (_, wanted) = deployment::wanted(&tree, &folder).map_err(told)?;
+        Ok(wanted)
     }
 
     /// Reads and renders a revision of the repository that the folder lies in.
@@ -73,8 +72,8 @@ impl LocalArguments {
     pub(crate) fn wanted_at(&self, revision: &str) -> anyhow::Result<WantedCommit> {
         let found = git::revision(&self.dir, revision).with_context(|| format!("cannot read revision {revision}"))?;
         let tree = found.tree.opened_by(Decryption::with(&self.keys.choice()));
-        let documents = documents::read(&tree, &found.folder).map_err(told)?;
-        deployment::wanted(&tree, &documents).map_err(told)
+        let (_, wanted) = deployment::wanted(&tree, &found.folder).map_err(told)?;
+        Ok(wanted)
     }
 }
 

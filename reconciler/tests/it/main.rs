@@ -5,6 +5,7 @@ mod advisories;
 mod apart;
 mod deploys;
 mod drift;
+mod errors;
 mod examples;
 mod hooks;
 mod house;

@@ -28,6 +28,18 @@ impl Intent {
         json.to_string().into_bytes()
     }
 
+    /// For the plan's private data, of a stack that is made after that one is destroyed.
+    pub(super) fn to_private_after(&self, replaced: Option<&StackId>) -> Vec<u8> {
+        let private = self.to_private();
+        match (replaced, serde_json::from_slice::<Json>(&private)) {
+            (Some(replaced), Ok(mut json)) => {
+                json["replaces"] = replaced.to_string().into();
+                json.to_string().into_bytes()
+            }
+            _ => private,
+        }
+    }
+
     /// From the plan's private data; none for what another version wrote.
     pub(super) fn from_private(private: &[u8]) -> Option<Intent> {
         let json: Json = serde_json::from_slice(private).ok()?;
@@ -46,6 +58,13 @@ impl Intent {
     }
 }
 
+/// The stack that is destroyed before a planned one is made: Terraform plans a replacement twice, and hands the private data of the
+/// first plan to the second.
+pub(super) fn replaced(private: &[u8]) -> Option<StackId> {
+    let json: Json = serde_json::from_slice(private).ok()?;
+    json["replaces"].as_str()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +79,13 @@ mod tests {
         ] {
             assert_eq!(Intent::from_private(&intent.to_private()), Some(intent));
         }
+        let private = Intent::Deploy(None).to_private_after(Some(&stack));
+        assert_eq!(Intent::from_private(&private), Some(Intent::Deploy(None)));
+        assert_eq!(replaced(&private), Some(stack.clone()));
+        assert_eq!(
+            replaced(&Intent::Deploy(Some(stack.clone())).to_private_after(None)),
+            None
+        );
         for other in [&b""[..], b"{}", b"[1", b"{\"intent\":\"else\"}"] {
             assert_eq!(Intent::from_private(other), None);
         }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use myelin_engine::document::UNKNOWN;
+use myelin_engine::object::ObjectKey;
 use myelin_engine::observe::{DryRun, observe};
 use myelin_engine::plan::{Plan, plan as engine_plan};
 use myelin_engine::record::{Owner, StackId};
@@ -15,7 +17,7 @@ use crate::value::{Path, Value};
 
 use super::desired::{Wanted, wanted};
 use super::document::{self, Operation};
-use super::intent::Intent;
+use super::intent::{self, Intent};
 use super::moved::is_moved;
 use super::state::with;
 use super::{StackResource, stack_id};
@@ -27,10 +29,17 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
         config,
         private,
     } = request;
+    let requires_replace = replaced(resource, &prior, &proposed);
+    let before = match (prior.is_null(), requires_replace.is_empty()) {
+        // The second plan of a replacement knows nothing of what was, but for this.
+        (true, _) => intent::replaced(&private),
+        (false, false) => stack_id(&prior),
+        (false, true) => None,
+    };
     let mut planned = Planned {
         state: proposed.clone(),
-        requires_replace: replaced(resource, &prior, &proposed),
-        private: Intent::Deploy(stack_id(&proposed)).to_private(),
+        requires_replace,
+        private: Intent::Deploy(stack_id(&proposed)).to_private_after(before.as_ref()),
         identity: resource.identity_of(&proposed),
         diagnostics: Diagnostics::default(),
     };
@@ -66,6 +75,10 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
     ];
     planned.state = with(&with(&proposed, undecided), decided);
 
+    planned.diagnostics.extend(claimed_twice(call, &wanted));
+    if planned.diagnostics.has_errors() {
+        return planned;
+    }
     let same = [
         ("ready", prior.attribute("ready").clone()),
         ("components_status", prior.attribute("components_status").clone()),
@@ -75,6 +88,10 @@ pub(super) async fn plan(resource: &StackResource, call: &Call, request: PlanReq
     if unchanged == prior && prior.attribute("ready").as_bool() == Some(true) {
         // The read that came before this plan has looked at every object already.
         planned.state = unchanged;
+        return planned;
+    }
+    if let Some(before) = before {
+        planned.diagnostics.push(after_another(&before));
         return planned;
     }
     let anew = prior.is_null() && Intent::from_private(&private).is_none();
@@ -159,6 +176,36 @@ fn taken_over(stack: &StackId) -> Diagnostic {
         format!("The stack {stack} exists and is taken over"),
         "Its record is in the cluster: of a first apply that did not finish, or of a state that was lost. Its objects are \
          changed in place where they differ. Nothing is destroyed and made again, also where the plan says so.",
+    )
+}
+
+/// Objects that another stack of the same configuration wants, too.
+fn claimed_twice(call: &Call, wanted: &Wanted) -> Diagnostics {
+    let own = wanted.desired.objects.iter().filter(|object| !object.implicit);
+    let known = own
+        .map(|object| &object.key)
+        .filter(|key| !key.to_string().contains(UNKNOWN));
+    let stack = &wanted.desired.stack;
+    let taken = call.access.claim(stack, known);
+    let one = |(key, other): &(ObjectKey, StackId)| {
+        Diagnostic::error(
+            format!("{} is in two stacks", key.human()),
+            format!(
+                "Both {stack} and {other} want it, and an object belongs to one stack. Leave it out of one of them."
+            ),
+        )
+        .at(Path::attribute("source"))
+    };
+    taken.iter().map(one).collect()
+}
+
+/// What the cluster says now is about what is destroyed before.
+fn after_another(before: &StackId) -> Diagnostic {
+    Diagnostic::warning(
+        format!("The stack {before} is destroyed before this one is made"),
+        "Its name and its namespace are what it is known by, so that another one is made. The plan shows what will be applied, \
+         but not what the cluster will say to it then. To keep the objects, leave name and namespace as they are; a `moved` block \
+         renames the resource alone.",
     )
 }
 
