@@ -90,6 +90,11 @@ impl Credentials {
         }
     }
 
+    /// Drops keys of the role that AWS calls ended, whatever this machine's clock says: the next request asks for new ones.
+    pub async fn forget(&self) {
+        *self.held.lock().await = None;
+    }
+
     async fn fetch(&self) -> Result<(Keys, Timestamp), CredentialsError> {
         let folder = "meta-data/iam/security-credentials/";
         let roles = self.metadata.get(folder).await?.unwrap_or_default();

@@ -61,6 +61,12 @@ impl Ec2Error {
     pub fn is_throttled(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "RequestLimitExceeded" | "Throttling" | "ThrottlingException"))
     }
+
+    /// Whether the keys have ended by AWS's clock (EC2 and SSM name that differently).
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "RequestExpired" | "ExpiredToken" | "ExpiredTokenException"))
+    }
 }
 
 /// An instance that may be a peer.
@@ -222,14 +228,14 @@ impl Ec2 {
             let none = || Ec2Error::Unreadable("GetParameter", "it holds no value".into());
             return value.map(str::to_owned).ok_or_else(none);
         }
-        self.calls.failed.fetch_add(1, Ordering::Relaxed);
         let text = |field: &str| read.get(field).and_then(|v| v.as_str()).unwrap_or_default().to_owned();
         let code = text("__type");
-        Err(Ec2Error::Refused {
+        let error = Ec2Error::Refused {
             operation: "GetParameter",
             code: code.rsplit('#').next().unwrap_or_default().to_owned(),
             message: format!("{name}: {}", text("message")),
-        })
+        };
+        Err(self.refused(error).await)
     }
 
     async fn ask(&self, operation: &'static str, form: Form) -> Result<String, Ec2Error> {
@@ -240,7 +246,6 @@ impl Ec2 {
         if answer.status == 200 {
             return Ok(text);
         }
-        self.calls.failed.fetch_add(1, Ordering::Relaxed);
         let (mut code, mut message) = (format!("status {}", answer.status), String::new());
         // An error that is no XML (a proxy's page) leaves the status.
         let _ = xml::walk(
@@ -253,11 +258,21 @@ impl Ec2 {
             |_| {},
         );
         message.truncate(message.char_indices().nth(400).map_or(message.len(), |(at, _)| at));
-        Err(Ec2Error::Refused {
+        let error = Ec2Error::Refused {
             operation,
             code,
             message,
-        })
+        };
+        Err(self.refused(error).await)
+    }
+
+    /// Takes note of a refusal. Keys that have ended are not used again.
+    async fn refused(&self, error: Ec2Error) -> Ec2Error {
+        self.calls.failed.fetch_add(1, Ordering::Relaxed);
+        if error.is_expired() {
+            self.credentials.forget().await;
+        }
+        error
     }
 
     async fn send(

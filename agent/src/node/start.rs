@@ -101,6 +101,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         shared.identity.instance.clone(),
         tag_wish,
         told_tag,
+        members(&shared),
     ));
     let workload = tokio::spawn(supervise::supervise(config.workload.clone(), order_seen, tell_status));
     let (leave, left_word) = oneshot::channel();
@@ -159,6 +160,12 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     }
     drop(parts);
     Ok(())
+}
+
+/// How many peers a node has.
+fn members(shared: &Arc<Shared>) -> impl Fn() -> usize + Send + use<> {
+    let peers = shared.peers.subscribe();
+    move || peers.borrow().len()
 }
 
 /// Asks who the node is until the metadata service says, for a while.

@@ -1,11 +1,16 @@
 //! Figures of the agent, for `cargo xtask bench agent`. They are tests as well: each fails beyond its limit.
 
-use crate::harness::{World, front, until};
-use crate::pools::pool;
+use crate::harness::{Node, World, front, until};
+use crate::pools::pool_of;
 use http::Method;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+/// A node's configuration with the front's own limits.
+fn usual(node: &Node<'_>) -> String {
+    node.with_peers("").replace(", connectTimeout: 20s", "")
+}
 
 /// Clients that ask one front again and again, until they are dropped.
 struct Load {
@@ -73,7 +78,7 @@ impl Load {
 #[ignore = "a measurement: cargo xtask bench agent"]
 async fn planned_drain_under_load() {
     let world = World::new().await;
-    let all = pool(&world, "prod", 3, "").await;
+    let all = pool_of(&world, "prod", 3, usual).await;
     let mut loads: Vec<Load> = (0..2)
         .map(|n| Load::new(&all[n].0.address, 16, &Method::POST))
         .collect();
@@ -83,10 +88,7 @@ async fn planned_drain_under_load() {
     .await;
     let began = Instant::now();
     assert!(all[1].1.command("drain").0);
-    until("it is drained", &all[1].1, async || {
-        all[1].1.json("/status").await["drain"]["step"] == "drained"
-    })
-    .await;
+    until("it is drained", &all[1].1, async || all[1].1.step().await == "drained").await;
     let took = began.elapsed();
     let at = loads[1].done();
     until("load goes on", &all[1].1, async || loads[1].done() > at + 500).await;
@@ -106,7 +108,7 @@ async fn planned_drain_under_load() {
 async fn death_under_load() {
     for (method, may_lose) in [(Method::GET, 0), (Method::POST, 16)] {
         let world = World::new().await;
-        let mut all = pool(&world, "prod", 3, "").await;
+        let mut all = pool_of(&world, "prod", 3, usual).await;
         // The node that is asked has a sick workload: all its requests go to the other two, of which one dies.
         std::fs::write(all[0].0.folder.join("sick"), "").expect("room");
         until("it is sick", &all[0].1, async || all[0].1.presence().await == "sick").await;

@@ -1,8 +1,11 @@
 //! What makes a node drain, in which order it ends, and what calls it off.
 
-use crate::harness::{Agent, Node, World, end, until};
+use crate::harness::{Agent, Node, PATIENCE, World, end, until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
+
+/// A hook that nobody waits for the end of, in a drain that is far from its own.
+const LONG: &str = "timeout: 10m, hook: {command: [sleep, '500'], timeout: 500s}";
 
 async fn ready<'w>(world: &'w World, more: &str) -> (Node<'w>, Agent) {
     let node = world.launch("prod").await;
@@ -15,10 +18,7 @@ async fn ready<'w>(world: &'w World, more: &str) -> (Node<'w>, Agent) {
 }
 
 async fn drained(agent: &Agent) {
-    until("the node is drained", agent, async || {
-        agent.json("/status").await["drain"]["step"] == "drained"
-    })
-    .await;
+    until("the node is drained", agent, async || agent.step().await == "drained").await;
 }
 
 /// A hook that notes that it ran, and with what.
@@ -38,16 +38,10 @@ async fn a_spot_notice_drains_in_order_and_ends_before_the_capacity_goes() {
     })
     .await;
     node.spot_notice(120);
-    let began = Instant::now();
     until("the tag says draining", &agent, async || {
         node.state().as_deref() == Some("draining")
     })
     .await;
-    assert!(
-        began.elapsed() < Duration::from_secs(7),
-        "noticed within a poll of five seconds: {:?}",
-        began.elapsed()
-    );
     drained(&agent).await;
     until("the tag is gone", &agent, async || node.state().is_none()).await;
     assert_eq!(agent.hits(), ["started", "hook spot notice prod", "terminated"]);
@@ -61,13 +55,23 @@ async fn a_spot_notice_drains_in_order_and_ends_before_the_capacity_goes() {
 #[tokio::test]
 async fn a_stubborn_workload_is_killed_a_margin_before_the_deadline() {
     let world = World::new().await;
-    let (node, agent) = ready(&world, "").await;
+    let node = world.launch("prod").await;
+    // Its grace alone would let it live for ten minutes.
+    let patient = node.configuration("").replace("grace: 2s", "grace: 10m");
+    let agent = node.agent(&patient);
+    until("the tag says ready", &agent, async || {
+        node.state().as_deref() == Some("ready")
+    })
+    .await;
     std::fs::write(node.folder.join("stubborn"), "").expect("room");
     let began = Instant::now();
-    // EC2's notices leave two minutes; the shortest that is believed leaves fifteen seconds, of which ten are the margin.
-    node.spot_notice(20);
+    node.spot_notice(40);
     drained(&agent).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(40),
+        "all had ended before the capacity went: {:?}",
+        began.elapsed()
+    );
     assert!(agent.log().contains("gets SIGKILL"), "{}", agent.log());
     assert_eq!(agent.hits(), ["started", "terminated"]);
 }
@@ -75,14 +79,12 @@ async fn a_stubborn_workload_is_killed_a_margin_before_the_deadline() {
 #[tokio::test]
 async fn the_pools_drain_tag_drains_and_its_removal_calls_off() {
     let world = World::new().await;
-    let more = "drain: {timeout: 60s, hook: {command: [sleep, '30'], timeout: 40s}}\n";
-    let (node, agent) = ready(&world, more).await;
+    let (node, agent) = ready(&world, &format!("drain: {{{LONG}}}\n")).await;
     node.set_tag("myelin.dev:drain", Some("2026-01-01T00:00:00Z"));
     until("the hook runs", &agent, async || {
-        agent.json("/status").await["drain"]["step"] == "hook"
+        agent.step().await == "hook" && node.state().as_deref() == Some("draining")
     })
     .await;
-    assert_eq!(node.state().as_deref(), Some("draining"));
     let refused = agent.command("undrain");
     assert!(!refused.0 && refused.1.contains("drain tag"), "{refused:?}");
     // The service goes down; silence calls nothing off.
@@ -105,10 +107,9 @@ async fn the_pools_drain_tag_drains_and_its_removal_calls_off() {
 #[tokio::test]
 async fn people_drain_and_undrain_until_the_workload_has_its_sigterm() {
     let world = World::new().await;
-    let more = "drain: {timeout: 60s, hook: {command: [sleep, '30'], timeout: 40s}}\n";
-    let (node, agent) = ready(&world, more).await;
+    let (node, agent) = ready(&world, &format!("drain: {{{LONG}}}\n")).await;
     let (done, said) = agent.command("drain");
-    assert!(done && said.contains("within 50 s"), "{said}");
+    assert!(done && said.contains("within 590 s"), "{said}");
     until("the tag says draining", &agent, async || {
         node.state().as_deref() == Some("draining")
     })
@@ -136,22 +137,27 @@ async fn people_drain_and_undrain_until_the_workload_has_its_sigterm() {
 
 #[tokio::test]
 async fn a_rebalance_recommendation_does_what_the_policy_says() {
-    for (policy, presence, tag) in [
-        ("ignore", "ready", "ready"),
-        ("cordon", "cordoned", "draining"),
-        ("drain", "draining", ""),
-    ] {
+    for (policy, presence, tag) in [("cordon", "cordoned", "draining"), ("drain", "draining", "")] {
         let world = World::new().await;
         let (node, agent) = ready(&world, &format!("drain: {{rebalance: {policy}}}\n")).await;
         world.cloud.recommend_rebalance(&node.id).expect("launched");
-        // A drain tag that comes and goes later shows that the recommendation was read by then.
-        until("the recommendation is read", &agent, async || {
+        until("the recommendation is followed", &agent, async || {
             agent.presence().await == presence && node.state().unwrap_or_default() == tag
         })
         .await;
         let stopped = agent.hits().contains(&"terminated".to_owned());
         assert_eq!(stopped, policy == "drain", "{policy}");
     }
+    let world = World::new().await;
+    let (node, agent) = ready(&world, &format!("drain: {{rebalance: ignore, {LONG}}}\n")).await;
+    world.cloud.recommend_rebalance(&node.id).expect("launched");
+    // Who sees this tag has read the recommendation: a look asks for that first.
+    node.set_tag("myelin.dev:drain", Some("2026-01-01T00:00:00Z"));
+    until("the tag is seen", &agent, async || agent.presence().await == "draining").await;
+    let causes = agent.json("/status").await["drain"]["causes"].clone();
+    assert_eq!(causes, serde_json::json!(["drain tag"]));
+    node.set_tag("myelin.dev:drain", None);
+    agent.ready().await;
 }
 
 #[tokio::test]
@@ -175,13 +181,19 @@ async fn an_address_that_others_can_reach_answers_questions_and_changes_nothing(
     let node = world.launch("prod").await;
     // A port of its own: this address takes the port on all of the machine's.
     let usual = format!("listen: '{}:{}'", node.address, crate::harness::ADMIN);
-    let agent = node.agent(&node.configuration("").replace(&usual, "listen: '0.0.0.0:18097'"));
+    let port = (20_000..30_000)
+        .find(|port| std::net::TcpListener::bind(("0.0.0.0", *port)).is_ok())
+        .expect("a port is free");
+    let agent = node.agent(
+        &node
+            .configuration("")
+            .replace(&usual, &format!("listen: '0.0.0.0:{port}'")),
+    );
     let ready = async || agent.command("status").1.contains("state      ready");
     until("the node is ready", &agent, ready).await;
-    let url = format!("http://{}:18097/drain", node.address);
+    let url = format!("http://{}:{port}/drain", node.address);
     let url = myelin_agent::wire::Url::parse(&url).expect("an address");
-    let end = Duration::from_secs(5);
-    let answer = myelin_agent::wire::send(&url, http::Method::POST, &[], bytes::Bytes::new(), 4096, end).await;
+    let answer = myelin_agent::wire::send(&url, http::Method::POST, &[], bytes::Bytes::new(), 4096, PATIENCE).await;
     assert_eq!(answer.expect("an answer").status, 403);
     assert!(ready().await);
     assert!(agent.command("drain").0, "the socket is for people of this machine");

@@ -14,8 +14,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// The longest that any condition may take. Conditions are waited for, never slept for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// The longest that any condition may take, on a machine that has other things to do. Conditions are waited for, never slept for; how
+/// fast something is, the simulation says on its own clock, and the bench on a quiet machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Port of every workload, front and admin address; nodes differ by their addresses.
 pub(crate) const WORKLOAD: u16 = 18_000;
@@ -24,23 +25,46 @@ pub(crate) const ADMIN: u16 = 18_098;
 pub(crate) const FRONT: u16 = 18_080;
 pub(crate) const GOSSIP: u16 = 17_946;
 
-/// Networks of tests that run at once must differ.
-static NETWORK: AtomicU8 = AtomicU8::new(1);
+/// A network of 254 loopback addresses that no other test has, in this process or another: who holds the lock's port has the network.
+#[derive(Debug)]
+struct Network {
+    prefix: String,
+    _lock: std::net::TcpListener,
+}
+
+impl Network {
+    fn claim() -> Self {
+        let start = std::process::id().wrapping_mul(7);
+        for n in 0..10_000_u32 {
+            let at = start.wrapping_add(n) % 10_000;
+            let prefix = format!("127.{}.{}", 100 + at / 250, 1 + at % 250);
+            if let Ok(lock) = std::net::TcpListener::bind(format!("{prefix}.254:18099")) {
+                return Self { prefix, _lock: lock };
+            }
+        }
+        panic!("no network of loopback addresses is free");
+    }
+}
 
 /// A cloud of one test.
 pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) endpoint: Endpoint,
     pub(crate) folder: tempfile::TempDir,
-    network: u8,
+    network: Network,
     nodes: AtomicU8,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Times::default()).await
+    }
+
+    /// One in which things take that long; instances are up at once.
+    pub(crate) async fn with(times: Times) -> Self {
         let times = Times {
             boot: SignedDuration::ZERO,
-            ..Times::default()
+            ..times
         };
         let cloud = Cloud::new(Clock::new(1.0), times);
         let endpoint = serve(cloud.clone(), 0).await.expect("a port");
@@ -53,27 +77,32 @@ impl World {
             cloud,
             endpoint,
             folder,
-            network: NETWORK.fetch_add(1, Ordering::Relaxed),
+            network: Network::claim(),
             nodes: AtomicU8::new(1),
         }
     }
 
     /// Launches an instance with these tags beside its cluster's and pool's.
     pub(crate) async fn launch(&self, cluster: &str) -> Node<'_> {
+        self.launch_with(cluster, "").await
+    }
+
+    /// Launches an instance; `more` is appended to the request.
+    pub(crate) async fn launch_with(&self, cluster: &str, more: &str) -> Node<'_> {
         let n = self.nodes.fetch_add(1, Ordering::Relaxed);
         let form = format!(
             "Action=RunInstances&Version=2016-11-15&ImageId={}&InstanceType=m5.large&SubnetId={}&MinCount=1&MaxCount=1\
              &MetadataOptions.HttpTokens=required&MetadataOptions.InstanceMetadataTags=enabled\
              &TagSpecification.1.ResourceType=instance\
              &TagSpecification.1.Tag.1.Key=myelin.dev:cluster&TagSpecification.1.Tag.1.Value={cluster}\
-             &TagSpecification.1.Tag.2.Key=myelin.dev:pool&TagSpecification.1.Tag.2.Value=worker",
+             &TagSpecification.1.Tag.2.Key=myelin.dev:pool&TagSpecification.1.Tag.2.Value=worker{more}",
             catalog::IMAGES[0].id,
             catalog::SUBNETS[0].id,
         );
         let answer = self.post("/", form).await;
         let text = String::from_utf8(answer.body.to_vec()).expect("text");
         let id = between(&text, "<instanceId>", "</instanceId>").unwrap_or_else(|| panic!("no instance: {text}"));
-        let address = format!("127.99.{}.{n}", self.network);
+        let address = format!("{}.{n}", self.network.prefix);
         let folder = self.folder.path().join(format!("node-{n}"));
         std::fs::create_dir(&folder).expect("room");
         self.cloud.world().instances.get_mut(&id).expect("launched").address = address.clone();
@@ -142,10 +171,10 @@ impl Node<'_> {
             .await;
     }
 
-    /// A configuration with quick checks; `more` is appended.
+    /// A configuration with quick checks, which wait long for an answer on a machine that is busy; `more` is appended.
     pub(crate) fn configuration(&self, more: &str) -> String {
         format!(
-            "workload:\n  health: {{http: 'http://{a}:{WORKLOAD}/health', interval: 100ms, timeout: 500ms, failures: 2}}\n  \
+            "workload:\n  health: {{http: 'http://{a}:{WORKLOAD}/health', interval: 100ms, timeout: 20s, failures: 2}}\n  \
              grace: 2s\n  restart: {{first: 100ms, longest: 500ms, most: 5}}\n\
              admin: {{listen: '{a}:{ADMIN}', socket: '{f}/agent.sock'}}\n{more}",
             a = self.address,
@@ -157,7 +186,7 @@ impl Node<'_> {
     pub(crate) fn with_peers(&self, more: &str) -> String {
         self.configuration(&format!(
             "peers: {{key: {{file: '{key}'}}, port: {GOSSIP}, interval: 1s}}\n\
-             front: {{listen: '{a}:{FRONT}', backend: '{a}:{WORKLOAD}', headTimeout: 2s, bodyTimeout: 2s}}\n{more}",
+             front: {{listen: '{a}:{FRONT}', backend: '{a}:{WORKLOAD}', connectTimeout: 20s}}\n{more}",
             key = self.world.folder.path().join("key").display(),
             a = self.address,
         ))
@@ -175,6 +204,15 @@ impl Node<'_> {
 
     /// Starts the agent with a command, and with another way to AWS.
     pub(crate) fn agent_at(&self, aws: &str, configuration: &str, workload: &[String]) -> Agent {
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", "AKIDNODE"),
+            ("AWS_SECRET_ACCESS_KEY", "secret-of-the-node"),
+        ];
+        self.agent_as(aws, &keys, configuration, workload)
+    }
+
+    /// Starts the agent with keys in its environment; without any it has those of the instance's role.
+    pub(crate) fn agent_as(&self, aws: &str, keys: &[(&str, &str)], configuration: &str, workload: &[String]) -> Agent {
         let file = self.folder.join("agent.yaml");
         std::fs::write(&file, configuration).expect("room");
         let log = std::fs::OpenOptions::new()
@@ -192,8 +230,7 @@ impl Node<'_> {
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT",
                 self.world.endpoint.metadata_url(&self.id),
             )
-            .env("AWS_ACCESS_KEY_ID", "AKIDNODE")
-            .env("AWS_SECRET_ACCESS_KEY", "secret-of-the-node")
+            .envs(keys.iter().copied())
             .env(workload::ADDRESS, format!("{}:{WORKLOAD}", self.address))
             .env(workload::FOLDER, &self.folder)
             .stdin(Stdio::null())
@@ -217,7 +254,7 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) async fn get(&self, path: &str) -> Option<Answer> {
         let url = Url::parse(&format!("http://{}:{ADMIN}{path}", self.address)).expect("an address");
-        wire::send(&url, Method::GET, &[], Bytes::new(), 8 << 20, Duration::from_secs(5))
+        wire::send(&url, Method::GET, &[], Bytes::new(), 8 << 20, PATIENCE / 3)
             .await
             .ok()
     }
@@ -262,16 +299,21 @@ impl Agent {
 
     /// A number of the metrics.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let text = self
-            .get("/metrics")
-            .await
-            .map(|a| String::from_utf8_lossy(&a.body).into_owned())
-            .unwrap_or_default();
+        let answer = self.get("/metrics").await.expect("the agent answers");
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
         let line = text
             .lines()
             .find_map(|l| l.strip_prefix(&format!("myelin_agent_{name} ")));
         line.and_then(|v| v.parse().ok())
             .unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// Where the drain is; empty when there is none.
+    pub(crate) async fn step(&self) -> String {
+        self.json("/status").await["drain"]["step"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub(crate) async fn ready(&self) {

@@ -1,5 +1,6 @@
 //! The agent as a program, on one machine: real processes on loopback addresses, against a model of EC2 and its metadata services.
 
+mod account;
 mod bench;
 mod boot;
 mod clusters;
@@ -9,6 +10,7 @@ mod harness;
 mod identity;
 mod policy;
 mod pools;
+mod roles;
 mod simulation;
 mod supervision;
 mod workload;

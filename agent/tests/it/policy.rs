@@ -18,11 +18,14 @@ use std::time::Duration;
 
 /// One request as IAM sees it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Ask {
-    action: String,
+pub(crate) struct Ask {
+    pub(crate) action: String,
     resource: String,
     keys: Vec<String>,
 }
+
+/// What was asked, and the session token that each request came with.
+pub(crate) type Asked = Arc<Mutex<Vec<(Ask, Option<String>)>>>;
 
 const INSTANCE: &str = "arn:aws:ec2:us-east-1:123456789012:instance/";
 
@@ -69,7 +72,7 @@ fn ask(target: Option<&str>, body: &str) -> Ask {
 }
 
 /// The policy with its places filled.
-fn policy() -> Value {
+pub(crate) fn policy() -> Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/iam/worker.json.tftpl");
     let mut text = std::fs::read_to_string(file).expect("the policy is there");
     for (name, value) in [
@@ -149,10 +152,10 @@ fn allowed(policy: &Value, ask: &Ask, own: &str) -> bool {
 }
 
 /// Passes requests on to the sandbox and keeps what they ask.
-async fn recorder(to: String) -> (String, Arc<Mutex<Vec<Ask>>>) {
+pub(crate) async fn recorder(to: String) -> (String, Asked) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let asked: Arc<Mutex<Vec<Ask>>> = Arc::default();
+    let asked: Asked = Arc::default();
     let kept = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -162,13 +165,14 @@ async fn recorder(to: String) -> (String, Arc<Mutex<Vec<Ask>>>) {
                 async move {
                     let (head, body) = request.into_parts();
                     let body = body.collect().await.expect("a body").to_bytes();
-                    let target = head
-                        .headers
-                        .get("x-amz-target")
-                        .map(|t| t.to_str().expect("text").to_owned());
-                    let one = ask(target.as_deref(), std::str::from_utf8(&body).expect("text"));
-                    kept.lock().expect("not poisoned").push(one);
-                    let headers: Vec<(&str, &str)> = target.iter().map(|t| ("x-amz-target", t.as_str())).collect();
+                    let header = |name: &str| head.headers.get(name).map(|t| t.to_str().expect("text"));
+                    let one = ask(header("x-amz-target"), std::str::from_utf8(&body).expect("text"));
+                    let session = header("x-amz-security-token").map(str::to_owned);
+                    kept.lock().expect("not poisoned").push((one, session));
+                    let headers: Vec<(&str, &str)> = ["x-amz-target", "authorization", "x-amz-security-token"]
+                        .into_iter()
+                        .filter_map(|name| Some((name, header(name)?)))
+                        .collect();
                     let url = Url::parse(&to).expect("an address");
                     let answer = wire::send(&url, Method::POST, &headers, body, 1 << 20, Duration::from_secs(20)).await;
                     let answer = answer.expect("the sandbox answers");
@@ -204,7 +208,7 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
             .lock()
             .expect("not poisoned")
             .iter()
-            .any(|a| a.action == "ec2:DescribeInstances")
+            .any(|(a, _)| a.action == "ec2:DescribeInstances")
     })
     .await;
     agent.signal(Signal::TERM);
@@ -212,7 +216,12 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
     assert_eq!(node.state(), None);
 
     let (policy, own) = (policy(), format!("{INSTANCE}{}", node.id));
-    let mut all = asked.lock().expect("not poisoned").clone();
+    let mut all: Vec<Ask> = asked
+        .lock()
+        .expect("not poisoned")
+        .iter()
+        .map(|(a, _)| a.clone())
+        .collect();
     all.sort();
     all.dedup();
     let actions: Vec<&str> = all.iter().map(|a| a.action.as_str()).collect();
@@ -227,6 +236,23 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
     );
     for one in &all {
         assert!(allowed(&policy, one, &own), "{one:?} is refused");
+    }
+    // What its workload and its hook may do: read the models, read and write the checkpoints.
+    for (action, bucket, may) in [
+        ("s3:GetObject", "prod-models/qwen", true),
+        ("s3:PutObject", "prod-models/qwen", false),
+        ("s3:GetObject", "prod-checkpoints/1", true),
+        ("s3:PutObject", "prod-checkpoints/1", true),
+        ("s3:DeleteObject", "prod-checkpoints/1", false),
+        ("s3:PutObject", "prod-state/terraform.tfstate", false),
+        ("s3:GetObject", "prod-state/terraform.tfstate", false),
+    ] {
+        let one = Ask {
+            action: action.into(),
+            resource: format!("arn:aws:s3:::{bucket}"),
+            keys: Vec::new(),
+        };
+        assert_eq!(allowed(&policy, &one, &own), may, "{one:?}");
     }
     // What would make it somebody else, or touch another.
     for action in ["ec2:CreateTags", "ec2:DeleteTags"] {

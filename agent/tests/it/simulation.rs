@@ -1,12 +1,14 @@
 //! A network and an EC2 of many nodes on one virtual clock: the real membership and the real schedule, no sockets, no waiting. The same
 //! seed gives the same course.
 
+use crate::account::{Account, Served};
 use myelin_agent::gossip::key::Ring;
 use myelin_agent::gossip::member::{MemberId, Name};
 use myelin_agent::gossip::membership::{Membership, Out, Token};
 use myelin_agent::gossip::seal::Sealer;
 use myelin_agent::gossip::seeds::Schedule;
-use myelin_agent::presence::Presence;
+use myelin_agent::presence::{Presence, Tag};
+use myelin_agent::state_tag;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::cmp::Reverse;
@@ -33,6 +35,11 @@ enum Event {
     Look {
         node: usize,
         run: u32,
+    },
+    Tag {
+        node: usize,
+        run: u32,
+        refusals: u32,
     },
     Controller,
 }
@@ -61,6 +68,21 @@ pub(crate) struct Way {
     pub(crate) cut: Option<usize>,
 }
 
+/// A controller that looks every second, and marks a node every second, as a roll at full speed does.
+#[derive(Default)]
+pub(crate) struct Controller {
+    /// Looks that were answered.
+    pub(crate) looks: u32,
+    /// Marks that were taken.
+    pub(crate) marks: u32,
+    /// Marks that were refused.
+    pub(crate) refused: u32,
+    /// Tries for the mark that is due now.
+    tries: u32,
+    /// The most tries for one mark.
+    pub(crate) most_tries: u32,
+}
+
 /// The whole world.
 pub(crate) struct Simulation {
     pub(crate) now: Duration,
@@ -76,11 +98,22 @@ pub(crate) struct Simulation {
     pub(crate) bytes: u64,
     /// Refused questions: of nodes, of the controller.
     pub(crate) refused: (u32, u32),
-    bucket: (f64, Duration),
+    /// Tag writes: of nodes, and those of them that were refused.
+    pub(crate) tag_writes: (u32, u32),
+    pub(crate) controller: Controller,
+    account: Account,
     rng: StdRng,
+    /// Of the waits for tags, so that they change nothing else.
+    tag_rng: StdRng,
     heap: BinaryHeap<Reverse<(Duration, u64)>>,
     events: std::collections::HashMap<u64, Event>,
     serial: u64,
+}
+
+/// A node's address.
+fn address(n: usize) -> SocketAddr {
+    let [_, _, high, low] = u32::try_from(n).expect("few").to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], 7946))
 }
 
 impl Simulation {
@@ -95,8 +128,11 @@ impl Simulation {
             packets: 0,
             bytes: 0,
             refused: (0, 0),
-            bucket: (100.0, Duration::ZERO),
+            tag_writes: (0, 0),
+            controller: Controller::default(),
+            account: Account::counted(),
             rng: StdRng::seed_from_u64(seed),
+            tag_rng: StdRng::seed_from_u64(!seed),
             heap: BinaryHeap::new(),
             events: std::collections::HashMap::new(),
             serial: 0,
@@ -109,12 +145,12 @@ impl Simulation {
     pub(crate) fn launch(&mut self, count: usize, cluster: &'static str) {
         for _ in 0..count {
             let n = self.nodes.len();
-            let [_, _, high, low] = u32::try_from(n).expect("few").to_be_bytes();
+            let [.., low] = n.to_be_bytes();
             self.nodes.push(Node {
                 membership: None,
                 cluster,
                 zone: n % 3,
-                address: SocketAddr::from(([10, 0, high, low], 7946)),
+                address: address(n),
                 tagged: None,
                 schedule: Schedule::default(),
                 run: 0,
@@ -123,6 +159,14 @@ impl Simulation {
             });
             self.start(n, 0);
         }
+    }
+
+    /// The same, with the sandbox's EC2 in place of a count of requests. Before anything else is launched.
+    pub(crate) fn launch_served(&mut self, count: usize, cluster: &'static str) {
+        let first = self.nodes.len();
+        let addresses: Vec<SocketAddr> = (first..first + count).map(address).collect();
+        self.account = Account::Served(Box::new(Served::new(cluster, &addresses)));
+        self.launch(count, cluster);
     }
 
     /// Starts the agent of a node, whose wall clock is off by so many milliseconds.
@@ -147,9 +191,11 @@ impl Simulation {
         let out = membership.start();
         node.membership = Some(membership);
         node.schedule = Schedule::default();
-        node.tagged = Some(self.now);
         let (run, wait) = (node.run, node.schedule.wait(INTERVAL, 0, self.rng.random()));
         self.act(n, out);
+        // Its workload is ready at once: the worst that many can do to the account.
+        let refusals = 0;
+        self.put(self.now, Event::Tag { node: n, run, refusals });
         self.put(self.now + wait, Event::Look { node: n, run });
     }
 
@@ -200,17 +246,6 @@ impl Simulation {
         self.put(self.now + delay, Event::Packet { to, from, bytes });
     }
 
-    /// EC2's published rate: a bucket of 100 that refills at 20 a second, shared with the controller.
-    fn take(&mut self) -> bool {
-        let refilled = self.bucket.0 + (self.now - self.bucket.1).as_secs_f64() * 20.0;
-        self.bucket = (refilled.min(100.0), self.now);
-        let has = self.bucket.0 >= 1.0;
-        if has {
-            self.bucket.0 -= 1.0;
-        }
-        has
-    }
-
     fn look(&mut self, n: usize) {
         let members = self.nodes[n].membership.as_ref().map_or(0, Membership::len);
         if !self.nodes[n].schedule.is_due(members) {
@@ -219,13 +254,15 @@ impl Simulation {
         }
         self.nodes[n].asked += 1;
         let mut out = Vec::new();
-        if self.take() {
-            let (cluster, own) = (self.nodes[n].cluster, self.nodes[n].address);
-            let seen = |node: &&Node| {
-                let tagged = node.tagged.is_some_and(|at| at + self.tag_lag <= self.now);
-                self.careless || (tagged && node.cluster == cluster)
-            };
-            let listed: Vec<SocketAddr> = self.nodes.iter().filter(seen).map(|node| node.address).collect();
+        let (cluster, own) = (self.nodes[n].cluster, self.nodes[n].address);
+        let (now, lag, careless) = (self.now, self.tag_lag, self.careless);
+        let seen = |node: &&Node| {
+            let tagged = node.tagged.is_some_and(|at| at + lag <= now);
+            careless || (tagged && node.cluster == cluster)
+        };
+        let nodes = &self.nodes;
+        let model = || nodes.iter().filter(seen).map(|node| node.address).collect();
+        if let Some(listed) = self.account.list(now, cluster, model) {
             let membership = self.nodes[n].membership.as_mut().expect("it runs");
             let known: BTreeSet<SocketAddr> = membership
                 .peers()
@@ -245,6 +282,42 @@ impl Simulation {
         }
         self.act(n, out);
         self.look_again(n);
+    }
+
+    fn tag(&mut self, n: usize, run: u32, refusals: u32) {
+        self.tag_writes.0 += 1;
+        if self
+            .account
+            .tag(self.now, self.nodes[n].address, "myelin.dev:state", "ready")
+        {
+            let now = self.now;
+            self.nodes[n].tagged.get_or_insert(now);
+            return;
+        }
+        self.tag_writes.1 += 1;
+        let refusals = refusals + 1;
+        let members = self.nodes[n].membership.as_ref().map_or(0, Membership::len);
+        let wait = state_tag::wait(Tag::Ready, true, refusals, members, self.tag_rng.random());
+        self.put(self.now + wait, Event::Tag { node: n, run, refusals });
+    }
+
+    /// A controller that works at full speed must not be refused because of the nodes.
+    fn control(&mut self) {
+        let now = self.now;
+        match self.account.list(now, "prod", Vec::new) {
+            Some(_) => self.controller.looks += 1,
+            None => self.refused.1 += 1,
+        }
+        let own = &mut self.controller;
+        own.tries += 1;
+        own.most_tries = own.most_tries.max(own.tries);
+        let node = self.nodes.first().map(|node| node.address);
+        if node.is_none_or(|node| self.account.tag(now, node, "myelin.dev:mark", "1")) {
+            (own.marks, own.tries) = (own.marks + 1, 0);
+        } else {
+            own.refused += 1;
+        }
+        self.put(now + Duration::from_secs(1), Event::Controller);
     }
 
     fn look_again(&mut self, n: usize) {
@@ -280,14 +353,9 @@ impl Simulation {
             Event::Look { node, run } if self.nodes[node].run == run && self.nodes[node].membership.is_some() => {
                 self.look(node);
             }
-            Event::Timer { .. } | Event::Look { .. } => {}
-            Event::Controller => {
-                // A controller that looks every second at full speed must never be refused because of the nodes.
-                if !self.take() {
-                    self.refused.1 += 1;
-                }
-                self.put(self.now + Duration::from_secs(1), Event::Controller);
-            }
+            Event::Tag { node, run, refusals } if self.nodes[node].run == run => self.tag(node, run, refusals),
+            Event::Timer { .. } | Event::Look { .. } | Event::Tag { .. } => {}
+            Event::Controller => self.control(),
         }
     }
 
@@ -302,12 +370,32 @@ impl Simulation {
 
     /// Lets time pass until a condition holds; how long that took.
     pub(crate) fn until(&mut self, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
+        let took = self.within(limit, condition);
+        took.unwrap_or_else(|| panic!("it did not come about within {limit:?}"))
+    }
+
+    /// The same, and None when the time is over.
+    pub(crate) fn within(&mut self, limit: Duration, condition: impl Fn(&Self) -> bool) -> Option<Duration> {
         let began = self.now;
         while !condition(self) {
-            assert!(self.now - began < limit, "it did not come about within {limit:?}");
+            if self.now - began >= limit {
+                return None;
+            }
             self.pass(Duration::from_millis(500));
         }
-        self.now - began
+        Some(self.now - began)
+    }
+
+    /// Which share of the pairs of one cluster's nodes know each other.
+    pub(crate) fn known(&self) -> f64 {
+        let know: usize = self
+            .nodes
+            .iter()
+            .filter_map(|n| n.membership.as_ref())
+            .map(Membership::len)
+            .sum();
+        let all = self.alive().len();
+        know as f64 / (all * all.saturating_sub(1)) as f64
     }
 
     /// How many of these know exactly the others of their cluster that run.
@@ -325,6 +413,11 @@ impl Simulation {
         // Numbers first: they are cheap to compare, and mostly differ while there is something to wait for.
         memberships().all(|(cluster, m)| m.is_some_and(|m| m.len() + 1 == sizes[cluster]))
             && memberships().all(|(_, m)| m.is_some_and(|m| m.peers().iter().all(|p| self.runs(&p.instance))))
+    }
+
+    /// Whether EC2 has taken every node's tag.
+    pub(crate) fn all_tagged(&self) -> bool {
+        self.nodes.iter().all(|node| node.tagged.is_some())
     }
 
     fn runs(&self, instance: &str) -> bool {

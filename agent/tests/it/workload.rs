@@ -15,7 +15,8 @@ use std::time::Duration;
 /// Where it listens; set in the process that is to be the workload.
 pub(crate) const ADDRESS: &str = "MYELIN_TEST_WORKLOAD";
 
-/// Its folder: `hits` holds a line for every request; while `sick` exists its health answers 503; `stubborn` makes it ignore SIGTERM.
+/// Its folder: `hits` holds a line for every request; while `sick` exists its health answers 503; `stubborn` makes it ignore SIGTERM;
+/// `/hold` is answered once there is `release`, and event N of `/gated/COUNT` is sent once there is `gate-N`.
 pub(crate) const FOLDER: &str = "MYELIN_TEST_FOLDER";
 
 /// The command that starts it.
@@ -99,6 +100,22 @@ fn text(status: u16, text: impl Into<Bytes>) -> http::Response<Body> {
     response
 }
 
+/// Waits for a file of the test's.
+async fn exists(file: PathBuf) {
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Server-sent events with these numbers.
+fn events(numbers: impl futures::Stream<Item = u64> + Send + Sync + 'static) -> http::Response<Body> {
+    let frames = numbers.map(|n| Ok(Frame::data(Bytes::from(format!("data: {n}\n\n")))));
+    let mut response = http::Response::new(BoxBody::new(StreamBody::new(frames)));
+    let kind = http::HeaderValue::from_static("text/event-stream");
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
+}
+
 async fn answer(request: http::Request<Incoming>, folder: &Path) -> http::Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     if path == "/health" {
@@ -126,16 +143,26 @@ async fn answer(request: http::Request<Incoming>, folder: &Path) -> http::Respon
         "die" => std::process::exit(9),
         "echo" => text(200, body),
         "unwell" => text(503, "the workload's own 503"),
+        "hold" => {
+            exists(folder.join("release")).await;
+            text(200, name)
+        }
         "events" => {
             let gap = Duration::from_millis(number(2));
-            let events = futures::stream::iter(0..number(1)).then(move |n| async move {
+            events(futures::stream::iter(0..number(1)).then(move |n| async move {
                 tokio::time::sleep(gap).await;
-                Ok(Frame::data(Bytes::from(format!("data: {n}\n\n"))))
-            });
-            let mut response = http::Response::new(BoxBody::new(StreamBody::new(events)));
-            let kind = http::HeaderValue::from_static("text/event-stream");
-            response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
-            response
+                n
+            }))
+        }
+        "gated" => {
+            let folder = folder.to_owned();
+            events(futures::stream::iter(0..number(1)).then(move |n| {
+                let gate = folder.join(format!("gate-{n}"));
+                async move {
+                    exists(gate).await;
+                    n
+                }
+            }))
         }
         _ => text(200, name),
     }

@@ -75,6 +75,8 @@ pub struct Times {
     pub remembered: SignedDuration,
     /// From sending an SSM command to its end.
     pub command: SignedDuration,
+    /// How long the credentials hold that a metadata service hands out for its instance's role.
+    pub credentials: SignedDuration,
 }
 
 impl Default for Times {
@@ -85,6 +87,7 @@ impl Default for Times {
             shutdown: SignedDuration::from_secs(20),
             remembered: SignedDuration::from_hours(1),
             command: SignedDuration::from_secs(2),
+            credentials: SignedDuration::from_hours(6),
         }
     }
 }

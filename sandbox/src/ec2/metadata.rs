@@ -118,7 +118,7 @@ impl Metadata {
                     .profile
                     .as_deref()
                     .filter(|p| access::role_of(p) == role)
-                    .map(|_| credentials(&i.id, now)),
+                    .map(|_| credentials(&i.id, now, self.cloud.times.credentials)),
                 None => other
                     .strip_prefix("meta-data/tags/instance/")
                     .filter(|_| i.metadata.tags)
@@ -129,12 +129,13 @@ impl Metadata {
     }
 }
 
-/// The credentials of the instance's role: its access key names the instance, and a policy of the role holds for it.
-fn credentials(instance: &str, now: Timestamp) -> String {
-    let until = now.saturating_add(SignedDuration::from_hours(6)).unwrap_or(now);
+/// The credentials of the instance's role: its access key names the instance, and a policy of the role holds for it. They are
+/// refused once they have ended.
+fn credentials(instance: &str, now: Timestamp, life: SignedDuration) -> String {
+    let until = now.saturating_add(life).unwrap_or(now);
     json!({
         "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": stamp(now), "Expiration": stamp(until),
-        "AccessKeyId": access::instance_key(instance), "SecretAccessKey": "sandbox", "Token": "sandbox",
+        "AccessKeyId": access::instance_key(instance), "SecretAccessKey": "sandbox", "Token": access::session(until),
     })
     .to_string()
 }

@@ -102,7 +102,7 @@ pub async fn serve(cloud: Cloud, port: u16) -> std::io::Result<Endpoint> {
 async fn aws(Handle(served): Handle<Served>, headers: HeaderMap, body: Bytes) -> Response {
     let request = served.cloud.world().id("req");
     let header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
-    let caller = Caller::of(header("authorization"));
+    let caller = Caller::of(header("authorization"), header("x-amz-security-token"));
     if let Some(target) = header("x-amz-target") {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let operation = target.rsplit('.').next().unwrap_or(target);
@@ -182,6 +182,7 @@ fn operate(served: &Served, operation: &str, p: &Params, request: &str, caller: 
         buckets.take(operation, p, cloud.clock.now())?;
     }
     let lost = injected(served, operation)?;
+    caller.in_time(cloud.clock.now())?;
     {
         let world = cloud.world();
         access::check(&world, caller, access::request(&world, operation, p))?;
@@ -220,6 +221,11 @@ fn operate(served: &Served, operation: &str, p: &Params, request: &str, caller: 
 fn command(served: &Served, operation: &str, body: &Value, caller: &Caller) -> Result<Value, Ec2Error> {
     let cloud = &served.cloud;
     let lost = injected(served, operation)?;
+    // SSM has a name of its own for that.
+    caller.in_time(cloud.clock.now()).map_err(|e| Ec2Error {
+        code: "ExpiredTokenException".into(),
+        ..e
+    })?;
     {
         let world = cloud.world();
         access::check(&world, caller, access::command(&world, operation, body)).map_err(|e| Ec2Error {

@@ -11,6 +11,8 @@ pub use policy::{Ask, Policy, PolicyError, Verdict};
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::catalog::{ACCOUNT, REGION};
 use super::cloud::World;
 use super::error::Ec2Error;
@@ -27,19 +29,46 @@ pub(crate) struct Access {
 pub(crate) struct Caller {
     /// Access key; empty when nothing was signed.
     pub key: String,
+    /// When the session ends that the request was signed in; None without one.
+    pub until: Option<Timestamp>,
 }
 
 /// The prefix of the access keys that the metadata service hands out; the instance's digits follow.
 const INSTANCE_KEY: &str = "ASIA";
 
+/// What session tokens begin with; the second in which they end follows.
+const SESSION: &str = "sandbox-until-";
+
+/// The session token of credentials that end then.
+pub(crate) fn session(until: Timestamp) -> String {
+    format!("{SESSION}{}", until.as_second())
+}
+
 impl Caller {
-    /// From `Authorization: AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, …`.
-    pub(crate) fn of(authorization: Option<&str>) -> Self {
+    /// From `Authorization: AWS4-HMAC-SHA256 Credential=KEY/date/region/service/aws4_request, …` and `X-Amz-Security-Token`.
+    pub(crate) fn of(authorization: Option<&str>, session: Option<&str>) -> Self {
         let key = authorization
             .and_then(|text| text.split_once("Credential="))
             .and_then(|(_, rest)| rest.split('/').next())
             .unwrap_or_default();
-        Self { key: key.to_owned() }
+        let until = session
+            .and_then(|s| s.strip_prefix(SESSION))
+            .and_then(|s| s.parse().ok());
+        Self {
+            key: key.to_owned(),
+            until: until.and_then(|second| Timestamp::from_second(second).ok()),
+        }
+    }
+
+    /// Refuses a session that has ended, by EC2's code.
+    ///
+    /// # Errors
+    /// `RequestExpired`.
+    pub(crate) fn in_time(&self, now: Timestamp) -> Result<(), Ec2Error> {
+        if self.until.is_some_and(|until| until <= now) {
+            return Err(Ec2Error::new("RequestExpired", "Request has expired."));
+        }
+        Ok(())
     }
 
     /// The instance whose metadata service gave the key out.
@@ -124,9 +153,19 @@ mod tests {
     fn a_caller_is_who_signed() {
         let signed =
             "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/ec2/aws4_request, SignedHeaders=host, Signature=0";
-        assert_eq!(Caller::of(Some(signed)).key, "AKIA1");
-        assert_eq!(Caller::of(None), Caller::default());
+        assert_eq!(Caller::of(Some(signed), None).key, "AKIA1");
+        assert_eq!(Caller::of(None, Some("of somebody else")), Caller::default());
         let key = instance_key("i-00000000000000abc");
-        assert_eq!(Caller { key }.instance().as_deref(), Some("i-00000000000000abc"));
+        let caller = Caller { key, until: None };
+        assert_eq!(caller.instance().as_deref(), Some("i-00000000000000abc"));
+    }
+
+    #[test]
+    fn a_session_ends() {
+        let (end, second) = (Timestamp::UNIX_EPOCH, jiff::SignedDuration::from_secs(1));
+        let caller = Caller::of(None, Some(&session(end)));
+        assert_eq!(caller.in_time(end - second), Ok(()));
+        assert_eq!(caller.in_time(end).map_err(|e| e.code), Err("RequestExpired".into()));
+        assert_eq!(Caller::default().in_time(end), Ok(()), "without a session nothing ends");
     }
 }
