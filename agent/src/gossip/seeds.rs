@@ -2,8 +2,9 @@
 //!
 //! EC2 answers twenty DescribeInstances a second for a whole account and region (EC2 developer guide, "Request throttling"). A quarter
 //! of that is the pool's share, so N nodes ask on average every max(30 s, N/5 s). A wait is spread over twice its mean: nodes that
-//! were launched together never ask together, and a thousand that do not know of each other yet still stay below the whole rate. Who was
-//! found by others before its first question does not ask it.
+//! were launched together never ask together. The first wait is spread over one and a half: then a thousand that do not know of each
+//! other yet use up the rate and no more than half of the burst, and news of the last of them has reached everybody within two
+//! intervals. Who was found by others before its first question does not ask it.
 
 use std::time::Duration;
 
@@ -27,7 +28,8 @@ impl Schedule {
         let size = u32::try_from(members).unwrap_or(u32::MAX);
         let mean = interval.max(Duration::from_secs(u64::from(size / SHARE)));
         let mean = mean.saturating_mul(1 << self.failures.min(5)).min(LONGEST.max(mean));
-        mean.mul_f64(2.0 * chance.clamp(0.0, 1.0))
+        let spread = if self.asked { 2.0 } else { 1.5 };
+        mean.mul_f64(spread * chance.clamp(0.0, 1.0))
     }
 
     /// Whether to ask, now that the wait is over.
@@ -55,7 +57,10 @@ mod tests {
     #[test]
     fn who_was_found_before_its_first_question_waits_for_the_next() {
         let mut schedule = Schedule::default();
+        let longest = |s: &Schedule| s.wait(Duration::from_secs(30), 0, 1.0).as_secs();
+        assert_eq!(longest(&schedule), 45);
         assert!(!schedule.is_due(999));
+        assert_eq!(longest(&schedule), 60);
         assert!(schedule.is_due(999));
     }
 
