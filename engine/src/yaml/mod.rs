@@ -6,19 +6,22 @@
 //! expand `<<` and aliases, and refuse duplicate keys.
 
 mod emit;
+mod folded;
 mod json;
 mod node;
 mod number;
 mod parse;
+mod pieces;
 mod resolve;
 mod scan;
 mod timestamp;
 
 pub use emit::{emit, key_order};
+pub use folded::{STARTS_WITH_TAB, is_written_as_block};
 pub use json::{from_json, to_json};
 pub use node::{At, Content, Entry, FileId, Node, Scalar, Tag};
 pub use number::{Number, go_float_g};
-pub use parse::{Limits, STARTS_WITH_TAB, is_written_as_block, parse, parse_one};
+pub use parse::{Limits, parse, parse_one};
 pub use resolve::{Profile, Resolved, resolve};
 
 /// Why a text is not YAML, or not YAML that a manifest may contain.

@@ -2,7 +2,9 @@
 //! duplicate keys refused, and every input kept inside of its [`Limits`].
 
 use super::YamlError;
+use super::folded::{STARTS_WITH_TAB, is_written_as_block, refolded};
 use super::node::{At, Content, Entry, FileId, Node, Scalar, Tag};
+use super::pieces;
 use super::resolve::{Profile, tag_of, yaml11_bool};
 use super::scan::{Mark, Scanner, Style, Token};
 use std::collections::{HashMap, HashSet};
@@ -53,16 +55,26 @@ pub fn parse(text: &str, file: FileId, profile: Profile, limits: Limits) -> Resu
         let message = "control characters are not allowed in YAML; write them escaped in double quotes";
         return Err(YamlError::new(at, message));
     }
-    let mut parser = Parser {
-        scanner: Scanner::new(text, file, limits.depth),
-        profile,
-        limits,
-        anchors: HashMap::new(),
-        nodes: 0,
-        depth: 0,
-        flow: 0,
-    };
-    parser.documents()
+    if profile != Profile::Kustomize {
+        return Parser::new(Scanner::new(text, file, limits.depth), profile, limits).documents();
+    }
+    let pieces = pieces::cut(text).map_err(|line| {
+        let at = At { file, line, column: 1 };
+        YamlError::new(at, "not valid YAML: nothing but a comment may follow --- on its line")
+    })?;
+    let (mut all, mut nodes) = (Vec::new(), 0);
+    for piece in pieces {
+        let text = piece.text.strip_prefix('\u{feff}').unwrap_or(piece.text);
+        let scanner = Scanner::new(text, file, limits.depth).starting_in(piece.line);
+        let mut parser = Parser::new(scanner, profile, limits);
+        parser.nodes = nodes;
+        if let Some(node) = parser.first_document()?.filter(|node| !node.is_null()) {
+            limits.check_documents(all.len(), node.at)?;
+            all.push(node);
+        }
+        nodes = parser.nodes;
+    }
+    Ok(all)
 }
 
 /// Reads a text that must hold exactly one document.
@@ -130,7 +142,58 @@ struct Parser<'a> {
     flow: usize,
 }
 
+impl Limits {
+    fn check_documents(self, so_far: usize, at: At) -> Result<()> {
+        if so_far < self.documents {
+            return Ok(());
+        }
+        let message = format!("more than {} documents in one file", self.documents);
+        Err(YamlError::new(at, message))
+    }
+}
+
 impl<'a> Parser<'a> {
+    fn new(scanner: Scanner<'a>, profile: Profile, limits: Limits) -> Self {
+        Self {
+            scanner,
+            profile,
+            limits,
+            anchors: HashMap::new(),
+            nodes: 0,
+            depth: 0,
+            flow: 0,
+        }
+    }
+
+    fn is_at_end_of_document(&mut self) -> Result<bool> {
+        Ok(matches!(
+            self.scanner.peek()?,
+            Token::DocumentStart | Token::DocumentEnd | Token::Directive | Token::StreamEnd
+        ))
+    }
+
+    /// The first document, if there is one. What follows it is not looked at.
+    fn first_document(&mut self) -> Result<Option<Node>> {
+        let mark = self.scanner.peek_mark()?;
+        match self.scanner.peek()? {
+            Token::DocumentStart => drop(self.scanner.next()?),
+            Token::DocumentEnd => return Err(self.scanner.error(mark, "... ends a document, and none has begun")),
+            Token::Directive => return Err(self.directive(mark)),
+            _ => {}
+        }
+        if self.is_at_end_of_document()? {
+            return Ok(None);
+        }
+        let node = self.node(true, false)?;
+        self.scanner.peek()?;
+        Ok(Some(node))
+    }
+
+    fn directive(&self, mark: Mark) -> YamlError {
+        self.scanner
+            .error(mark, "directives (%) are not supported; remove the line")
+    }
+
     fn documents(&mut self) -> Result<Vec<Node>> {
         let mut all = Vec::new();
         let mut first = true;
@@ -141,29 +204,18 @@ impl<'a> Parser<'a> {
             let mark = self.scanner.peek_mark()?;
             match self.scanner.peek()? {
                 Token::StreamEnd => return Ok(all),
-                Token::DocumentStart(more) => {
-                    // The original cuts files at the lines that start with dashes, and wants nothing else on them.
-                    if *more && !first && self.profile == Profile::Kustomize {
-                        return Err(self.scanner.error(mark, "nothing may follow --- on its line"));
-                    }
-                    self.scanner.next()?;
-                }
+                Token::DocumentStart => drop(self.scanner.next()?),
+                Token::Directive => return Err(self.directive(mark)),
                 _ if first => {}
                 _ => return Err(self.scanner.error(mark, "a second document must start with ---")),
             }
             first = false;
             self.anchors.clear();
-            if matches!(
-                self.scanner.peek()?,
-                Token::DocumentStart(_) | Token::DocumentEnd | Token::StreamEnd
-            ) {
+            if self.is_at_end_of_document()? {
                 continue;
             }
             let node = self.node(true, false)?;
-            if !matches!(
-                self.scanner.peek()?,
-                Token::DocumentStart(_) | Token::DocumentEnd | Token::StreamEnd
-            ) {
+            if !self.is_at_end_of_document()? {
                 let mark = self.scanner.peek_mark()?;
                 return Err(self.scanner.error(
                     mark,
@@ -171,10 +223,7 @@ impl<'a> Parser<'a> {
                 ));
             }
             if !node.is_null() {
-                if all.len() >= self.limits.documents {
-                    let message = format!("more than {} documents in one file", self.limits.documents);
-                    return Err(YamlError::new(node.at, message));
-                }
+                self.limits.check_documents(all.len(), node.at)?;
                 all.push(node);
             }
         }
@@ -505,41 +554,6 @@ impl<'a> Parser<'a> {
             content: Content::Scalar(Scalar { text: text.into(), tag }),
         })
     }
-}
-
-/// Why a block of text is refused: kustomize writes it in a way that it cannot read again.
-pub const STARTS_WITH_TAB: &str =
-    "a block of text cannot start with a tab for kustomize; write the text in double quotes, with \\t";
-
-/// Whether the original writes a text that is to be a block as one, when it writes it back before it prints it. What it cannot
-/// write as a block it writes in double quotes, with every line break where it was.
-pub fn is_written_as_block(text: &str) -> bool {
-    let odd = |c: char| {
-        !matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') || c == '\u{feff}'
-    };
-    let breaks = ['\n', '\u{2028}', '\u{2029}'];
-    !text.ends_with(' ') && !text.contains(odd) && !text.match_indices(breaks).any(|(i, _)| text[..i].ends_with(' '))
-}
-
-/// What the original makes of a folded text when it writes it back before it prints it: a line break is added where a line that
-/// starts with a blank follows one that does not, and to line breaks at the end if there are several.
-fn refolded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 8);
-    let mut rest = text;
-    while let Some(end) = rest.find('\n') {
-        let line = &rest[..end];
-        let after = rest[end..].trim_start_matches('\n');
-        let breaks = rest.len() - end - after.len();
-        out.push_str(&rest[..end + breaks]);
-        let plain = !line.is_empty() && !line.starts_with([' ', '\t']);
-        let next = after.starts_with([' ', '\t']) || (after.is_empty() && breaks > 1);
-        if plain && next {
-            out.push('\n');
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }
 
 enum KeyNode {

@@ -260,13 +260,14 @@ impl Target<'_> {
     }
 
     fn note(&self, into: &mut Accumulated, shared: &Shared<'_>, what: impl FnOnce() -> Provenance) {
-        if shared.transformers {
+        if shared.origins {
             let what = what();
             for resource in &mut into.resources.all {
                 // What does not say where it comes from is taken for this transformer's work.
                 match resource.origin {
                     None => resource.origin = Some(what.clone()),
-                    Some(_) => resource.transformations.push(what.clone()),
+                    Some(_) if shared.transformers => resource.transformations.push(what.clone()),
+                    Some(_) => {}
                 }
             }
         }

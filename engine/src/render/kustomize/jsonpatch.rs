@@ -65,7 +65,7 @@ fn operation(node: &Node) -> Result<Operation, String> {
 }
 
 /// A value as JSON has it, with the positions that it was read at.
-fn as_json(node: &Node) -> Result<Node, String> {
+pub(super) fn as_json(node: &Node) -> Result<Node, String> {
     let content = match &node.content {
         Content::Scalar(_) => from_json(&to_json(node).map_err(|e| e.message)?).content,
         Content::Seq(items) => Content::Seq(items.iter().map(as_json).collect::<Result<_, _>>()?),

@@ -2,6 +2,7 @@
 //! anywhere in the tree that are not above it. Turns manifests into resources.
 
 use super::generate::Problem;
+use super::jsonpatch::as_json;
 use super::reader::Located;
 use super::resource::Resource;
 use crate::render::{KUSTOMIZATION_NAMES, Options};
@@ -184,22 +185,31 @@ pub(super) fn remote(text: &str) -> Option<String> {
 
 /// The resources of parsed manifests: lists are split, what has no content is left out, the rest must have a kind and a name.
 pub(super) fn resources(nodes: Vec<Node>) -> Result<Vec<Resource>, Problem> {
+    // A file that is one List is opened as it is; all other lists go through JSON.
+    let mut only = nodes.len() == 1;
     let mut queue: VecDeque<Node> = nodes.into();
     let mut all = Vec::new();
     while let Some(mut node) = queue.pop_front() {
+        if node.is_null() || node.is_empty_map() || (node.is_seq() && node.items().is_empty()) {
+            continue;
+        }
         if !node.is_map() {
             return Err((format!("a resource must be a map, not {}", node.kind_name()), node.at));
-        }
-        if node.is_empty_map() {
-            continue;
         }
         let is_list = node
             .get("kind")
             .and_then(Node::text)
             .is_some_and(|kind| kind.ends_with("List"));
         if is_list && node.get("items").is_some() {
+            let kind = node.get("kind").and_then(Node::text);
+            let as_it_is = std::mem::take(&mut only) && matches!(kind, Some("List" | "ResourceList"));
             match node.remove("items").map(|items| (items.at, items.content)) {
-                Some((_, Content::Seq(items))) => queue.extend(items),
+                Some((_, Content::Seq(items))) if as_it_is => queue.extend(items),
+                Some((at, Content::Seq(items))) => {
+                    for item in &items {
+                        queue.push_back(as_json(item).map_err(|e| (e, at))?);
+                    }
+                }
                 Some((at, Content::Map(_))) => return Err(("items must be a list, not a map".to_owned(), at)),
                 _ => {}
             }

@@ -154,7 +154,12 @@ impl Merge<'_> {
     }
 
     fn list(&self, dest: Option<Node>, patch: Patch, of: Option<Type>) -> Result<Option<Node>, String> {
-        let Some((mut node, patch)) = self.begin(dest, patch)? else {
+        let begun = match (dest.filter(|n| !n.is_null()), patch) {
+            // The original takes a new list as it is, with a directive for the whole list among its elements.
+            (None, Patch::Other(node)) => (!node.is_null()).then_some((node, Patch::Same)),
+            (dest, patch) => self.begin(dest, patch)?,
+        };
+        let Some((mut node, patch)) = begun else {
             return Ok(None);
         };
         let Content::Seq(items) = std::mem::replace(&mut node.content, Content::Seq(Vec::new())) else {

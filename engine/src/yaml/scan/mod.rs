@@ -23,8 +23,10 @@ pub(super) enum Style {
 pub(super) enum Token<'a> {
     StreamEnd,
     /// `---`, and whether more follows on its line.
-    DocumentStart(bool),
+    DocumentStart,
     DocumentEnd,
+    /// `%YAML` or `%TAG`.
+    Directive,
     BlockSequenceStart,
     BlockMappingStart,
     BlockEnd,
@@ -108,6 +110,12 @@ impl<'a> Scanner<'a> {
             }],
             ended: false,
         }
+    }
+
+    /// The text starts in another line than the first.
+    pub(super) fn starting_in(mut self, line: u32) -> Self {
+        self.mark.line = line;
+        self
     }
 
     pub(super) fn at(&self, mark: Mark) -> At {
@@ -247,7 +255,14 @@ impl<'a> Scanner<'a> {
         }
         if mark.column == 0 {
             if self.byte(0) == b'%' {
-                return Err(self.error(mark, "directives (%) are not supported; remove the line"));
+                self.unroll(-1);
+                self.remove_key()?;
+                self.simple_key_allowed = false;
+                while !self.is_break(0) && !self.at_end() {
+                    self.skip();
+                }
+                self.push(Token::Directive, mark);
+                return Ok(());
             }
             if let Some(dashes) = self.document_marker() {
                 self.unroll(-1);
@@ -256,15 +271,9 @@ impl<'a> Scanner<'a> {
                 for _ in 0..3 {
                     self.skip();
                 }
-                let rest = self.text[self.mark.index..]
-                    .split(['\n', '\r'])
-                    .next()
-                    .unwrap_or_default()
-                    .trim_start();
-                let more = !rest.is_empty() && !rest.starts_with('#');
                 self.push(
                     if dashes {
-                        Token::DocumentStart(more)
+                        Token::DocumentStart
                     } else {
                         Token::DocumentEnd
                     },
