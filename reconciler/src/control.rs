@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -270,17 +271,14 @@ impl Board {
                     list.resource_version
                 }),
             };
-            if let Ok(begin) = begin {
-                let watched = self.cluster.watch(&self.target.resource, &selection, &begin).await;
-                if let Ok(mut events) = watched {
-                    while let Some(Ok(event)) = events.next().await {
-                        let now = match event {
-                            WatchEvent::Applied(object) => Control::of(&object),
-                            WatchEvent::Deleted(_) => Control::default(),
-                            WatchEvent::Bookmark(_) => continue,
-                        };
+            if let Ok(mut at) = begin {
+                let began = tokio::time::Instant::now();
+                if self.listen(&sender, &selection, &mut at).await {
+                    // It goes on where it was: servers end watches after some minutes.
+                    version = Some(at);
+                    if began.elapsed() >= Duration::from_secs(1) {
                         pause.reset();
-                        sender.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+                        continue;
                     }
                 }
             }
@@ -289,6 +287,32 @@ impl Board {
             }
             pause.rest().await;
         }
+    }
+
+    /// One watch, from a version that it moves on; whether another may begin there.
+    async fn listen(&self, sender: &watch::Sender<Control>, selection: &Selection, version: &mut String) -> bool {
+        let Ok(mut events) = self.cluster.watch(&self.target.resource, selection, version).await else {
+            return false;
+        };
+        while let Some(event) = events.next().await {
+            let (object, now) = match event {
+                Ok(WatchEvent::Applied(object)) => {
+                    let now = Control::of(&object);
+                    (object, now)
+                }
+                Ok(WatchEvent::Deleted(object)) => (object, Control::default()),
+                Ok(WatchEvent::Bookmark(at)) => {
+                    *version = at;
+                    continue;
+                }
+                Err(_) => return false,
+            };
+            if let Some(at) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
+                at.clone_into(version);
+            }
+            sender.send_if_modified(|old| std::mem::replace(old, now.clone()) != now);
+        }
+        true
     }
 }
 

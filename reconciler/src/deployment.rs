@@ -600,9 +600,12 @@ impl Report {
 pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment, run: &Run) -> Report {
     let mut report = Report::default();
     // One set of watches for all stacks: what one has seen, none asks for again.
-    let gates = Gates::new(Arc::clone(cluster), run.settings, run.patience, Arc::new(|_, _| {}));
+    let gates = run.gates.clone().unwrap_or_else(|| {
+        let gates = Gates::new(Arc::clone(cluster), run.settings, run.patience, Arc::new(|_, _| {}));
+        Arc::new(gates)
+    });
     let run = &Run {
-        gates: Some(Arc::new(gates)),
+        gates: Some(gates),
         ..run.clone()
     };
     let stacks = deployment.plans.iter().map(|(stack, plan)| Step::Stack(stack, plan));

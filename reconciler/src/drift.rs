@@ -1,7 +1,12 @@
 //! Waits until somebody touches what a source owns: one watch per kind for all its stacks, hashes in place of objects, and no
 //! request while nothing drifts.
+//!
+//! The watches outlive what is done about a drift: a stack that was told of is not judged until it is told what the stack should be
+//! now ([`Drift::settle`]); what the watches said of it meanwhile is judged then. So nothing is listed again, and nothing is missed.
 
 use crate::pause::Pause;
+use crate::picture::Picture;
+use crate::pulse::Pulse;
 use futures::StreamExt as _;
 use myelin_engine::cluster::{Cluster, ClusterError, Resource, Selection, WatchEvent};
 use myelin_engine::object::ObjectKey;
@@ -10,51 +15,103 @@ use myelin_engine::record::{PART_OF, Record, StackId};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Objects that are not as they should be, that were reported and that are left so.
-pub(crate) type Left = BTreeSet<ObjectKey>;
+/// Objects that are not as they should be, that were reported and that are left so: a digest of each as it was reported.
+pub(crate) type Left = BTreeMap<ObjectKey, [u8; 32]>;
 
-/// What is known of the stacks that are watched.
+/// What is known of one stack.
 #[derive(Debug)]
-struct Known {
-    /// Records by ApplySet id.
-    sets: BTreeMap<String, Record>,
-    /// What is left alone, with a digest of it as it was first seen: told again only when it changes again.
-    left: Mutex<BTreeMap<ObjectKey, Option<[u8; 32]>>>,
+struct Set {
+    record: Arc<Record>,
+    left: Left,
+    /// Since it was told of: what the watches said of it.
+    since: Option<Since>,
 }
 
-impl Known {
-    /// The stack that this object's state says has drifted.
-    fn drifted(&self, live: &Value, gone: bool) -> Option<StackId> {
-        // What has lost our label is told as gone by the watch, and still names its set in its last state.
-        let record = self.sets.get(set_of(live)?)?;
-        let drifted = match standing(record, live) {
-            Standing::Unknown => false,
-            Standing::Drifted => gone || !self.is_left(live),
-            Standing::AsRecorded => gone,
-        };
-        drifted.then(|| record.stack.clone())
-    }
+/// What the watches said of a stack while something was done about it.
+#[derive(Debug, Default)]
+struct Since {
+    /// The last word on each object, and whether it was that it is gone.
+    objects: BTreeMap<ObjectKey, (Value, bool)>,
+    /// A list lacked an object.
+    lacked: bool,
+}
 
-    /// Whether the object is left alone as it is. The first sight of it is what was reported.
-    fn is_left(&self, live: &Value) -> bool {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        match left.get_mut(&ObjectKey::of(live)) {
-            None => false,
-            Some(seen @ None) => {
-                *seen = Some(digest(live));
-                true
-            }
-            Some(Some(seen)) => *seen == digest(live),
+impl Set {
+    /// Whether this object's state says that the stack has drifted.
+    fn drifted(&self, live: &Value, gone: bool) -> bool {
+        match standing(&self.record, live) {
+            Standing::Unknown => false,
+            Standing::Drifted => gone || self.left.get(&ObjectKey::of(live)) != Some(&digest(live)),
+            Standing::AsRecorded => gone,
         }
     }
 }
 
-/// An object without what the server and its controllers write.
-fn digest(live: &Value) -> [u8; 32] {
+/// What is known of the stacks that are watched.
+#[derive(Debug, Default)]
+struct Known {
+    /// By ApplySet id.
+    sets: Mutex<BTreeMap<String, Set>>,
+    told: Mutex<BTreeSet<StackId>>,
+    news: Notify,
+    /// Where everything that is seen is drawn.
+    picture: Picture,
+    /// Told whether the watches work.
+    pulse: Pulse,
+}
+
+impl Known {
+    fn sets(&self) -> MutexGuard<'_, BTreeMap<String, Set>> {
+        self.sets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeSet<StackId>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, stack: &StackId) {
+        self.told().insert(stack.clone());
+        self.news.notify_one();
+    }
+
+    /// Takes in an object's state.
+    fn see(&self, live: &Value, gone: bool) {
+        // What has lost our label is told as gone by the watch, and still names its set in its last state.
+        let mut sets = self.sets();
+        let Some(set) = set_of(live).and_then(|id| sets.get_mut(id)) else {
+            return;
+        };
+        self.picture.seen(&set.record, live, gone);
+        let key = ObjectKey::of(live);
+        if let Some(since) = &mut set.since {
+            // Only what the record names: strangers cannot fill our memory by using our label.
+            if set.record.entry(&key).is_some() {
+                since.objects.insert(key, (live.clone(), gone));
+            }
+        } else if set.drifted(live, gone) {
+            set.since = Some(Since::default());
+            self.tell(&set.record.stack);
+        }
+    }
+
+    /// Takes in that a list lacks an object that a record names.
+    fn lacks(&self, set: &mut Set) {
+        match &mut set.since {
+            Some(since) => since.lacked = true,
+            None => {
+                set.since = Some(Since::default());
+                self.tell(&set.record.stack);
+            }
+        }
+    }
+}
+
+/// An object without what the server and its controllers write: what is told again only when it changes again.
+pub(crate) fn digest(live: &Value) -> [u8; 32] {
     let mut live = live.clone();
     if let Some(object) = live.as_object_mut() {
         object.remove("status");
@@ -67,10 +124,16 @@ fn digest(live: &Value) -> [u8; 32] {
     Sha256::digest(live.to_string()).into()
 }
 
+impl Drop for Drift {
+    fn drop(&mut self) {
+        self.known.pulse.unwatched();
+    }
+}
+
 /// Watches everything that the records name. Dropping it ends the watches.
 #[derive(Debug)]
 pub(crate) struct Drift {
-    told: mpsc::Receiver<StackId>,
+    known: Arc<Known>,
     _watches: JoinSet<()>,
 }
 
@@ -78,59 +141,76 @@ impl Drift {
     /// Starts one list and one watch per kind; only the watch, from a version in `seen`, where everything was looked at then.
     pub(crate) fn watch(
         cluster: &Arc<dyn Cluster>,
-        records: Vec<Record>,
+        (picture, pulse): (&Picture, &Pulse),
+        records: Vec<Arc<Record>>,
         resources: BTreeSet<Resource>,
-        left: &Left,
+        left: &BTreeMap<StackId, Left>,
         seen: &BTreeMap<Resource, String>,
     ) -> Self {
-        let (tell, told) = mpsc::channel(64);
         let sets = records
             .into_iter()
-            .map(|record| (record.stack.apply_set(), record))
+            .map(|record| {
+                let set = Set {
+                    left: left.get(&record.stack).cloned().unwrap_or_default(),
+                    since: None,
+                    record,
+                };
+                (set.record.stack.apply_set(), set)
+            })
             .collect();
-        let left = Mutex::new(left.iter().map(|key| (key.clone(), None)).collect());
-        let known = Arc::new(Known { sets, left });
+        let known = Arc::new(Known {
+            sets: Mutex::new(sets),
+            picture: picture.clone(),
+            pulse: pulse.clone(),
+            ..Known::default()
+        });
         let mut watches = JoinSet::new();
         for resource in resources {
-            let (cluster, known, tell) = (Arc::clone(cluster), Arc::clone(&known), tell.clone());
+            let (cluster, known) = (Arc::clone(cluster), Arc::clone(&known));
             let from = seen.get(&resource).cloned();
-            watches.spawn(async move { look(&*cluster, &resource, &known, &tell, from).await });
+            watches.spawn(async move { look(&*cluster, &resource, &known, from).await });
         }
         Self {
-            told,
+            known,
             _watches: watches,
         }
     }
 
-    /// The next stack that has drifted. Never, while nothing is watched.
-    pub(crate) async fn next(&mut self) -> StackId {
-        match self.told.recv().await {
-            Some(stack) => stack,
-            None => std::future::pending().await,
+    /// The stacks that have drifted and were not told of yet, at least one. Never, while nothing drifts. Dropped before, it forgets
+    /// nothing.
+    pub(crate) async fn next(&self) -> BTreeSet<StackId> {
+        loop {
+            let told = std::mem::take(&mut *self.known.told());
+            if !told.is_empty() {
+                return told;
+            }
+            self.known.news.notified().await;
         }
     }
 
-    /// All stacks that are known to have drifted by now.
-    pub(crate) fn others(&mut self) -> BTreeSet<StackId> {
-        let mut all = BTreeSet::new();
-        while let Ok(stack) = self.told.try_recv() {
-            all.insert(stack);
+    /// From now on a stack that was told of is judged by this record again, and so is what was seen of it meanwhile.
+    pub(crate) fn settle(&self, record: Record, left: Left) {
+        let record = Arc::new(record);
+        self.known.picture.one(&record);
+        let mut sets = self.known.sets();
+        let Some(set) = sets.get_mut(&record.stack.apply_set()) else {
+            return;
+        };
+        (set.record, set.left) = (record, left);
+        let since = set.since.take().unwrap_or_default();
+        if since.lacked || since.objects.values().any(|(live, gone)| set.drifted(live, *gone)) {
+            set.since = Some(Since::default());
+            self.known.tell(&set.record.stack);
         }
-        all
     }
 }
 
-async fn look(
-    cluster: &dyn Cluster,
-    resource: &Resource,
-    known: &Known,
-    tell: &mpsc::Sender<StackId>,
-    mut from: Option<String>,
-) {
+async fn look(cluster: &dyn Cluster, resource: &Resource, known: &Known, mut from: Option<String>) {
     let mut pause = Pause::default();
-    while !tell.is_closed() {
-        if let Err(error) = follow(cluster, resource, known, tell, from.take(), &mut pause).await {
+    loop {
+        if let Err(error) = follow(cluster, resource, known, from.take(), &mut pause).await {
             tracing::warn!(kind = resource.kind, %error, "the watch for drift broke; it starts again");
+            known.pulse.watch(&resource.kind, false);
         }
         pause.rest().await;
     }
@@ -140,7 +220,6 @@ async fn follow(
     cluster: &dyn Cluster,
     resource: &Resource,
     known: &Known,
-    tell: &mpsc::Sender<StackId>,
     from: Option<String>,
     pause: &mut Pause,
 ) -> Result<(), ClusterError> {
@@ -150,13 +229,14 @@ async fn follow(
     };
     let mut version = match from {
         Some(version) => version,
-        None => begin(cluster, resource, &selection, known, tell).await?,
+        None => begin(cluster, resource, &selection, known).await?,
     };
     loop {
         let mut events = match cluster.watch(resource, &selection, &version).await {
             Err(error) if error.is_expired() => return Ok(()),
             other => other?,
         };
+        known.pulse.watch(&resource.kind, true);
         let began = tokio::time::Instant::now();
         while let Some(event) = events.next().await {
             let (object, gone) = match event {
@@ -173,9 +253,7 @@ async fn follow(
             if let Some(at) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
                 at.clone_into(&mut version);
             }
-            if let Some(stack) = known.drifted(&object, gone) {
-                let _ = tell.send(stack).await;
-            }
+            known.see(&object, gone);
         }
         // Servers end watches after some minutes; one that ends at once must not be asked in a circle.
         if began.elapsed().as_secs() == 0 {
@@ -190,7 +268,6 @@ async fn begin(
     resource: &Resource,
     selection: &Selection,
     known: &Known,
-    tell: &mpsc::Sender<StackId>,
 ) -> Result<String, ClusterError> {
     let list = cluster.list(resource, selection).await?;
     let mut there = BTreeSet::new();
@@ -198,20 +275,21 @@ async fn begin(
         if let Some(set) = set_of(object) {
             there.insert((set.to_owned(), ObjectKey::of(object)));
         }
-        if let Some(stack) = known.drifted(object, false) {
-            let _ = tell.send(stack).await;
-        }
+        known.see(object, false);
     }
-    for (set, record) in &known.sets {
+    let mut sets = known.sets();
+    for (id, set) in sets.iter_mut() {
         let of_kind = |key: &&ObjectKey| key.kind == resource.kind && key.group == resource.group;
-        let missing = record
+        let lacking = set
+            .record
             .entries
             .keys()
             .filter(of_kind)
-            .any(|key| !there.contains(&(set.clone(), key.clone())));
-        if missing {
-            let _ = tell.send(record.stack.clone()).await;
+            .any(|key| !there.contains(&(id.clone(), key.clone())));
+        if lacking {
+            known.lacks(set);
         }
     }
+    drop(sets);
     Ok(list.resource_version)
 }

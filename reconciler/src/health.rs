@@ -18,7 +18,7 @@ use std::time::Duration;
 const IN_FLIGHT: usize = 16;
 
 /// How one object stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Health {
     /// `ready`, `waiting`, `failed`, `deleting`, `missing` or `drifted`.
     pub(crate) state: &'static str,
@@ -89,6 +89,15 @@ fn said(state: &'static str, reason: &str) -> Health {
         state,
         reason: reason.to_owned(),
     }
+}
+
+/// What one object says of itself, without its pods and events: enough to see that it is not as it should be.
+pub(crate) fn glance(record: &Record, key: &ObjectKey, live: &Value) -> Health {
+    let now = Moment(jiff::Timestamp::now().as_millisecond());
+    let mut sights = Sights::default();
+    sights.go_blind();
+    sights.see(Change::Set(live), now);
+    of(record, key, live, &sights, now)
 }
 
 fn of(record: &Record, key: &ObjectKey, live: &Value, sights: &Sights, now: Moment) -> Health {

@@ -9,7 +9,8 @@ use clap::ValueEnum;
 use myelin_engine::object::ObjectKey;
 use myelin_engine::record::{Owner, Record};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How deep the tree is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
@@ -65,11 +66,26 @@ pub(crate) struct StackNode {
     pub(crate) tokens: Vec<String>,
 }
 
+impl StackNode {
+    /// All objects.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &ObjectNode> {
+        self.components.iter().flat_map(|component| &component.objects)
+    }
+}
+
+/// The pool, if what a source reports on is one.
+pub(crate) fn pool_of(name: &str) -> Option<&str> {
+    name.strip_prefix("pool ")
+}
+
 /// A component; the base has no name.
 #[derive(Debug, Serialize)]
 pub(crate) struct ComponentNode {
     pub(crate) name: String,
     pub(crate) state: String,
+    /// Components that come before it.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) after: BTreeSet<String>,
     pub(crate) objects: Vec<ObjectNode>,
 }
 
@@ -83,14 +99,15 @@ pub(crate) struct ObjectNode {
 
 impl Forest {
     /// Puts together what is known.
-    pub(crate) fn grow(
+    pub(crate) fn grow<R: Borrow<Record>>(
         sources: &BTreeMap<String, (Control, Status)>,
-        records: &[Record],
+        records: &[R],
         health: &BTreeMap<ObjectKey, Health>,
     ) -> Self {
         let owned_by = |name: &str| {
             let owner = Owner::Git(name.to_owned());
-            records.iter().filter(move |record| record.owner == owner)
+            let all = records.iter().map(Borrow::borrow);
+            all.filter(move |record: &&Record| record.owner == owner)
         };
         let sources_of = |name: &String, (control, status): &(Control, Status)| {
             let mut stacks: Vec<StackNode> = owned_by(name).map(|record| stack(record, health)).collect();
@@ -137,6 +154,7 @@ impl Forest {
             sources: sources.iter().map(|(name, said)| sources_of(name, said)).collect(),
             others: records
                 .iter()
+                .map(Borrow::borrow)
                 .filter(known)
                 .map(|record| stack(record, health))
                 .collect(),
@@ -192,6 +210,7 @@ fn stack(record: &Record, health: &BTreeMap<ObjectKey, Health>) -> StackNode {
             let said = record.components.get(name).map_or("ready", String::as_str);
             ComponentNode {
                 name: name.to_owned(),
+                after: record.after.get(name).cloned().unwrap_or_default(),
                 state: if worst == "ready" { said } else { worst }.to_owned(),
                 objects,
             }

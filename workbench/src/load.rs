@@ -136,12 +136,13 @@ async fn listen(client: &Client, path: &str, updates: usize, began: Instant, ope
     Ok(latencies)
 }
 
-fn get(path: &str) -> Result<http::Request<Vec<u8>>> {
+/// A GET of a path.
+pub(crate) fn get(path: &str) -> Result<http::Request<Vec<u8>>> {
     http::Request::get(path).body(Vec::new()).context("write the request")
 }
 
 /// The value that `percent` of a sorted list do not exceed, in milliseconds (nearest rank).
-fn percentile(sorted: &[Duration], percent: usize) -> f64 {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1) - 1;
     sorted.get(rank).map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a subcommand's report is its stdout")]
 
 mod counting;
+mod deployed;
 mod hands;
 mod load;
 mod objects;
@@ -28,6 +29,9 @@ usage: myelin-workbench <subcommand> [--name value]...   (the cluster is $KUBECO
   edit          --namespace NS --kind configmaps --name NAME --patch JSON
   get           --namespace NS --kind configmaps --name NAME
   left          --namespace NS                         how many objects a namespace holds
+  requests      --after N --agent PREFIX               what a user agent asked the sandbox since request N
+  reverts       --count N --namespaces N               change a Service of each bench stack; how long each change stands
+  hops          --namespace NS --count N               from one link of a chain being ready to the next being there
   make-namespace --namespace NS
   delete-namespace --namespace NS                      and wait until it is gone
 ";
@@ -94,6 +98,9 @@ async fn run(arguments: &[String]) -> Result<()> {
         "edit" => hands::edit(&options).await,
         "get" => hands::get(&options).await,
         "left" => hands::left(&options).await,
+        "requests" => deployed::requests(&options).await,
+        "reverts" => deployed::reverts(&options).await,
+        "hops" => deployed::hops(&options).await,
         "make-namespace" => raw::make_namespace(&raw::client().await?, options.text("namespace")?).await,
         "delete-namespace" => hands::delete_namespace(&options).await,
         unknown => bail!("no subcommand is called {unknown:?}\n\n{USAGE}"),

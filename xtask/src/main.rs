@@ -31,7 +31,7 @@ const USAGE: &str = "\
 usage: cargo xtask <task>
 
   demo    a stack through its life, with the real terraform, against the sandbox; --keep leaves the sandbox up
-  bench   what Myelin costs, beside what others cost: provider, apply, terraform, render, sandbox; all if none is named
+  bench   what Myelin costs, beside what others cost: provider, apply, terraform, render, sandbox, reconciler, fleet, agent; all if none is named
   docs    the reference pages under docs/, from the schemas
   test    everything that must hold before a change lands: format, house rules, docs, examples, workflows, infrastructure, licences, lints, tests
 ";

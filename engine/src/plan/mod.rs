@@ -127,6 +127,12 @@ impl Plan {
     pub fn change(&self, key: &ObjectKey) -> Option<&Change> {
         self.changes.iter().find(|c| c.key == *key)
     }
+
+    /// The object as it was seen in the cluster.
+    #[must_use]
+    pub fn live(&self, key: &ObjectKey) -> Option<&serde_json::Value> {
+        self.observation.live.get(key)
+    }
 }
 
 /// Decides what would change. With [`Observation::none`] everything is made.

@@ -10,9 +10,10 @@ use crate::git::{Remote, Transport};
 use crate::hook::{Hook, Hooks};
 use crate::lease::{Lock, Pace, Replica, Seat};
 use crate::notify;
+use crate::pause::Pause;
 use crate::shared::Shared;
 use crate::source::Source;
-use crate::web::{self, Shown};
+use crate::web::{self, Face, Shown};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use myelin_engine::cluster::Cluster;
@@ -183,7 +184,8 @@ impl Arguments {
     /// Serves the page; for ever silent where none is wanted.
     fn page(
         &self,
-        seen: BTreeMap<String, watch::Receiver<Status>>,
+        seen: BTreeMap<String, Face>,
+        replica: Option<Replica>,
         hooks: Vec<(String, Hook, Board)>,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let address: Option<SocketAddr> = match self.listen.as_str() {
@@ -201,7 +203,7 @@ impl Arguments {
                 Some(Zeroizing::new(text))
             }
         };
-        let shown = Shown::new(seen, token);
+        let shown = Shown::new(seen, replica, token);
         Ok(async move {
             match address {
                 Some(address) => web::serve(address, shown, Hooks::new(hooks)).await,
@@ -226,7 +228,11 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     for configuration in sources {
         let board = Board::new(cluster.clone(), &arguments.namespace, &configuration.name);
         let (shown, reader) = watch::channel(Status::default());
-        seen.insert(configuration.name.clone(), reader.clone());
+        let face = Face {
+            status: reader.clone(),
+            ..Face::default()
+        };
+        seen.insert(configuration.name.clone(), face.clone());
         if let Some(hook) = &configuration.hook {
             hooks.push((configuration.name.clone(), hook.clone(), board.clone()));
         }
@@ -255,21 +261,24 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                     board.clone(),
                     &namespace,
                     shown.clone(),
+                    (face.picture.clone(), face.pulse.clone()),
                     stop,
                 );
                 let runtime = tokio::runtime::Handle::current();
+                let pulse = face.pulse.clone();
                 async move {
                     // A thread of its own, beside the runtime's: what one source computes delays no other.
                     let run = tokio::task::spawn_blocking(move || runtime.block_on(source.run()));
                     if let Err(panicked) = run.await {
-                        tracing::error!(error = %panicked, "a source ended");
+                        tracing::error!(error = %panicked, "a source ended; it starts again");
                     }
+                    pulse.ended();
                 }
             }
         };
         work.push(in_turn(seat, lock, start, stop.clone()));
     }
-    let page = arguments.page(seen, hooks)?;
+    let page = arguments.page(seen, replica.as_ref().map(|(replica, _)| replica.clone()), hooks)?;
     let ended = async {
         let result = tokio::select! {
             result = terminated() => result.context("wait for the signal to stop"),
@@ -294,11 +303,18 @@ async fn in_turn<F: Future<Output = ()>>(
     start: impl Fn(CancellationToken) -> F,
     stop: CancellationToken,
 ) {
+    let mut pause = Pause::default();
     let Some(seat) = seat else {
         let Some(_held) = lock.acquire(&stop).await else {
             return;
         };
-        return start(stop).await;
+        // It ends by itself only when it fails; then it starts again, and not in a circle.
+        loop {
+            start(stop.clone()).await;
+            if stop.run_until_cancelled(pause.rest()).await.is_none() {
+                return;
+            }
+        }
     };
     while seat.acquire(&stop).await {
         let turn = stop.child_token();
@@ -306,7 +322,14 @@ async fn in_turn<F: Future<Output = ()>>(
             seat.keep(&turn).await;
             turn.cancel();
         };
-        futures::join!(start(turn.clone()), kept);
+        let worked = async {
+            start(turn.clone()).await;
+            if !turn.is_cancelled() {
+                stop.run_until_cancelled(pause.rest()).await;
+                turn.cancel();
+            }
+        };
+        futures::join!(worked, kept);
         seat.release().await;
     }
 }

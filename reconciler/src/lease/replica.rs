@@ -71,6 +71,11 @@ impl Replica {
         }
     }
 
+    /// Whether the cluster has confirmed our beat a short while ago.
+    pub(crate) fn is_believed(&self) -> bool {
+        *self.shared.believed.borrow()
+    }
+
     /// Beats and listens until `stop`. Belongs into a thread of its own.
     pub(crate) async fn live(&self, cluster: Arc<dyn Cluster>, stop: CancellationToken) {
         let listening = stop.run_until_cancelled(listen(&self.shared, &*cluster));

@@ -7,6 +7,7 @@ mod agent;
 mod apply;
 mod fleet;
 mod provider;
+mod reconciler;
 mod render;
 mod sandbox;
 mod table;
@@ -24,7 +25,16 @@ use std::path::PathBuf;
 /// # Errors
 /// When a part cannot be run or measured.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let known = ["provider", "apply", "terraform", "render", "sandbox", "fleet", "agent"];
+    let known = [
+        "provider",
+        "apply",
+        "terraform",
+        "render",
+        "sandbox",
+        "reconciler",
+        "fleet",
+        "agent",
+    ];
     if let Some(unknown) = arguments.iter().find(|argument| !known.contains(&argument.as_str())) {
         bail!("`cargo xtask bench` knows {}; not {unknown:?}", known.join(", "));
     }
@@ -88,6 +98,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     interrupt.check()?;
     if wanted("sandbox") {
         sandbox::run(&programs, &interrupt)?;
+    }
+    interrupt.check()?;
+    if wanted("reconciler") {
+        reconciler::run(&programs, &interrupt)?;
     }
     Ok(())
 }

@@ -1,0 +1,194 @@
+//! Keeping the cluster at a commit that is in force: watches tell what drifts, each stack that does is repaired by itself, and the
+//! branch is looked at now and then. Ends when there is something else to do.
+
+use super::commit::Files;
+use super::repair::{Queue, Repaired, Tools, repair};
+use super::{APPLY, SLACK, Source};
+use crate::chronicle;
+use crate::deployment::owned;
+use crate::drift::Drift;
+use crate::pools::{WantedPool, have_drifted};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use myelin_engine::apply::Gates;
+use myelin_engine::cluster::Resource;
+use myelin_engine::diagnostic::Diagnostics;
+use myelin_engine::object::ObjectKey;
+use myelin_engine::observe::kinds_of;
+use myelin_engine::record::Owner;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Stacks that are repaired at the same time.
+const AT_ONCE: usize = 32;
+
+impl Source {
+    /// Keeps the cluster at the commit until the branch moves, a person speaks, or something cannot be repaired.
+    pub(super) async fn keep(&mut self, hash: &str, files: &Arc<Files>) {
+        let Some(drift) = self.watch().await else { return };
+        let cancel = self.stop.child_token();
+        let mut queue = Queue::default();
+        let mut working = FuturesUnordered::new();
+        let mut gates = None;
+        let pools: Vec<_> = files.documents.all.iter().filter_map(WantedPool::of).collect();
+        let mut pools_at_work = false;
+        let mut look = Instant::now() + self.configuration.interval;
+        loop {
+            if working.is_empty() {
+                // Their watches are for waiting alone.
+                gates = None;
+                if self.status.state == "applying" {
+                    self.waits.clear();
+                    self.status.waiting.clear();
+                    self.say_ready().await;
+                }
+            }
+            let due = queue.next();
+            self.pulse.begin(
+                "waiting for drift or the next look",
+                self.configuration.interval + SLACK,
+            );
+            tokio::select! {
+                told = drift.next() => {
+                    let names: Vec<String> = told.iter().map(ToString::to_string).collect();
+                    tracing::warn!(source = self.configuration.name, stacks = names.join(", "), "drift");
+                    let now = Instant::now();
+                    for stack in told {
+                        queue.note(stack, now);
+                    }
+                }
+                () = at(due), if working.len() < AT_ONCE => {
+                    for stack in queue.take(Instant::now(), AT_ONCE - working.len()) {
+                        let tools = self.tools(files, &cancel, &mut gates);
+                        working.push(Box::pin(repair(tools, Some(stack))));
+                    }
+                }
+                Some(done) = working.next() => {
+                    pools_at_work &= !done.as_ref().is_ok_and(|done| done.record.is_none());
+                    if !self.repaired(hash, done, &drift).await {
+                        break;
+                    }
+                }
+                () = self.waits.changed(), if !working.is_empty() => {
+                    self.status.waiting = self.waits.now();
+                    self.say("applying", "").await;
+                }
+                () = tokio::time::sleep_until(look) => {
+                    let control = self.control.borrow().clone();
+                    self.look(&control).await;
+                    if self.good.as_ref().is_none_or(|good| good.hash != hash) {
+                        break;
+                    }
+                    if self.status.state == "unreachable" && self.status.head.as_deref() == Some(hash) {
+                        self.say("ready", "").await;
+                    }
+                    // EC2 has no watch: the pools are looked at whenever the branch is.
+                    let owner = Owner::Git(self.configuration.name.clone());
+                    if !pools.is_empty() && !pools_at_work && have_drifted(&self.cluster, &pools, &owner).await {
+                        pools_at_work = true;
+                        let tools = self.tools(files, &cancel, &mut gates);
+                        working.push(Box::pin(repair(tools, None)));
+                    }
+                    look = Instant::now() + self.configuration.interval;
+                }
+                _ = self.control.changed() => break,
+                () = self.stop.cancelled() => break,
+            }
+        }
+        cancel.cancel();
+        // What they had begun is told all the same.
+        self.pulse.begin("ending repairs", APPLY);
+        while let Some(done) = working.next().await {
+            if let Ok(done) = done {
+                self.tell_of(hash, &done);
+            }
+        }
+        self.waits.clear();
+        self.status.waiting.clear();
+    }
+
+    /// Watches everything that the source owns, from where everything was looked at last; None when the cluster does not answer.
+    async fn watch(&mut self) -> Option<Drift> {
+        let owner = Owner::Git(self.configuration.name.clone());
+        let (records, kinds, seen) = if let Some(seen) = self.seen.take() {
+            let owns = |kind: &&Resource| {
+                let of_kind = |key: &ObjectKey| key.kind == kind.kind && key.group == kind.group;
+                seen.records.iter().any(|record| record.entries.keys().any(of_kind))
+            };
+            let kinds = seen.versions.keys().filter(owns).cloned().collect();
+            (seen.records, kinds, seen.versions)
+        } else {
+            let records = owned(&*self.cluster, &owner).await.ok()?;
+            let kinds = kinds_of(&*self.cluster, &records).await.ok()?;
+            (records, kinds, BTreeMap::new())
+        };
+        let records: Vec<_> = records.into_iter().map(Arc::new).collect();
+        self.picture.all(&records);
+        let faces = (&self.picture, &self.pulse);
+        Some(Drift::watch(&self.cluster, faces, records, kinds, &self.left, &seen))
+    }
+
+    fn tools(&self, files: &Arc<Files>, cancel: &CancellationToken, gates: &mut Option<Arc<Gates>>) -> Tools {
+        let mut run = self.run_until(cancel);
+        // One set of watches for all that are repaired at the same time.
+        let shared = gates.get_or_insert_with(|| {
+            let gates = Gates::new(
+                Arc::clone(&self.acting),
+                run.settings,
+                run.patience,
+                Arc::new(|_, _| {}),
+            );
+            Arc::new(gates)
+        });
+        run.gates = Some(Arc::clone(shared));
+        Tools {
+            cluster: Arc::clone(&self.cluster),
+            acting: Arc::clone(&self.acting),
+            owner: Owner::Git(self.configuration.name.clone()),
+            files: Arc::clone(files),
+            limit: self.limit(),
+            run,
+        }
+    }
+
+    /// Takes in what became of a stack; whether everything is as it should be.
+    async fn repaired(&mut self, hash: &str, done: Result<Repaired, Diagnostics>, drift: &Drift) -> bool {
+        let done = match done {
+            Ok(done) => done,
+            Err(problems) => {
+                self.failed(hash, &problems).await;
+                return false;
+            }
+        };
+        self.tell_of(hash, &done);
+        self.note_left(&done.planned);
+        self.note_stacks(&done.report);
+        if !done.report.is_ready() {
+            self.failed(hash, &done.report.diagnostics()).await;
+            return false;
+        }
+        if let Some(record) = done.record {
+            let left = self.left.get(&record.stack).cloned().unwrap_or_default();
+            drift.settle(record, left);
+        }
+        if self.written.as_ref().is_none_or(|said| said.drift != self.status.drift) {
+            self.say_ready().await;
+        }
+        true
+    }
+
+    fn tell_of(&self, hash: &str, done: &Repaired) {
+        for event in chronicle::of(&done.planned, &done.report, hash) {
+            self.events.tell(event);
+        }
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

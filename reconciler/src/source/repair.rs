@@ -1,0 +1,179 @@
+//! What has drifted and when it is answered, and one stack brought back to the commit. Stacks do not wait for each other here: one
+//! that rolls for minutes holds up no other's revert.
+
+use super::commit::Files;
+use crate::deployment::{BlastRadius, Deployment, Report, deployment, execute, wanted_only};
+use crate::pause::Pause;
+use myelin_engine::apply::Run;
+use myelin_engine::cluster::Cluster;
+use myelin_engine::diagnostic::{Diagnostic, Diagnostics};
+use myelin_engine::observe::DryRun;
+use myelin_engine::record::{self, Owner, Record, StackId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Drift after this long without any of that stack is new, not the same again.
+const CALM: Duration = Duration::from_secs(5);
+
+/// Stacks that are to be repaired. The first drift is answered at once; one that comes back and back is answered ever more slowly.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    due: BTreeMap<StackId, Instant>,
+    answered: BTreeMap<StackId, Answered>,
+}
+
+/// When a stack was answered last, and how often lately.
+#[derive(Debug)]
+struct Answered {
+    at: Instant,
+    pause: Pause,
+}
+
+impl Queue {
+    /// Takes in that a stack has drifted.
+    pub(super) fn note(&mut self, stack: StackId, now: Instant) {
+        let waiting = &self.due;
+        self.answered
+            .retain(|stack, last| now - last.at < CALM || waiting.contains_key(stack));
+        let at = match self.answered.get_mut(&stack) {
+            Some(last) => now + last.pause.next(),
+            None => now,
+        };
+        self.due.entry(stack).or_insert(at);
+    }
+
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.due.values().min().copied()
+    }
+
+    /// Takes out what is due, some of it.
+    pub(super) fn take(&mut self, now: Instant, at_most: usize) -> Vec<StackId> {
+        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        let taken: Vec<StackId> = due.map(|(stack, _)| stack.clone()).take(at_most).collect();
+        for stack in &taken {
+            self.due.remove(stack);
+            let last = self.answered.entry(stack.clone()).or_insert_with(|| Answered {
+                at: now,
+                pause: Pause::default(),
+            });
+            last.at = now;
+        }
+        taken
+    }
+}
+
+/// What a repair needs.
+#[derive(Clone)]
+pub(super) struct Tools {
+    pub(super) cluster: Arc<dyn Cluster>,
+    pub(super) acting: Arc<dyn Cluster>,
+    pub(super) owner: Owner,
+    pub(super) files: Arc<Files>,
+    pub(super) limit: BlastRadius,
+    pub(super) run: Run,
+}
+
+/// A stack that was looked at and, if need be, brought back.
+pub(super) struct Repaired {
+    pub(super) planned: Deployment,
+    pub(super) report: Report,
+    /// The stack as it is recorded now; None of pools, whose truth is in EC2.
+    pub(super) record: Option<Record>,
+}
+
+/// Looks at one stack, or at the pools, and brings it back to the commit.
+///
+/// # Errors
+/// When it cannot be looked at, or may not be changed so much without a yes.
+pub(super) async fn repair(tools: Tools, stack: Option<StackId>) -> Result<Repaired, Diagnostics> {
+    let Tools {
+        cluster,
+        acting,
+        owner,
+        files,
+        limit,
+        run,
+    } = tools;
+    let only: BTreeSet<StackId> = stack.iter().cloned().collect();
+    let work = move || wanted_only(&files.tree, &files.documents, &only);
+    let mut wanted = tokio::task::spawn_blocking(work).await.map_err(|panicked| {
+        Diagnostics::from(Diagnostic::error("the renderer failed").detail(panicked.to_string()))
+    })??;
+    if stack.is_some() {
+        // A stack that drifts says nothing of the pools: EC2 is not asked.
+        wanted.pools.clear();
+    }
+    let planned = deployment(Some(&cluster), Some(&acting), &wanted, &owner, DryRun::Decisions, false).await?;
+    if planned.diagnostics().has_errors() {
+        return Err(planned.diagnostics());
+    }
+    if let Some(refusal) = limit.refuse(&planned, None) {
+        return Err(refusal.into());
+    }
+    let report = execute(&acting, &planned, &run).await;
+    let Some(stack) = stack else {
+        return Ok(Repaired {
+            planned,
+            report,
+            record: None,
+        });
+    };
+    let read = record::read(&*cluster, &stack, &CancellationToken::new()).await;
+    let stored = read.map_err(|error| Diagnostics::from(error.diagnostic(&stack, "reading")))?;
+    let Some(stored) = stored else {
+        return Err(Diagnostic::error(format!("the record of {} is gone", stack.title())).into());
+    };
+    Ok(Repaired {
+        planned,
+        report,
+        record: Some(stored.record),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_back_and_back_is_answered_ever_more_slowly_and_nobody_else_waits_for_it() {
+        let mut queue = Queue::default();
+        let (one, other): (StackId, StackId) = ("a/one".parse().unwrap(), "a/other".parse().unwrap());
+        let mut now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..5 {
+            queue.note(one.clone(), now);
+            let due = queue.next().unwrap();
+            waits.push(due - now);
+            assert_eq!(queue.take(due, 9), [one.clone()]);
+            now = due;
+        }
+        assert_eq!(waits[0], Duration::ZERO, "the first at once");
+        assert!(
+            waits[1] >= Duration::from_millis(500) && waits[4] >= Duration::from_secs(4),
+            "{waits:?}"
+        );
+        queue.note(one.clone(), now);
+        queue.note(other.clone(), now);
+        assert_eq!(queue.take(now, 9), [other], "another stack is answered at once");
+        let calm = queue.next().unwrap() + CALM;
+        assert_eq!(queue.take(calm, 9), [one.clone()]);
+        queue.note(one, calm + CALM);
+        assert_eq!(queue.next(), Some(calm + CALM), "after a calm it is new");
+    }
+
+    #[test]
+    fn no_more_are_taken_than_there_is_room_for() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        for name in ["a", "b", "c"] {
+            queue.note(format!("n/{name}").parse().unwrap(), now);
+        }
+        assert_eq!(queue.take(now, 2).len(), 2);
+        assert_eq!(queue.take(now, 2).len(), 1);
+        assert!(queue.next().is_none());
+    }
+}

@@ -1,0 +1,166 @@
+//! What a source says of itself: its state, its commits, its stacks, and where its objects come from.
+
+use super::{Enforced, Source};
+use crate::chronicle;
+use crate::deployment::{Deployment, Report, WantedCommit};
+use crate::drift::{Left, digest};
+use crate::events::Kind;
+use crate::origins::Origins;
+use crate::pools;
+use myelin_engine::diagnostic::Diagnostics;
+
+impl Source {
+    /// Says how the source is, where people and programs look. Said twice, it is written once.
+    pub(super) async fn say(&mut self, state: &str, message: &str) {
+        if !["starting", "applying"].contains(&state) {
+            self.pulse.passed();
+        }
+        state.clone_into(&mut self.status.state);
+        message.clone_into(&mut self.status.message);
+        let changed = self.shown.send_if_modified(|shown| {
+            let new = *shown != self.status;
+            if new {
+                shown.clone_from(&self.status);
+            }
+            new
+        });
+        // That it starts is nothing to be remembered: a restart writes only what has become different.
+        if !changed || state == "starting" || self.written.as_ref() == Some(&self.status) {
+            return;
+        }
+        match self.board.say(&self.status).await {
+            Ok(()) => self.written = Some(self.status.clone()),
+            Err(error) => {
+                tracing::warn!(source = self.configuration.name, %error, "the status could not be written");
+            }
+        }
+    }
+
+    pub(super) async fn conclude(&mut self, hash: &str, report: &Report) -> Enforced {
+        self.note_stacks(report);
+        if report.is_ready() {
+            self.mark(hash, "ready");
+            self.say_ready().await;
+            return Enforced::Ready;
+        }
+        self.failed(hash, &report.diagnostics()).await
+    }
+
+    /// Everything is as the commit says.
+    pub(super) async fn say_ready(&mut self) {
+        let note = self.rejected.as_ref().map_or(String::new(), |bad| {
+            format!("commit {} was rejected; this one stays", bad.commit)
+        });
+        self.say(if note.is_empty() { "ready" } else { "rejected" }, &note)
+            .await;
+    }
+
+    /// Notes what became of each stack.
+    pub(super) fn note_stacks(&mut self, report: &Report) {
+        for (id, outcome) in &report.stacks {
+            let state = if outcome.ready { "ready" } else { "not ready" };
+            self.status.stacks.insert(id.to_string(), state.to_owned());
+        }
+        for (id, why) in &report.skipped {
+            self.status.stacks.insert(id.to_string(), format!("skipped: {why}"));
+        }
+        for (id, outcome) in &report.removed {
+            if outcome.ready {
+                self.status.stacks.remove(&id.to_string());
+            }
+        }
+        for (id, outcome) in &report.pools {
+            let state = if outcome.ready { "ready" } else { "not ready" };
+            self.status.stacks.insert(pools::title(id), state.to_owned());
+        }
+        for (id, why) in &report.skipped_pools {
+            self.status.stacks.insert(pools::title(id), format!("skipped: {why}"));
+        }
+        for (id, outcome) in &report.removed_pools {
+            if outcome.ready {
+                self.status.stacks.remove(&pools::title(id));
+            }
+        }
+    }
+
+    pub(super) async fn failed(&mut self, hash: &str, problems: &Diagnostics) -> Enforced {
+        tracing::error!(
+            source = self.configuration.name,
+            commit = hash,
+            "the commit is not in force:\n{problems}"
+        );
+        self.mark(hash, "failed");
+        self.events
+            .of_source(Kind::Warning, "ApplyFailed", "Apply", format!("{hash}: {problems}"));
+        self.say("failed", &problems.to_string()).await;
+        Enforced::NotReady
+    }
+
+    /// Notes which plan a commit had; an empty one leaves the one that did something.
+    pub(super) fn mark_plan(&mut self, hash: &str, planned: &Deployment) {
+        if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash)
+            && (taken.plan.is_none() || !planned.is_empty())
+        {
+            taken.plan = Some(planned.hash.clone());
+        }
+    }
+
+    fn mark(&mut self, hash: &str, state: &str) {
+        if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash) {
+            state.clone_into(&mut taken.state);
+        }
+    }
+
+    /// Writes down where every object of the commit comes from, once per commit.
+    pub(super) async fn index(&mut self, hash: &str, wanted: &WantedCommit) {
+        if self.indexed.as_deref() == Some(hash) {
+            return;
+        }
+        let known = Origins::read(&*self.cluster, &self.namespace, &self.configuration.name).await;
+        let written = match known {
+            Ok(known) if known.commit == hash => Ok(()),
+            Ok(_) => {
+                let origins = Origins::of(hash, wanted);
+                origins
+                    .write(&*self.cluster, &self.namespace, &self.configuration.name)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        match written {
+            Ok(()) => self.indexed = Some(hash.to_owned()),
+            Err(error) => {
+                tracing::warn!(source = self.configuration.name, %error, "the index of origins could not be written");
+            }
+        }
+    }
+
+    /// Notes what the plan leaves alone though it is not as it should be.
+    pub(super) fn note_left(&mut self, planned: &Deployment) {
+        for (stack, plan) in &planned.plans {
+            let id = stack.id.to_string();
+            let left: Vec<_> = chronicle::left_alone(plan).collect();
+            // As it was seen when it was reported: told again only when it changes again.
+            let seen = left
+                .iter()
+                .filter_map(|change| Some((change.key.clone(), digest(plan.live(&change.key)?))));
+            let seen: Left = seen.collect();
+            if seen.is_empty() {
+                self.left.remove(&stack.id);
+            } else {
+                self.left.insert(stack.id.clone(), seen);
+            }
+            if left.is_empty() {
+                self.status.drift.remove(&id);
+            } else {
+                self.status
+                    .drift
+                    .insert(id, left.iter().map(|change| chronicle::words(change)).collect());
+            }
+        }
+        for record in &planned.gone {
+            self.status.drift.remove(&record.stack.to_string());
+            self.left.remove(&record.stack);
+        }
+    }
+}
