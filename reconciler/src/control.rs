@@ -93,6 +93,20 @@ pub(crate) struct Taken {
     pub(crate) plan: Option<String>,
 }
 
+/// What the reconciler says of a pool of nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct PoolWord {
+    /// As of a stack.
+    pub(crate) state: String,
+    /// Why, in words; empty when there is nothing to say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) reason: String,
+    /// Its nodes, a few of them, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) nodes: Vec<String>,
+}
+
 /// What the reconciler says of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -107,8 +121,11 @@ pub(crate) struct Status {
     pub(crate) head: Option<String>,
     /// Hash of the plan that waits for a yes.
     pub(crate) unconfirmed: Option<String>,
-    /// What became of each stack.
+    /// What became of each stack, and of each pool as `NodePool NAME`.
     pub(crate) stacks: BTreeMap<String, String>,
+    /// More on each pool, by its name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pools: BTreeMap<String, PoolWord>,
     /// What is waited for just now, a few of it, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) waiting: BTreeMap<String, String>,

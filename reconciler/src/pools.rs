@@ -3,6 +3,7 @@
 //! EC2's tags hold the truth and the owner, so nothing is remembered here but the connection. Region and credentials are found as
 //! every AWS tool finds them, at the first pool and not before.
 
+use crate::control::PoolWord;
 use crate::documents::{Body, Placed};
 use myelin_aws::{Settings, connect};
 use myelin_engine::clock::SystemClock;
@@ -11,8 +12,8 @@ use myelin_engine::cluster::Cluster;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, KubernetesNodes, NodePool};
 use myelin_engine::fleet::{
-    Cooling, DrainPolicy, FleetOutcome, FleetPlan, FleetRun, Known, NodeFate, PoolId, Ports, apply_pool, destroy_pool,
-    find_pool, hand_over_pool, observe_pool, plan_pool, pools_of,
+    Cooling, DrainPolicy, FleetOutcome, FleetPlan, FleetRun, Known, NodeFacts, NodeFate, PoolId, Ports, apply_pool,
+    destroy_pool, find_pool, hand_over_pool, observe_pool, plan_pool, pools_of,
 };
 use myelin_engine::record::Owner;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +25,48 @@ use tokio_util::sync::CancellationToken;
 /// The drain of a pool whose document is gone.
 const DRAIN: Duration = Duration::from_secs(300);
 
+/// Nodes of a pool that are shown one by one.
+const NODES_SHOWN: usize = 20;
+
 /// How a pool is called beside stacks, where a status or a report names both.
 pub(crate) fn title(id: &PoolId) -> String {
     format!("NodePool {id}")
+}
+
+/// The pool that is called so beside stacks.
+pub(crate) fn pool_of(title: &str) -> Option<&str> {
+    title.strip_prefix("NodePool ")
+}
+
+/// What is said of a pool after it was brought about: how many nodes it has, why it is not ready, and its nodes.
+pub(crate) fn word(outcome: &FleetOutcome) -> PoolWord {
+    let ready = outcome.nodes.iter().filter(|node| node.ready).count();
+    let mut reason = format!("{ready} of {} nodes ready", outcome.nodes.len());
+    if !outcome.ready
+        && let Some(problem) = outcome.diagnostics.iter().next()
+    {
+        reason.push_str(&format!("; {}", problem.summary));
+    }
+    let line = |node: &NodeFacts| {
+        let health = if node.ready { "ready" } else { "not ready" };
+        let kind = [
+            node.instance_type.as_str(),
+            &node.zone,
+            node.lifecycle.word(),
+            &node.state,
+        ];
+        let kind: Vec<&str> = kind.into_iter().filter(|word| !word.is_empty()).collect();
+        format!("{}: {health} ({})", node.id, kind.join(", "))
+    };
+    let mut nodes: Vec<String> = outcome.nodes.iter().take(NODES_SHOWN).map(line).collect();
+    if outcome.nodes.len() > NODES_SHOWN {
+        nodes.push(format!("and {} more", outcome.nodes.len() - NODES_SHOWN));
+    }
+    PoolWord {
+        state: if outcome.ready { "ready" } else { "not ready" }.to_owned(),
+        reason,
+        nodes,
+    }
 }
 
 /// Whether an owner may have pools that its documents do not name any more.
@@ -44,7 +84,7 @@ pub(crate) enum Earlier {
 impl Earlier {
     /// What a source last said tells.
     pub(crate) fn said(said: &BTreeMap<String, String>) -> Self {
-        if said.keys().any(|name| name.starts_with("NodePool ")) {
+        if said.keys().any(|name| pool_of(name).is_some()) {
             Self::Surely
         } else {
             Self::Unlikely

@@ -2,9 +2,10 @@
 //!
 //! Made of what sources say, what records name and how the objects stand; it asks nobody itself.
 
-use crate::control::{Control, Status};
+use crate::control::{Control, PoolWord, Status};
 use crate::health::Health;
 use crate::output::{Colour, Tone, ago, short};
+use crate::pools::pool_of;
 use clap::ValueEnum;
 use myelin_engine::object::ObjectKey;
 use myelin_engine::record::{Owner, Record};
@@ -51,6 +52,9 @@ pub(crate) struct SourceNode {
     pub(crate) suspended: bool,
     pub(crate) unconfirmed: Option<String>,
     pub(crate) stacks: Vec<StackNode>,
+    /// Its pools of nodes, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) pools: BTreeMap<String, PoolWord>,
 }
 
 /// A stack.
@@ -71,11 +75,6 @@ impl StackNode {
     pub(crate) fn objects(&self) -> impl Iterator<Item = &ObjectNode> {
         self.components.iter().flat_map(|component| &component.objects)
     }
-}
-
-/// The pool, if what a source reports on is one.
-pub(crate) fn pool_of(name: &str) -> Option<&str> {
-    name.strip_prefix("pool ")
 }
 
 /// A component; the base has no name.
@@ -120,7 +119,7 @@ impl Forest {
             }
             // Named by the commit, and nothing of it is in the cluster yet.
             for (id, word) in &status.stacks {
-                if !stacks.iter().any(|stack| stack.name == *id) {
+                if !stacks.iter().any(|stack| stack.name == *id) && pool_of(id).is_none() {
                     stacks.push(StackNode {
                         name: id.clone(),
                         owner: format!("git:{name}"),
@@ -147,6 +146,7 @@ impl Forest {
                 suspended: control.suspended,
                 unconfirmed: status.unconfirmed.clone(),
                 stacks,
+                pools: pools(status),
             }
         };
         let known = |record: &&Record| !matches!(&record.owner, Owner::Git(name) if sources.contains_key(name));
@@ -176,15 +176,32 @@ impl Forest {
         for source in &self.sources {
             lines.source(source, now);
             if depth >= Depth::Stack {
-                lines.stacks(&source.stacks, depth);
+                lines.stacks(&source.stacks, depth, source.pools.is_empty());
+                lines.pools(&source.pools, depth);
             }
         }
         if !self.others.is_empty() {
             lines.text.push_str("not driven by a source of this reconciler\n");
-            lines.stacks(&self.others, depth.max(Depth::Stack));
+            lines.stacks(&self.others, depth.max(Depth::Stack), true);
         }
         lines.text
     }
+}
+
+/// What the source says of its pools; of one that it only named, the name and the state.
+fn pools(status: &Status) -> BTreeMap<String, PoolWord> {
+    let named = status.stacks.iter().filter_map(|(title, state)| {
+        let name = pool_of(title)?;
+        let word = status.pools.get(name).cloned().unwrap_or_default();
+        Some((
+            name.to_owned(),
+            PoolWord {
+                state: state.clone(),
+                ..word
+            },
+        ))
+    });
+    named.collect()
 }
 
 fn stack(record: &Record, health: &BTreeMap<ObjectKey, Health>) -> StackNode {
@@ -281,9 +298,10 @@ impl Lines {
         }
     }
 
-    fn stacks(&mut self, stacks: &[StackNode], depth: Depth) {
+    /// `last` tells that nothing comes after them.
+    fn stacks(&mut self, stacks: &[StackNode], depth: Depth, last: bool) {
         for (i, stack) in stacks.iter().enumerate() {
-            let (branch, below) = arms(i + 1 == stacks.len());
+            let (branch, below) = arms(last && i + 1 == stacks.len());
             let owner = if stack.owner.starts_with("git:") {
                 String::new()
             } else {
@@ -313,6 +331,25 @@ impl Lines {
             if tokens == 1 {
                 self.text
                     .push_str(&format!("{below}└─ tokens: {}\n", stack.tokens.join(", ")));
+            }
+        }
+    }
+
+    fn pools(&mut self, pools: &BTreeMap<String, PoolWord>, depth: Depth) {
+        for (i, (name, pool)) in pools.iter().enumerate() {
+            let (branch, below) = arms(i + 1 == pools.len());
+            let mut line = format!("{branch}pool {name}: {}", self.colour.state(&pool.state));
+            if !pool.reason.is_empty() {
+                line.push_str(&format!(": {}", printable(&pool.reason)));
+            }
+            self.text.push_str(&line);
+            self.text.push('\n');
+            if depth < Depth::Object {
+                continue;
+            }
+            for (i, node) in pool.nodes.iter().enumerate() {
+                let (branch, _) = arms(i + 1 == pool.nodes.len());
+                self.text.push_str(&format!("{below}{branch}{}\n", printable(node)));
             }
         }
     }

@@ -72,6 +72,7 @@ impl Source {
         for (id, outcome) in &report.pools {
             let state = if outcome.ready { "ready" } else { "not ready" };
             self.status.stacks.insert(pools::title(id), state.to_owned());
+            self.status.pools.insert(id.to_string(), pools::word(outcome));
         }
         for (id, why) in &report.skipped_pools {
             self.status.stacks.insert(pools::title(id), format!("skipped: {why}"));
@@ -79,6 +80,7 @@ impl Source {
         for (id, outcome) in &report.removed_pools {
             if outcome.ready {
                 self.status.stacks.remove(&pools::title(id));
+                self.status.pools.remove(&id.to_string());
             }
         }
     }

@@ -2,7 +2,8 @@
 //! there are.
 
 use super::View;
-use crate::tree::{StackNode, pool_of};
+use crate::pools::pool_of;
+use crate::tree::StackNode;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -166,7 +167,7 @@ mod tests {
         let mut view = view();
         view.status
             .stacks
-            .insert("pool workers".to_owned(), "not ready".to_owned());
+            .insert("NodePool workers".to_owned(), "not ready".to_owned());
         view.status.state = "<script>".to_owned();
         let mut text = String::new();
         encode(&mut text, &registry(&BTreeMap::from([("git".to_owned(), view)]))).unwrap();

@@ -10,7 +10,7 @@ use super::View;
 use super::style::STYLE;
 use crate::control::Taken;
 use crate::output::{Tone, ago, short, tone};
-use crate::tree::{ComponentNode, ObjectNode, SourceNode, StackNode, pool_of};
+use crate::tree::{ComponentNode, ObjectNode, SourceNode, StackNode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 
@@ -139,6 +139,7 @@ fn source(view: &View, frame: &Frame) -> Markup {
             }
             (drift(view, None))
             @if objects <= SMALL { (graph(tree, frame)) } @else { (attention(tree, frame)) (stacks(tree, objects, frame)) }
+            (pools(tree))
             (commits(&status.history, frame))
         }
     }
@@ -234,10 +235,10 @@ fn stacks(tree: &SourceNode, objects: usize, frame: &Frame) -> Markup {
 
 fn stack_name(tree: &SourceNode, stack: &StackNode, frame: &Frame) -> Markup {
     match stack.name.split_once('/') {
-        Some((namespace, name)) if pool_of(&stack.name).is_none() => html! {
+        Some((namespace, name)) => html! {
             a href={ "/stacks/" (path(&tree.name)) "/" (path(namespace)) "/" (path(name)) (frame.query()) } { (stack.name) }
         },
-        _ => html! { (stack.name) },
+        None => html! { (stack.name) },
     }
 }
 
@@ -261,6 +262,23 @@ fn drift(view: &View, only: Option<&str>) -> Markup {
         @if !all.is_empty() {
             h3 { "Drift that is reported and left" }
             ul { @for (stack, lines) in all { @for line in lines { li { @if only.is_none() { (stack) ": " } (line) } } } }
+        }
+    }
+}
+
+fn pools(tree: &SourceNode) -> Markup {
+    html! {
+        @if !tree.pools.is_empty() {
+            h3 { "Pools of nodes" }
+            ul.tree {
+                @for (name, pool) in &tree.pools {
+                    li {
+                        (name) " " (state(&pool.state))
+                        @if !pool.reason.is_empty() { " " span.soft { (pool.reason) } }
+                        @if !pool.nodes.is_empty() { ul { @for node in &pool.nodes { li { (node) } } } }
+                    }
+                }
+            }
         }
     }
 }

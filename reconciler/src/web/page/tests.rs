@@ -1,5 +1,5 @@
 use super::*;
-use crate::control::Status;
+use crate::control::{PoolWord, Status};
 
 /// A source with one stack of two objects, one of which has drifted, and hostile words wherever others write.
 pub(in crate::web) fn view() -> View {
@@ -54,6 +54,7 @@ pub(in crate::web) fn view() -> View {
             suspended: false,
             unconfirmed: None,
             stacks: vec![stack],
+            pools: BTreeMap::from([("workers<b>".to_owned(), PoolWord::default())]),
         },
     }
 }
