@@ -54,10 +54,35 @@ impl Deployed {
         let file = self.repository.join("git/stack.yaml");
         let text = std::fs::read_to_string(&file).context("read the document")?;
         ensure!(text.contains(from), "the document should say {from:?}");
-        std::fs::write(&file, text.replacen(from, to, 1))?;
+        std::fs::write(&file, text.replacen(from, to, 1)).context("write the document")?;
         self.git(&["add", "--all"])?;
         self.git(&["commit", "--quiet", "-m", message])?;
         self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Adds a component of one ConfigMap that starts after another component, and commits; answers the commit.
+    pub(crate) fn commit_component(&self, name: &str, after: &str) -> Result<String> {
+        let base = self.repository.join("k8s/base");
+        let manifest =
+            format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{text: Synapse is served}}\n");
+        std::fs::create_dir_all(base.join(name)).context("make the component's folder")?;
+        std::fs::write(
+            base.join(name).join("kustomization.yaml"),
+            "resources: [configmap.yaml]\n",
+        )
+        .and_then(|()| std::fs::write(base.join(name).join("configmap.yaml"), manifest))
+        .context("write the component")?;
+        let list = base.join("kustomization.yaml");
+        let text = std::fs::read_to_string(&list).context("read the kustomization")?;
+        ensure!(text.contains("resources:\n"), "the kustomization should list resources");
+        std::fs::write(
+            &list,
+            text.replacen("resources:\n", &format!("resources:\n  - {name}/configmap.yaml\n"), 1),
+        )
+        .context("write the kustomization")?;
+        let line = "    optic: {path: base/optic";
+        let new = format!("    {name}: {{path: base/{name}, after: [{after}]}}\n{line}");
+        self.commit(&format!("Add {name}"), line, &new)
     }
 
     /// Starts the reconciler on the repository.
@@ -119,9 +144,9 @@ impl Deployed {
         let end = Instant::now() + PATIENCE;
         loop {
             self.interrupt.check()?;
-            let output = self.run(&["status", "--json"])?;
+            let output = self.run(&["status", "--depth", "source", "-o", "json"])?;
             let all: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let source = &all["git"];
+            let source = &all["sources"][0];
             look();
             if source["state"] == state && source["commit"] == commit {
                 return Ok(source["message"].as_str().unwrap_or_default().to_owned());

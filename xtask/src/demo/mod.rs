@@ -199,6 +199,16 @@ impl Stage {
         deployed.reaches("ready", &second, || self.tell_events(&mut ready))?;
         ensure!(ready == ["axon"], "axon alone should have rolled: {ready:?}");
 
+        self.narrator
+            .command("git commit -m 'Add banner'   # a component more, after optic");
+        let second = deployed.commit_component("banner", "optic")?;
+        deployed.reaches("ready", &second, || {})?;
+        let banner = self.work("get", &["--kind", "configmaps", "--name", "banner"])?;
+        self.narrator.tell(&format!(
+            "ConfigMap banner says {:?}",
+            banner["data"]["text"].as_str().unwrap_or_default()
+        ));
+
         self.narrator.command("git commit -m 'A slip of the pen'");
         let bad = deployed.commit("A slip of the pen", "namespace: synapse", "namespce: synapse")?;
         let message = deployed.reaches("rejected", &second, || {})?;
