@@ -55,8 +55,9 @@ impl Picture {
                     *health = said("waiting", "its turn has not come yet");
                 }
             }
+            let terms = stack.desired.components.iter();
+            record.after = terms.map(|(name, terms)| (name.clone(), terms.after.clone())).collect();
             if let Some(old) = drawn.records.get(&stack.id) {
-                record.after.clone_from(&old.after);
                 record.components.clone_from(&old.components);
                 record.tokens.clone_from(&old.tokens);
             }
@@ -69,9 +70,9 @@ impl Picture {
         let mut drawn = self.drawn();
         let (key, health) = match step {
             Progress::Applied(key) => (key, said("waiting", "applied")),
-            Progress::Waiting(key, why) => (key, said("waiting", why)),
+            Progress::Waiting(key, why) => (key, said("waiting", without(key, why))),
             Progress::Ready(key) => (key, said("ready", "")),
-            Progress::Failed(key, why) => (key, said("failed", why)),
+            Progress::Failed(key, why) => (key, said("failed", without(key, why))),
             Progress::Gone(key) => {
                 drawn.health.remove(key);
                 return;
@@ -124,6 +125,12 @@ impl Picture {
         };
         self.drawn().health.insert(key, health);
     }
+}
+
+/// A reason that stands beside its object need not begin with it.
+fn without<'a>(key: &ObjectKey, why: &'a str) -> &'a str {
+    let rest = why.strip_prefix(key.human().as_str());
+    rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why)
 }
 
 /// What the record says, where nothing newer is known.

@@ -105,8 +105,7 @@ impl Source {
         (cluster, acting): (Arc<dyn Cluster>, Arc<dyn Cluster>),
         board: Board,
         namespace: &str,
-        shown: watch::Sender<Status>,
-        (picture, pulse): (Picture, Pulse),
+        (shown, picture, pulse): (watch::Sender<Status>, Picture, Pulse),
         stop: CancellationToken,
     ) -> Self {
         let branch = Branch::new(

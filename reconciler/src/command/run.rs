@@ -260,8 +260,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                     (cluster.clone(), acting.clone()),
                     board.clone(),
                     &namespace,
-                    shown.clone(),
-                    (face.picture.clone(), face.pulse.clone()),
+                    (shown.clone(), face.picture.clone(), face.pulse.clone()),
                     stop,
                 );
                 let runtime = tokio::runtime::Handle::current();

@@ -1,6 +1,7 @@
 //! A commit to main is the deployment.
 
 use crate::house::{House, map, stack};
+use crate::page::get;
 use serde_json::json;
 
 fn text(bytes: &[u8]) -> String {
@@ -301,17 +302,6 @@ async fn where_signers_are_named_an_unsigned_commit_is_refused_and_a_signed_one_
     assert_eq!(house.value("paint", "color").await.as_deref(), Some("red"));
 }
 
-/// One GET over plain HTTP; status line, headers and body as one text.
-async fn get(address: &str, path: &str, header: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{header}Connection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_the_metrics_and_the_checks_say_how_it_stands_to_who_knows_the_token() {
     let house = House::new().await;
@@ -342,7 +332,7 @@ async fn the_page_the_metrics_and_the_checks_say_how_it_stands_to_who_knows_the_
     );
     let page = get(address, "/", known).await;
     assert!(
-        page.contains("git: ready") && page.contains(&first) && page.contains("first &lt;b&gt;"),
+        page.contains("Source git") && page.contains(&first) && page.contains("first &lt;b&gt;"),
         "{page}"
     );
     let state = get(address, "/debug/state.json", known).await;

@@ -1,6 +1,7 @@
 //! What happens to foreign changes: taken back, only reported, or given up in a war.
 
 use crate::house::{House, map, stack};
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,4 +80,65 @@ async fn a_field_war_ends_with_a_report_and_then_costs_nothing() {
         "{said}"
     );
     house.eventually("silence", async || house.is_silent().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_whose_repair_takes_long_holds_up_no_other_and_no_repair_lists_what_others_own() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[
+            ("slow.yaml", &stack("slow", "")),
+            ("slow/map.yaml", &map("slow", "red")),
+            ("one.yaml", &stack("one", "")),
+            ("one/map.yaml", &map("paint", "red")),
+            ("two.yaml", &stack("two", "")),
+            ("two/map.yaml", &map("other", "red")),
+        ],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    house.eventually("silence", async || house.is_silent().await).await;
+    let before = house.sandbox.faults().sequence();
+    let rule = house.sandbox.faults().add(Rule {
+        verbs: vec!["patch".to_owned()],
+        resources: vec!["configmaps".to_owned()],
+        name: "slow".to_owned(),
+        user_agent: "myelin/".to_owned(),
+        effect: Effect::HangBefore,
+        ..Rule::default()
+    });
+    house.meddle("slow", json!({"color": "green"})).await;
+    house
+        .eventually("its repair hangs", async || {
+            let rules = house.sandbox.faults().rules();
+            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
+        })
+        .await;
+    for name in ["paint", "other"] {
+        house.meddle(name, json!({"color": "green"})).await;
+        house
+            .eventually("reverted beside it", async || {
+                (house.value(name, "color").await.as_deref() == Some("red")).then_some(())
+            })
+            .await;
+    }
+    assert_eq!(house.value("slow", "color").await.as_deref(), Some("green"));
+    house.sandbox.faults().clear();
+    house
+        .eventually("reverted at last", async || {
+            (house.value("slow", "color").await.as_deref() == Some("red")).then_some(())
+        })
+        .await;
+    house.eventually("silence", async || house.is_silent().await).await;
+    let whole: Vec<String> = house
+        .sandbox
+        .faults()
+        .log(before)
+        .into_iter()
+        .filter(|line| line.user_agent.starts_with("myelin/") && line.verb == "list")
+        .filter(|line| line.path == "/api/v1/configmaps" || line.path == "/api/v1/secrets")
+        .map(|line| format!("{} {}", line.path, line.query))
+        .collect();
+    assert!(whole.is_empty(), "{whole:#?}");
 }

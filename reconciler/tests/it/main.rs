@@ -12,6 +12,7 @@ mod house;
 mod https;
 mod install;
 mod kms;
+mod page;
 mod people;
 mod pools;
 mod replicas;

@@ -62,7 +62,8 @@ async fn a_commit_scales_a_pool_drift_is_mended_and_removing_its_document_drains
     assert_eq!(status["stacks"]["NodePool prod/workers"], "ready");
     assert_eq!(alive(&house).len(), 1);
     assert!(house.says(0, &["plan", "repository"]).contains("1 kept, 0 launched"));
-    assert!(house.says(0, &["status"]).contains("NodePool prod/workers"));
+    let said = house.says(0, &["status"]);
+    assert!(said.contains("pool prod/workers: ready: 1 of 1 nodes ready"), "{said}");
 
     let second = house.commit("more", &[("pool.yaml", &pool("size: 2", ""))]);
     house.reaches("ready", &second).await;
