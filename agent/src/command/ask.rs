@@ -56,6 +56,10 @@ pub(super) fn peers(place: &Where) -> Result<(), String> {
         return Ok(());
     }
     let peers = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+    if peers.is_empty() {
+        println!("no peers are known");
+        return Ok(());
+    }
     println!("{:<21} {:<16} {:<6} STATE", "INSTANCE", "ADDRESS", "PORT");
     for peer in peers {
         let port = peer.get("port").and_then(Value::as_u64).unwrap_or(0);

@@ -76,6 +76,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         _ = interrupt.recv() => return Ok(()),
     };
     tracing::info!(instance = identity.instance, cluster = identity.cluster, role = identity.role, zone = identity.zone, address = %identity.address, "this is the node");
+    if let (Some(front), Some(_)) = (&config.front, &config.peers)
+        && front.listen.ip().is_loopback()
+        && !identity.address.is_loopback()
+    {
+        let (listen, address) = (front.listen, identity.address);
+        tracing::warn!(%listen, %address, "front.listen is a loopback address: peers cannot pass requests to this node; listen on its address, or on 0.0.0.0");
+    }
     let left = metadata.get(&format!("meta-data/tags/instance/{TAG_STATE}")).await;
     // What drains must not begin to serve because the agent was started again.
     let first = notices::look(&metadata, &Notices::default(), Duration::ZERO).await;

@@ -13,4 +13,5 @@ mod pools;
 mod roles;
 mod simulation;
 mod supervision;
+mod unit;
 mod workload;

@@ -24,6 +24,10 @@ pub(super) fn run() -> Result<()> {
             "clusters::nodes_that_boot_together_find_each_other_and_notice_that_a_third_of_them_is_gone",
             false,
         ),
+        (
+            "clusters::nodes_that_boot_together_leave_a_controller_its_share_of_the_sandboxs_request_rates",
+            false,
+        ),
         ("clusters::in_an_hour_a_node_asks_ec2_as_often_as_the_rule_says", false),
     ] {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
