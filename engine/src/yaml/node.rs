@@ -218,6 +218,19 @@ impl Node {
         self.as_scalar().filter(|s| s.tag == Tag::Str).map(|s| &*s.text)
     }
 
+    /// Roughly what it takes in memory, in nodes: itself, what is in it, and its long texts by their length.
+    pub fn weight(&self) -> usize {
+        const TEXT: usize = 64;
+        match &self.content {
+            Content::Scalar(scalar) => 1 + scalar.text.len() / TEXT,
+            Content::Seq(items) => 1 + items.iter().map(Self::weight).sum::<usize>(),
+            Content::Map(entries) => {
+                let entry = |e: &Entry| e.value.weight() + e.key.len() / TEXT;
+                1 + entries.iter().map(entry).sum::<usize>()
+            }
+        }
+    }
+
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         self.as_scalar()

@@ -86,6 +86,106 @@ fn bombs_end_at_a_limit() {
     assert!(problems(&[("kustomization.yaml", regex)]).contains("regular expression"));
 }
 
+#[test]
+fn bases_on_bases_that_are_each_used_twice_end_at_a_limit() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n";
+    let mut files: Vec<(String, String)> = vec![
+        ("l0/kustomization.yaml".into(), "resources: [a.yaml]\n".into()),
+        ("l0/a.yaml".into(), map.into()),
+    ];
+    for level in 1..30 {
+        for name in ["p", "q"] {
+            let text = format!("resources: [../l{}]\nnamePrefix: {name}-\n", level - 1);
+            files.push((format!("{name}{level}/kustomization.yaml"), text));
+        }
+        let text = format!("resources: [../p{level}, ../q{level}]\n");
+        files.push((format!("l{level}/kustomization.yaml"), text));
+    }
+    files.push(("kustomization.yaml".into(), "resources: [l29]\n".into()));
+    let files: Vec<(&str, &str)> = files.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
+    let said = problems(&files);
+    assert!(said.contains("used several times"), "{said}");
+}
+
+#[test]
+fn small_files_that_double_a_value_with_every_entry_end_at_a_limit() {
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {x: y}\n";
+    let replacement = "- source: {kind: ConfigMap, name: a, fieldPath: data}\n  targets: [{select: {kind: ConfigMap}, fieldPaths: [data.N], options: {create: true}}]\n";
+    let replacements: String = (0..40).map(|n| replacement.replace('N', &format!("n{n}"))).collect();
+    let copies: String = (0..40)
+        .map(|n| format!("    - {{op: copy, from: /data, path: /data/n{n}}}\n"))
+        .collect();
+    let vars = "vars: [{name: V, objref: {apiVersion: v1, kind: ConfigMap, name: a}, fieldref: {fieldpath: data.x}}]\nconfigurations: [c.yaml]\n".to_owned();
+    let long = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{x: {}, y: \"{}\"}}\n",
+        "v".repeat(200_000),
+        "$(V)".repeat(20_000)
+    );
+    let types: String = (0..32)
+        .map(|n| {
+            let fields: Vec<String> = (0..8).map(|f| format!("f{f}: {{$ref: t{}}}", n + 1)).collect();
+            format!(
+                "t{n}: {{Schema: {{properties: {{kind: {{}}, apiVersion: {{}}, metadata: {{}}, {}}}}}}}\n",
+                fields.join(", ")
+            )
+        })
+        .collect();
+    for (kustomization, resource, say) in [
+        (
+            format!("replacements:\n{replacements}"),
+            map,
+            "replacements copy more than",
+        ),
+        (
+            format!("patches:\n- target: {{kind: ConfigMap}}\n  patch: |-\n{copies}"),
+            map,
+            "the patch copies more than",
+        ),
+        (vars, long.as_str(), "make the texts too long"),
+        ("crds: [types.yaml]\n".to_owned(), map, "their references multiply them"),
+    ] {
+        let kustomization = format!("resources: [a.yaml]\n{kustomization}");
+        let said = problems(&[
+            ("kustomization.yaml", &kustomization),
+            ("a.yaml", resource),
+            ("c.yaml", "varReference: [{path: data, kind: ConfigMap}]\n"),
+            ("types.yaml", &types),
+        ]);
+        assert!(said.contains(say), "{say}: {}", &said[..said.len().min(500)]);
+    }
+}
+
+#[test]
+fn what_comes_to_too_much_for_many_resources_is_refused() {
+    let many: String = (0..6_000)
+        .map(|n| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{n}}}\n---\n"))
+        .collect();
+    let annotation = format!(
+        "resources: [a.yaml]\ncommonAnnotations: {{x: {}}}\n",
+        "v".repeat(50_000)
+    );
+    assert!(
+        problems(&[("kustomization.yaml", &annotation), ("a.yaml", &many)]).contains("too long for 6000 resources")
+    );
+    let twice = format!("{many}{many}");
+    assert!(
+        problems(&[("kustomization.yaml", "resources: [a.yaml]\n"), ("a.yaml", &twice)]).contains("is there twice")
+    );
+}
+
+/// Files of bytes: some text, some not.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..120),
+        nearly_yaml().prop_map(String::into_bytes),
+        (nearly_yaml(), proptest::collection::vec(any::<u8>(), 0..4)).prop_map(|(text, more)| [
+            text.into_bytes(),
+            more
+        ]
+        .concat()),
+    ]
+}
+
 /// Text that is nearly YAML.
 fn nearly_yaml() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
@@ -184,6 +284,17 @@ proptest! {
         // The key << would be a merge, and NEL inside of quotes is a line break to the reader.
         prop_assume!(!text.contains("<<") && !text.contains('\u{85}'));
         prop_assert_eq!(to_json(&documents[0]).unwrap(), value);
+    }
+
+    #[test]
+    fn any_bytes_render_or_fail(root in bytes(), resource in bytes(), env in bytes(), patch in bytes()) {
+        let named = "resources: [r.yaml]\nconfigMapGenerator: [{name: g, files: [r.yaml], envs: [e.env]}]\nsecretGenerator: [{name: g, files: [p.yaml]}]\npatches: [{path: p.yaml, target: {kind: .*}}]\n";
+        for root in [root.as_slice(), named.as_bytes()] {
+            let files = [("kustomization.yaml", root), ("r.yaml", resource.as_slice()), ("e.env", env.as_slice()), ("p.yaml", patch.as_slice())];
+            let entries = files.iter().map(|(path, bytes)| ((*path).to_owned(), Entry::File((*bytes).into())));
+            let tree = Tree::from_entries(entries, TreeLimits::default()).unwrap();
+            let _ = render(&tree, "", &Options::default());
+        }
     }
 
     #[test]

@@ -22,7 +22,14 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::tree::TreePath;
 use crate::yaml::{At, Profile};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+
+/// What a resource weighs beside its nodes: its names, old and new, and what is known of it.
+const RESOURCE: usize = 100;
+
+/// Resources that are there twice, told of one entry at most.
+const MOST_TOLD: usize = 20;
 
 /// From how many on the entries of one list are read on all cores.
 const ENOUGH_FILES: usize = 8;
@@ -72,21 +79,39 @@ impl Gathered {
 
 /// The results of bases by their folder. The last one that names a base takes it, the others take copies.
 #[derive(Default)]
-pub(super) struct Bases(HashMap<TreePath, Mutex<(Option<Accumulated>, usize)>>);
+pub(super) struct Bases {
+    built: HashMap<TreePath, Mutex<(Option<Accumulated>, usize)>>,
+    /// What the copies weigh so far.
+    copied: AtomicUsize,
+}
 
 impl Bases {
     pub(super) fn insert(&mut self, folder: TreePath, all: Accumulated, uses: usize) {
-        self.0.insert(folder, Mutex::new((Some(all), uses)));
+        self.built.insert(folder, Mutex::new((Some(all), uses)));
     }
 
-    fn take(&self, folder: &TreePath) -> Option<Accumulated> {
-        let mut slot = self
-            .0
-            .get(folder)?
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+    /// What a base came to, unless it has a problem of its own.
+    ///
+    /// # Errors
+    /// When the copies become too many.
+    fn take(&self, folder: &TreePath) -> Result<Option<Accumulated>, String> {
+        let Some(slot) = self.built.get(folder) else {
+            return Ok(None);
+        };
+        let mut slot = slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         slot.1 = slot.1.saturating_sub(1);
-        if slot.1 == 0 { slot.0.take() } else { slot.0.clone() }
+        if slot.1 == 0 {
+            return Ok(slot.0.take());
+        }
+        let resources = slot.0.iter().flat_map(|all| &all.resources.all);
+        let weight = resources.map(|r| RESOURCE + r.node.weight()).sum::<usize>();
+        if self.copied.fetch_add(weight, Ordering::Relaxed) + weight > super::MOST_COPIED {
+            return Err(format!(
+                "bases that are used several times come to more than {} values; use them fewer times",
+                super::MOST_COPIED
+            ));
+        }
+        Ok(slot.0.clone())
     }
 }
 
@@ -134,6 +159,20 @@ pub(super) enum Step {
 }
 
 impl Step {
+    /// How long the text is that it puts into every resource, and where that stands.
+    fn text(&self) -> (usize, At) {
+        match self {
+            Self::Namespace { namespace, at, .. } => (namespace.len(), *at),
+            Self::Affix { text, at, .. } => (text.len(), *at),
+            Self::Texts { texts, at, .. } => (texts.iter().map(|(k, v)| k.len() + v.len()).sum(), *at),
+            Self::Image { image, .. } => (
+                image.new_name.len() + image.new_tag.len() + image.digest.len() + image.tag_suffix.len(),
+                image.at,
+            ),
+            _ => (0, At::default()),
+        }
+    }
+
     /// The name of the built-in transformer, for `transformerAnnotations`.
     fn transformer(&self) -> &'static str {
         match self {
@@ -298,7 +337,7 @@ impl Target<'_> {
                             .map(|e| self.tell((e, one.at))),
                     );
                     if let Err(refused) = into.resources.append(more.resources.all) {
-                        for (problem, resource) in refused {
+                        for (problem, resource) in refused.into_iter().take(MOST_TOLD) {
                             let first = into.resources.all.iter().find(|r| r.id().same(&resource.id()));
                             let here = place(self.loader.tree, resource.at());
                             let there = first
@@ -330,7 +369,10 @@ impl Target<'_> {
         if self.loader.is_folder(named) {
             // What is wrong with it has been told where it was found or built.
             let folder = self.loader.folder(named).map_err(|_| Diagnostics::new())?;
-            return bases.take(&folder).ok_or_else(Diagnostics::new);
+            return match bases.take(&folder) {
+                Ok(all) => all.ok_or_else(Diagnostics::new),
+                Err(e) => Err(self.tell((e, named.at)).into()),
+            };
         }
         let (text, path) = self.loader.text(named).map_err(|e| self.tell(e))?;
         let nodes = self
@@ -615,6 +657,11 @@ impl Target<'_> {
 
     fn run(&self, step: &Step, into: &mut Accumulated, shared: &Shared<'_>) -> Result<(), Diagnostics> {
         let resources = &mut into.resources;
+        let (text, at) = step.text();
+        if text.saturating_mul(resources.all.len()) > super::MOST_TEXT {
+            let e = format!("the text is too long for {} resources", resources.all.len());
+            return Err(self.tell((e, at)).into());
+        }
         match step {
             Step::Merges { patches, file } => self.merges(resources, patches, file, shared.schema),
             Step::Patch { patch, file } => {
@@ -696,10 +743,11 @@ impl Target<'_> {
     }
 
     fn replace(&self, resources: &mut ResMap, entries: &[ReplacementEntry]) -> Result<(), Diagnostics> {
+        let mut copied = 0;
         for entry in entries {
             let named = match entry {
                 ReplacementEntry::Inline(replacement) => {
-                    replacement.apply(resources).map_err(|e| self.tell(e))?;
+                    replacement.apply(resources, &mut copied).map_err(|e| self.tell(e))?;
                     continue;
                 }
                 ReplacementEntry::File(named) => named,
@@ -720,7 +768,7 @@ impl Target<'_> {
                 let replacement =
                     Reader::known(one, self.loader.tree, &mut problems, "a replacement", Replacement::read);
                 if !problems.has_errors() {
-                    replacement.apply(resources).map_err(|e| self.tell(e))?;
+                    replacement.apply(resources, &mut copied).map_err(|e| self.tell(e))?;
                 }
             }
             problems.or(()).map(drop)?;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 /// Types inside of types, at most.
 const DEEPEST: usize = 32;
+/// Fields of one kind, at most, with those of the types that it refers to.
+const MOST_PROPERTIES: usize = 100_000;
 
 pub(super) fn read(definitions: &Node) -> Result<Config, String> {
     let mut config = Config::default();
@@ -36,7 +38,7 @@ pub(super) fn read(definitions: &Node) -> Result<Config, String> {
                 kind: kind.into(),
                 ..Gvk::default()
             };
-            walk(definitions, &definition.key, &gvk, &mut Vec::new(), &mut config)?;
+            walk(definitions, &definition.key, &gvk, &mut (Vec::new(), 0), &mut config)?;
         }
     }
     Ok(config)
@@ -53,7 +55,11 @@ fn properties(definition: &Node) -> Option<&Node> {
     field(field(definition, "Schema")?, "properties")
 }
 
-fn walk(all: &Node, name: &str, gvk: &Gvk, path: &mut Vec<Arc<str>>, config: &mut Config) -> Result<(), String> {
+/// Where the walk is, and how many properties it has seen.
+type Walked = (Vec<Arc<str>>, usize);
+
+fn walk(all: &Node, name: &str, gvk: &Gvk, walked: &mut Walked, config: &mut Config) -> Result<(), String> {
+    let (path, seen) = walked;
     let Some(properties) = all.get(name).and_then(properties) else {
         return Ok(());
     };
@@ -62,7 +68,14 @@ fn walk(all: &Node, name: &str, gvk: &Gvk, path: &mut Vec<Arc<str>>, config: &mu
             "types refer to each other deeper than {DEEPEST} levels, at {name}"
         ));
     }
+    *seen += properties.entries().len();
+    if *seen > MOST_PROPERTIES {
+        return Err(format!(
+            "the types of one kind come to more than {MOST_PROPERTIES} fields; their references multiply them, at {name}"
+        ));
+    }
     for property in properties.entries() {
+        let (path, _) = &mut *walked;
         path.push(property.key.clone());
         let spec = |tail: Option<&str>| FieldSpec {
             gvk: gvk.clone(),
@@ -105,9 +118,9 @@ fn walk(all: &Node, name: &str, gvk: &Gvk, path: &mut Vec<Arc<str>>, config: &mu
             })?;
         }
         if let Some(reference) = mark("$ref") {
-            walk(all, reference, gvk, path, config)?;
+            walk(all, reference, gvk, walked, config)?;
         }
-        path.pop();
+        walked.0.pop();
     }
     Ok(())
 }

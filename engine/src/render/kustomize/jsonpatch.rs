@@ -142,10 +142,26 @@ fn pointer(text: &str) -> Result<Vec<String>, String> {
 
 /// Applies the operations in order.
 pub(super) fn apply(node: &mut Node, operations: &[Operation]) -> Result<(), String> {
+    let mut copied = 0;
     for operation in operations {
+        if let Op::Copy(from) = &operation.kind {
+            copied += held(node, from).map_or(0, |value| value.weight());
+            if copied > super::MOST_DOUBLED {
+                return Err(format!("the patch copies more than {} values", super::MOST_DOUBLED));
+            }
+        }
         one(node, operation).map_err(|e| format!("{} {}: {e}", name(&operation.kind), operation.shown))?;
     }
     Ok(())
+}
+
+/// What the values of the operations weigh together.
+pub(super) fn weight(operations: &[Operation]) -> usize {
+    let value = |o: &Operation| match &o.kind {
+        Op::Add(value) | Op::Replace(value) | Op::Test(value) => value.weight(),
+        Op::Remove | Op::Move(_) | Op::Copy(_) => 1,
+    };
+    operations.iter().map(value).sum()
 }
 
 fn name(op: &Op) -> &'static str {

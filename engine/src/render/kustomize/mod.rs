@@ -152,6 +152,16 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
     output::objects(all.resources, tree)
 }
 
+/// How many values the copies that one step makes may have together: of bases that are used again, of what a patch
+/// puts into many resources. Small files can ask for any number of them.
+const MOST_COPIED: usize = 10_000_000;
+
+/// How many values replacements, or the copies of one JSON patch, may make: each can double what the one before it made.
+const MOST_DOUBLED: usize = 1_000_000;
+
+/// How long the texts that one step puts into all resources may be together, in bytes.
+const MOST_TEXT: usize = 256 << 20;
+
 /// From how many on bases are built on all cores.
 const ENOUGH_BASES: usize = 4;
 

@@ -184,6 +184,17 @@ fn by_name(resources: &mut ResMap, merge: &Resource, allow: Allow, schema: &Sche
     }
 }
 
+/// Refuses a patch that comes to too much for the resources that it is for.
+fn affordable(weight: usize, resources: usize) -> Result<(), String> {
+    if weight.saturating_mul(resources) <= super::MOST_COPIED {
+        return Ok(());
+    }
+    Err(format!(
+        "the patch would put more than {} values into {resources} resources; make it or its target smaller",
+        super::MOST_COPIED
+    ))
+}
+
 fn by_target(
     resources: &mut ResMap,
     target: &Selector,
@@ -196,6 +207,7 @@ fn by_target(
     patch.make_texts("annotations");
     let mut failed = None;
     let selected: Vec<bool> = resources.all.iter().map(|r| target.selects(r)).collect();
+    affordable(patch.node.weight(), selected.iter().filter(|s| **s).count())?;
     let mut selected = selected.into_iter();
     resources.all.retain_mut(|resource| {
         if !selected.next().unwrap_or(false) || failed.is_some() {
@@ -254,7 +266,12 @@ fn merge_into(resource: &mut Resource, patch: Node, allow: Allow, schema: &Schem
 }
 
 fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation], json_only: bool) -> Result<(), String> {
-    for resource in resources.all.iter_mut().filter(|r| target.selects(r)) {
+    let selected: Vec<usize> = (0..resources.all.len())
+        .filter(|i| target.selects(&resources.all[*i]))
+        .collect();
+    affordable(jsonpatch::weight(operations), selected.len())?;
+    for index in selected {
+        let resource = &mut resources.all[index];
         if !json_only {
             resource.remember_name();
         }

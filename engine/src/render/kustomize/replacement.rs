@@ -74,7 +74,8 @@ impl Replacement {
         }
     }
 
-    pub(super) fn apply(&self, resources: &mut ResMap) -> Result<(), Problem> {
+    /// Copies the value. `copied` counts what all replacements of a kustomization put into the resources.
+    pub(super) fn apply(&self, resources: &mut ResMap, copied: &mut usize) -> Result<(), Problem> {
         let here = |e: String| (e, self.at);
         let Some(source) = &self.source else {
             return Err(here("a replacement needs a source and at least one target".to_owned()));
@@ -84,7 +85,7 @@ impl Replacement {
         }
         let value = source.value(resources).map_err(here)?;
         for target in &self.targets {
-            target.apply(resources, &value, self.at).map_err(here)?;
+            target.apply(resources, &value, self.at, copied).map_err(here)?;
         }
         Ok(())
     }
@@ -174,7 +175,8 @@ fn is_empty(node: &Node) -> bool {
 }
 
 impl Target {
-    fn apply(&self, resources: &mut ResMap, value: &Node, at: At) -> Result<(), String> {
+    fn apply(&self, resources: &mut ResMap, value: &Node, at: At, copied: &mut usize) -> Result<(), String> {
+        let weight = value.weight();
         let Some(select) = &self.select else {
             return Err("a replacement's target must select resources".to_owned());
         };
@@ -201,6 +203,14 @@ impl Target {
                     &mut |node| {
                         self.set(node, value)?;
                         node.moved_to(at);
+                        *copied += if node.as_scalar().is_some() {
+                            node.weight()
+                        } else {
+                            weight
+                        };
+                        if *copied > super::MOST_DOUBLED {
+                            return Err(format!("replacements copy more than {} values", super::MOST_DOUBLED));
+                        }
                         Ok(())
                     },
                 )

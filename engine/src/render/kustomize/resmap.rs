@@ -22,10 +22,8 @@ impl ResMap {
                 self.all.push(resource);
             } else {
                 let id = resource.id();
-                let first = self.all.iter().find(|r| r.id().same(&id)).map(Resource::at);
                 let problem = Diagnostic::error(format!("{id} is there twice"))
                     .detail("Two resources of one build cannot have the same kind, namespace and name. Remove one, or give one of them another name or namespace.");
-                let _ = first;
                 refused.push((problem, resource));
             }
         }

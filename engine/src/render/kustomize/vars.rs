@@ -131,11 +131,14 @@ pub(super) fn resolve(resources: &mut ResMap, vars: &[Var], config: &Config) -> 
             Some(value).filter(|v| v.is_string() || v.is_number() || v.is_boolean()),
         );
     }
+    let mut room = super::MOST_TEXT;
     for resource in &mut resources.all {
         let (gvk, at, id) = (resource.gvk(), resource.at(), resource.id());
         for spec in &config.var_reference {
-            visit(&mut resource.node, &gvk, spec, None, &mut |node| replace(node, &values))
-                .map_err(|e| (format!("replacing vars in {id}: {e}"), at))?;
+            visit(&mut resource.node, &gvk, spec, None, &mut |node| {
+                replace(node, &values, &mut room)
+            })
+            .map_err(|e| (format!("replacing vars in {id}: {e}"), at))?;
         }
         resource.settle();
     }
@@ -163,20 +166,20 @@ fn field<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
     (!node.is_null()).then_some(node)
 }
 
-fn replace(node: &mut Node, values: &BTreeMap<&str, Option<Value>>) -> Result<(), String> {
+fn replace(node: &mut Node, values: &BTreeMap<&str, Option<Value>>, room: &mut usize) -> Result<(), String> {
     match &mut node.content {
-        Content::Scalar(scalar) => expand(scalar, values),
+        Content::Scalar(scalar) => expand(scalar, values, room)?,
         Content::Map(entries) => {
             for entry in entries {
                 if let Content::Scalar(scalar) = &mut entry.value.content {
-                    expand(scalar, values);
+                    expand(scalar, values, room)?;
                 }
             }
         }
         Content::Seq(items) => {
             for item in items {
                 match &mut item.content {
-                    Content::Scalar(scalar) if scalar.tag == Tag::Str => expand(scalar, values),
+                    Content::Scalar(scalar) if scalar.tag == Tag::Str => expand(scalar, values, room)?,
                     _ => return Err(format!("expected a list of strings, found {}", item.kind_name())),
                 }
             }
@@ -185,10 +188,10 @@ fn replace(node: &mut Node, values: &BTreeMap<&str, Option<Value>>) -> Result<()
     Ok(())
 }
 
-/// Replaces `$(NAME)`; `$$` is a dollar. A text that is nothing but one variable takes its type too.
-fn expand(scalar: &mut Scalar, values: &BTreeMap<&str, Option<Value>>) {
+/// Replaces `$(NAME)`; `$$` is a dollar. A text that is nothing but one variable takes its type too. `room` is what all texts may still grow.
+fn expand(scalar: &mut Scalar, values: &BTreeMap<&str, Option<Value>>, room: &mut usize) -> Result<(), String> {
     if scalar.tag != Tag::Str || !scalar.text.contains('$') {
-        return;
+        return Ok(());
     }
     let text = scalar.text.clone();
     let mut out = String::with_capacity(text.len());
@@ -212,9 +215,15 @@ fn expand(scalar: &mut Scalar, values: &BTreeMap<&str, Option<Value>>) {
                 match value {
                     Some(value) if whole => {
                         *scalar = typed(value);
-                        return;
+                        return Ok(());
                     }
-                    Some(value) => out.push_str(&typed(value).text),
+                    Some(value) => {
+                        let value = typed(value).text;
+                        *room = room
+                            .checked_sub(value.len())
+                            .ok_or("the values of the variables make the texts too long")?;
+                        out.push_str(&value);
+                    }
                     None => {
                         out.push_str("$(");
                         out.push_str(name);
@@ -232,6 +241,7 @@ fn expand(scalar: &mut Scalar, values: &BTreeMap<&str, Option<Value>>) {
     }
     out.push_str(rest);
     scalar.text = out.into();
+    Ok(())
 }
 
 fn typed(value: &Value) -> Scalar {
