@@ -47,12 +47,14 @@ pub(crate) struct SourceConfiguration {
     pub(crate) report: Vec<Target>,
     /// As whom everything is changed; with our own rights if not given.
     pub(crate) service_account: Option<ServiceAccount>,
+    /// The accounts that its stacks may name in place of that.
+    pub(crate) service_accounts: Vec<ServiceAccount>,
 }
 
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 18] = [
     "name",
     "url",
     "branch",
@@ -70,6 +72,7 @@ const FIELDS: [&str; 17] = [
     "webhook",
     "report",
     "serviceAccount",
+    "serviceAccounts",
 ];
 const HOOK: [&str; 2] = ["kind", "secretFile"];
 const REPORT: [&str; 2] = ["github", "webhook"];
@@ -93,6 +96,7 @@ impl SourceConfiguration {
             hook: None,
             report: Vec::new(),
             service_account: None,
+            service_accounts: Vec::new(),
         }
     }
 }
@@ -227,6 +231,14 @@ impl Reading<'_> {
                 ),
             }
         }
+        source.service_accounts = self.accounts(item);
+        if !source.service_accounts.is_empty() && source.service_account.is_none() {
+            self.problem(
+                item,
+                "lets stacks name accounts and needs serviceAccount for those that do not",
+                "serviceAccount: NAMESPACE/NAME; it may be one without rights",
+            );
+        }
         for (name, value) in [("interval", &mut source.interval), ("timeout", &mut source.timeout)] {
             if let Some(node) = item.get(name) {
                 match node.text().map(parse_duration) {
@@ -249,6 +261,22 @@ impl Reading<'_> {
             }
         }
         Some(source)
+    }
+
+    /// `serviceAccounts: [NAMESPACE/NAME, …]`.
+    fn accounts(&mut self, item: &Node) -> Vec<ServiceAccount> {
+        let mut accounts = Vec::new();
+        for node in item.get("serviceAccounts").map(Node::items).unwrap_or_default() {
+            match node.text().unwrap_or_default().parse() {
+                Ok(account) => accounts.push(account),
+                Err(_) => self.problem(
+                    node,
+                    "is no service account",
+                    "write namespace/name, for example shop/deployer",
+                ),
+            }
+        }
+        accounts
     }
 
     fn fields(&mut self, node: &Node, known: &[&str]) {

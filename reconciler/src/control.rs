@@ -132,6 +132,9 @@ pub(crate) struct Status {
     /// Drift that is reported and not reverted, by stack: the objects and what was changed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) drift: BTreeMap<String, Vec<String>>,
+    /// The account that a stack was changed as, where its document named one: who removes it when that is gone.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) accounts: BTreeMap<String, String>,
     /// The last request of a person that was heard.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) heard: Option<String>,

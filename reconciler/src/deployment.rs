@@ -4,12 +4,14 @@
 //! no document names any more, the order, and the limit on what one commit may remove.
 
 use crate::documents::{self, Body, Documents, Placed};
+use crate::identity::{Actors, Identities};
 use crate::pools::{self, PlannedPool, Pools, WantedPool};
-use crate::shared::Survey;
+use crate::shared::{Survey, View};
 use crate::sops;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use myelin_engine::apply::{Destroy, Gates, Outcome, Run, apply, destroy};
+use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
+use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::cluster::{Cluster, Resource, Selection, kinds};
 use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
@@ -46,6 +48,8 @@ pub(crate) struct WantedStack {
     pub(crate) place: FilePlace,
     /// Folder that its objects' origins are relative to.
     pub(crate) folder: TreePath,
+    /// As whom it wants to be changed.
+    pub(crate) account: Option<ServiceAccount>,
 }
 
 impl WantedStack {
@@ -180,7 +184,13 @@ fn of_document(placed: &Placed, desired: Desired) -> WantedStack {
         Body::Stack(stack) => stack.source.as_str(),
         Body::Token(_) | Body::Pool(_) => ".",
     };
+    let account = match &placed.body {
+        // The reader of documents has checked its form.
+        Body::Stack(stack) => stack.service_account.as_ref().and_then(|account| account.parse().ok()),
+        Body::Token(_) | Body::Pool(_) => None,
+    };
     WantedStack {
+        account,
         place: placed.place.clone(),
         folder: placed.folder.join(source).unwrap_or_else(|| placed.folder.clone()),
         id: desired.stack.clone(),
@@ -265,8 +275,12 @@ pub(crate) struct Deployment {
     pub(crate) owner: Owner,
     /// One plan for each stack of the commit, in order.
     pub(crate) plans: Vec<(WantedStack, Plan)>,
+    /// Stacks that stand alone with their errors, and those.
+    pub(crate) refused: Vec<(WantedStack, Diagnostics)>,
     /// Stacks that the source owns and no document names.
     pub(crate) gone: Vec<Record>,
+    /// The account that each stack was changed as the last time, where it named one.
+    pub(crate) changed_as: BTreeMap<String, String>,
     /// Its pools of nodes.
     pub(crate) pools: Pools,
     /// Identity of the whole.
@@ -296,7 +310,10 @@ impl Deployment {
 
     /// Whether nothing is to be done.
     pub(crate) fn is_empty(&self) -> bool {
-        self.gone.is_empty() && self.plans.iter().all(|(_, plan)| plan.is_empty()) && self.pools.is_empty()
+        self.gone.is_empty()
+            && self.refused.is_empty()
+            && self.plans.iter().all(|(_, plan)| plan.is_empty())
+            && self.pools.is_empty()
     }
 
     /// Errors and warnings of all plans.
@@ -350,48 +367,63 @@ impl std::fmt::Display for Deployment {
     }
 }
 
-/// Plans every stack of a commit. Without a cluster everything is made. `reader` looks at all stacks at once; `cluster` is asked what
+/// Plans every stack of a commit. Without a cluster everything is made. `reader` looks at all stacks at once; `acting` is asked what
 /// the server would do, as who will do it. `whole` tells that no other stack should be there.
 ///
 /// # Errors
 /// When the cluster cannot be read. What is wrong with single objects is in the plans.
 pub(crate) async fn deployment(
     reader: Option<&Arc<dyn Cluster>>,
-    cluster: Option<&Arc<dyn Cluster>>,
+    acting: Option<&Identities>,
     commit: &WantedCommit,
     owner: &Owner,
     dry_run: DryRun,
     whole: bool,
 ) -> Result<Deployment, Diagnostics> {
     let mut problems = Diagnostics::new();
-    let survey = match reader.zip(cluster).filter(|_| whole) {
-        Some((reader, cluster)) => {
+    let survey = match reader.zip(acting).filter(|_| whole) {
+        Some((reader, _)) => {
             let secrets = record_secrets(&**reader).await?;
-            Some(Survey::new(Arc::clone(reader), Arc::clone(cluster), secrets))
+            Some(Arc::new(Survey::new(Arc::clone(reader), secrets)))
         }
         None => None,
     };
-    let eyes: Option<&dyn Cluster> = match (&survey, cluster) {
-        (Some(survey), _) => Some(survey),
-        (None, Some(cluster)) => Some(&**cluster),
-        (None, None) => None,
-    };
+    let survey_of_all = survey.as_ref();
     let looked = futures::stream::iter(commit.stacks.iter().map(|stack| async move {
-        match eyes {
-            Some(eyes) => observe(eyes, &stack.desired, dry_run).await,
-            None => Ok(Observation::none()),
+        let Some(acting) = acting else {
+            return Ok(Observation::none());
+        };
+        let inner = acting
+            .of(stack.account.as_ref())
+            .map_err(|why| Diagnostics::from(Diagnostic::error(why).at(stack.place.clone())))?;
+        match survey_of_all {
+            Some(survey) => {
+                let view = View {
+                    survey: Arc::clone(survey),
+                    inner: Arc::clone(inner),
+                };
+                observe(&view, &stack.desired, dry_run).await
+            }
+            None => observe(&**inner, &stack.desired, dry_run).await,
         }
     }))
     .buffered(LOOKED_AT)
     .collect::<Vec<_>>()
     .await;
     let mut plans = Vec::with_capacity(looked.len());
+    let mut refused = Vec::new();
     for (stack, seen) in commit.stacks.iter().zip(looked) {
+        let alone = acting.is_some_and(|acting| acting.stands_alone(stack.account.as_ref()));
         match seen {
             Ok(seen) => {
                 let made = plan(Arc::clone(&stack.desired), Arc::new(seen), owner.clone());
-                plans.push((stack.clone(), made));
+                if alone && made.diagnostics.has_errors() {
+                    refused.push((stack.clone(), made.diagnostics.clone()));
+                } else {
+                    plans.push((stack.clone(), made));
+                }
             }
+            Err(found) if alone => refused.push((stack.clone(), found)),
             Err(found) => problems.extend(found),
         }
     }
@@ -407,7 +439,14 @@ pub(crate) async fn deployment(
             versions: survey.versions(),
         });
     }
-    let found = pools::look(cluster, &commit.pools, owner, whole, commit.had_pools).await;
+    let found = pools::look(
+        acting.map(Identities::usual),
+        &commit.pools,
+        owner,
+        whole,
+        commit.had_pools,
+    )
+    .await;
     let pools = found.unwrap_or_else(|found| {
         problems.extend(found);
         Pools::default()
@@ -416,7 +455,9 @@ pub(crate) async fn deployment(
     let deployment = Deployment {
         owner: owner.clone(),
         plans,
+        refused,
         gone,
+        changed_as: BTreeMap::new(),
         pools,
         hash,
         seen,
@@ -469,7 +510,9 @@ pub(crate) fn from_to(before: &WantedCommit, after: &WantedCommit, owner: &Owner
         hash: hash(&plans, &gone, &Pools::default()),
         pools: Pools::default(),
         plans,
+        refused: Vec::new(),
         gone,
+        changed_as: BTreeMap::new(),
         seen: None,
     }
 }
@@ -597,21 +640,17 @@ impl Report {
 
 /// Executes a deployment. A failed stack holds back those that depend on it and nothing else; stacks that are gone are removed
 /// when everything new is ready.
-pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment, run: &Run) -> Report {
+pub(crate) async fn execute(acting: &Identities, deployment: &Deployment, run: &Run) -> Report {
     let mut report = Report::default();
-    // One set of watches for all stacks: what one has seen, none asks for again.
-    let gates = run.gates.clone().unwrap_or_else(|| {
-        let gates = Gates::new(Arc::clone(cluster), run.settings, run.patience, Arc::new(|_, _| {}));
-        Arc::new(gates)
-    });
-    let run = &Run {
-        gates: Some(gates),
-        ..run.clone()
-    };
+    let actors = &Actors::new(acting, run);
     let stacks = deployment.plans.iter().map(|(stack, plan)| Step::Stack(stack, plan));
     let mut waiting: Vec<Step<'_>> = deployment.pools.planned.iter().map(Step::Pool).chain(stacks).collect();
     let mut done: BTreeSet<&DocumentName> = BTreeSet::new();
     let mut failed: BTreeSet<&DocumentName> = BTreeSet::new();
+    for (stack, problems) in &deployment.refused {
+        failed.insert(&stack.name);
+        report.skipped.insert(stack.id.clone(), problems.to_string());
+    }
     let mut working = FuturesUnordered::new();
     loop {
         waiting.retain(|step| {
@@ -628,7 +667,10 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
             let step = *step;
             working.push(async move {
                 let ended = match step {
-                    Step::Stack(_, plan) => Ended::Stack(Box::new(apply(Arc::clone(cluster), plan, run).await)),
+                    Step::Stack(stack, plan) => match actors.of(stack.account.as_ref()) {
+                        Ok((cluster, run)) => Ended::Stack(Box::new(apply(cluster, plan, &run).await)),
+                        Err(why) => Ended::Refused(why),
+                    },
                     Step::Pool(pool) => Ended::Pool(Box::new(
                         deployment.pools.apply(pool, &deployment.owner, &run.cancel).await,
                     )),
@@ -643,6 +685,7 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
         let ready = match &ended {
             Ended::Stack(outcome) => outcome.ready,
             Ended::Pool(outcome) => outcome.ready,
+            Ended::Refused(_) => false,
         };
         if ready {
             done.insert(step.order().0);
@@ -656,6 +699,7 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
             (Step::Pool(pool), Ended::Pool(outcome)) => {
                 report.pools.insert(pool.wanted.id(), *outcome);
             }
+            (step, Ended::Refused(why)) => step.skip(&mut report, why),
             (Step::Stack(..), Ended::Pool(_)) | (Step::Pool(_), Ended::Stack(_)) => {}
         }
     }
@@ -668,7 +712,17 @@ pub(crate) async fn execute(cluster: &Arc<dyn Cluster>, deployment: &Deployment,
                 delete_protected: BTreeSet::new(),
                 timeout: myelin_engine::document::DEFAULT_TIMEOUT,
             };
-            let outcome = destroy(Arc::clone(cluster), &record.stack, &deployment.owner, &terms, run).await;
+            // By whom it was made.
+            let account = deployment.changed_as.get(&record.stack.to_string());
+            let account = account.and_then(|account| account.parse().ok());
+            let (cluster, run) = match actors.of(account.as_ref()) {
+                Ok(actor) => actor,
+                Err(why) => {
+                    report.skipped.insert(record.stack.clone(), why);
+                    continue;
+                }
+            };
+            let outcome = destroy(cluster, &record.stack, &deployment.owner, &terms, &run).await;
             report.removed.insert(record.stack.clone(), outcome);
         }
         // What ran on the nodes is gone before the nodes are.
@@ -691,6 +745,8 @@ enum Step<'a> {
 enum Ended {
     Stack(Box<Outcome>),
     Pool(Box<FleetOutcome>),
+    /// Nobody may act for it.
+    Refused(String),
 }
 
 impl<'a> Step<'a> {

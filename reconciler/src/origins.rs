@@ -5,6 +5,7 @@
 
 use crate::control::make_namespace;
 use crate::deployment::WantedCommit;
+use crate::field_index;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
@@ -28,6 +29,8 @@ pub(crate) struct Origins {
     pub(crate) commit: String,
     /// `file:line` for each object.
     pub(crate) places: BTreeMap<ObjectKey, String>,
+    /// The fields of each, as `field_index` packs them; None where that would be too much.
+    pub(crate) fields: Option<Vec<u8>>,
 }
 
 impl Origins {
@@ -44,6 +47,7 @@ impl Origins {
         Self {
             commit: commit.to_owned(),
             places: places.collect(),
+            fields: field_index::pack(wanted, LARGEST),
         }
     }
 
@@ -69,6 +73,15 @@ impl Origins {
             );
             return Ok(());
         };
+        let mut binary = json!({"origins.gz": encoded(&packed)});
+        // What is the larger part of it is worth less.
+        if let Some(fields) = self
+            .fields
+            .as_ref()
+            .filter(|fields| packed.len() + fields.len() <= LARGEST)
+        {
+            binary["fields.gz"] = encoded(fields).into();
+        }
         let body = json!({
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -78,7 +91,7 @@ impl Origins {
                 "labels": {"app.kubernetes.io/managed-by": "myelin"},
             },
             "data": {"commit": self.commit},
-            "binaryData": {"origins.gz": packed},
+            "binaryData": binary,
         });
         let send = || cluster.apply_as(MANAGER, &target, &body, true, Mode::Real);
         let sent = match send().await {
@@ -100,24 +113,32 @@ fn target(namespace: &str, source: &str) -> Target {
     }
 }
 
-fn pack(places: &BTreeMap<ObjectKey, String>) -> Option<String> {
+fn encoded(bytes: &[u8]) -> String {
     use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn pack(places: &BTreeMap<ObjectKey, String>) -> Option<Vec<u8>> {
     let text = serde_json::to_vec(places).ok()?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&text).ok()?;
     let bytes = encoder.finish().ok()?;
-    (bytes.len() <= LARGEST).then(|| base64::engine::general_purpose::STANDARD.encode(bytes))
+    (bytes.len() <= LARGEST).then_some(bytes)
 }
 
 fn unpack(object: &Value) -> Option<Origins> {
     use base64::Engine as _;
-    let packed = object.get("binaryData")?.get("origins.gz")?.as_str()?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(packed).ok()?;
+    let binary = |name: &str| {
+        let packed = object.get("binaryData")?.get(name)?.as_str()?;
+        base64::engine::general_purpose::STANDARD.decode(packed).ok()
+    };
+    let bytes = binary("origins.gz")?;
     let mut text = Vec::new();
     GzDecoder::new(&*bytes).take(LARGEST_TEXT).read_to_end(&mut text).ok()?;
     Some(Origins {
         commit: object.pointer("/data/commit")?.as_str()?.to_owned(),
         places: serde_json::from_slice(&text).ok()?,
+        fields: binary("fields.gz"),
     })
 }
 
@@ -132,7 +153,7 @@ mod tests {
             "one/map.yaml:3".to_owned(),
         )]);
         let packed = pack(&places).expect("small");
-        let object = json!({"data": {"commit": "abc"}, "binaryData": {"origins.gz": packed}});
+        let object = json!({"data": {"commit": "abc"}, "binaryData": {"origins.gz": encoded(&packed)}});
         let read = unpack(&object).expect("an index");
         assert_eq!((read.commit.as_str(), read.places), ("abc", places));
         for rubbish in [

@@ -2,8 +2,8 @@
 //! several for each stack.
 //!
 //! [`Shared`] is the port with the limit. [`Survey`] answers what observing a stack asks (its record, its objects by label, its
-//! namespace) from lists of the whole cluster, each read once; everything else goes through. A survey is for one observation: it
-//! never answers after an effect.
+//! namespace) from lists of the whole cluster, each read once by who may read them; everything else goes through, as who the stack is
+//! changed by ([`View`]). A survey is for one observation: it never answers after an effect.
 
 use futures::stream::BoxStream;
 use myelin_engine::cluster::{
@@ -134,8 +134,6 @@ type Served = Arc<OnceCell<Option<Vec<Resource>>>>;
 pub(crate) struct Survey {
     /// Who reads for all.
     reader: Arc<dyn Cluster>,
-    /// Who asks for one stack.
-    inner: Arc<dyn Cluster>,
     /// Secrets of records, by namespace and name.
     records: BTreeMap<(String, String), Value>,
     lists: Mutex<BTreeMap<Resource, Arc<OnceCell<Listed>>>>,
@@ -147,8 +145,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Survey {
-    /// A survey that knows the records. `reader` may list everywhere; what it does not answer, `inner` is asked.
-    pub(crate) fn new(reader: Arc<dyn Cluster>, inner: Arc<dyn Cluster>, secrets: Vec<Value>) -> Self {
+    /// A survey that knows the records. `reader` may list everywhere.
+    pub(crate) fn new(reader: Arc<dyn Cluster>, secrets: Vec<Value>) -> Self {
         let name = |secret: &Value, field: &str| {
             let text = secret
                 .get("metadata")
@@ -161,7 +159,6 @@ impl Survey {
             .map(|secret| ((name(&secret, "namespace"), name(&secret, "name")), secret));
         Self {
             reader,
-            inner,
             records: records.collect(),
             lists: Mutex::default(),
             served: Mutex::default(),
@@ -229,11 +226,19 @@ fn is_namespace(resource: &Resource) -> bool {
     resource.group.is_empty() && resource.kind == "Namespace"
 }
 
-impl Cluster for Survey {
+/// A survey, for the stacks of one identity: what is not in its lists, `inner` is asked.
+pub(crate) struct View {
+    /// What was seen for all.
+    pub(crate) survey: Arc<Survey>,
+    /// As whom everything else is asked.
+    pub(crate) inner: Arc<dyn Cluster>,
+}
+
+impl Cluster for View {
     fn discover<'a>(&'a self, api_version: &'a str) -> Answer<'a, Option<Vec<Resource>>> {
         Box::pin(async move {
-            let cell = Arc::clone(lock(&self.served).entry(api_version.to_owned()).or_default());
-            cell.get_or_try_init(|| self.reader.discover(api_version))
+            let cell = Arc::clone(lock(&self.survey.served).entry(api_version.to_owned()).or_default());
+            cell.get_or_try_init(|| self.survey.reader.discover(api_version))
                 .await
                 .cloned()
         })
@@ -243,7 +248,7 @@ impl Cluster for Survey {
         Box::pin(async move {
             let resource = &target.resource;
             if is_namespace(resource) {
-                let list = self.listed(resource).await?;
+                let list = self.survey.listed(resource).await?;
                 return Ok(list.get().and_then(|list| list.by_name.get(&target.name).cloned()));
             }
             let is_record = resource.group.is_empty()
@@ -251,6 +256,7 @@ impl Cluster for Survey {
                 && StackId::of_record(&target.namespace, &target.name).is_some();
             if is_record {
                 return Ok(self
+                    .survey
                     .records
                     .get(&(target.namespace.clone(), target.name.clone()))
                     .cloned());
@@ -268,7 +274,7 @@ impl Cluster for Survey {
             let Some(set) = set.filter(|_| selection.fields.is_empty()) else {
                 return self.inner.list(resource, selection).await;
             };
-            let list = self.listed(resource).await?;
+            let list = self.survey.listed(resource).await?;
             let Some(list) = list.get() else {
                 return self.inner.list(resource, selection).await;
             };

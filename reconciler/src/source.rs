@@ -15,6 +15,7 @@ use crate::deployment::{Seen, WantedCommit};
 use crate::drift::Left;
 use crate::events::Events;
 use crate::git::{Branch, Limits};
+use crate::identity::Identities;
 use crate::pause::Pause;
 use crate::picture::Picture;
 use crate::pulse::Pulse;
@@ -51,7 +52,7 @@ pub(crate) struct Source {
     /// With our own rights: reads everything, writes what is ours.
     cluster: Arc<dyn Cluster>,
     /// As whom stacks are changed.
-    acting: Arc<dyn Cluster>,
+    acting: Identities,
     board: Board,
     control: watch::Receiver<Control>,
     status: Status,
@@ -102,7 +103,7 @@ impl Source {
     pub(crate) fn new(
         configuration: SourceConfiguration,
         store: &Path,
-        (cluster, acting): (Arc<dyn Cluster>, Arc<dyn Cluster>),
+        (cluster, acting): (Arc<dyn Cluster>, Identities),
         board: Board,
         namespace: &str,
         (shown, picture, pulse): (watch::Sender<Status>, Picture, Pulse),

@@ -103,6 +103,8 @@ pub struct Stack {
     pub tokens: BTreeMap<String, ProvisioningToken>,
     /// Documents that must be ready before this one starts.
     pub depends_on: BTreeSet<DocumentName>,
+    /// Account as `namespace/name`, as which a reconciler changes the stack, if that allows it. Who applies it otherwise is not asked.
+    pub service_account: Option<String>,
 }
 
 /// What to do when another writer changes a field that the stack sets, and its manifest is as it was. An object that is deleted is

@@ -142,6 +142,7 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
     let tokens = read_tokens(&mut spec, &namespace, p);
     check_token_names(&components, &tokens, places, p);
     let depends_on = read_depends_on(&mut spec, p);
+    let service_account = read_account(&mut spec, &namespace, p);
     spec.end(p);
     Stack {
         name,
@@ -163,7 +164,27 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         restart_on_config_change,
         tokens,
         depends_on,
+        service_account,
     }
+}
+
+/// `NAME`, of the stack's own namespace, or `NAMESPACE/NAME`.
+fn read_account(spec: &mut Fields<'_>, namespace: &str, p: &mut Diagnostics) -> Option<String> {
+    let text = spec.text("serviceAccount", p)?;
+    let account = if text.contains('/') {
+        text.clone()
+    } else {
+        format!("{namespace}/{text}")
+    };
+    // An empty one must never mean: with other rights.
+    let is_good = account
+        .split_once('/')
+        .is_some_and(|(namespace, name)| is_label(namespace) && !name.is_empty() && name.split('.').all(is_label));
+    if !is_good {
+        let fix = "write the name of an account of the stack's namespace, or NAMESPACE/NAME";
+        spec.problem("serviceAccount", format!("\"{text}\" is no service account"), fix, p);
+    }
+    is_good.then_some(account)
 }
 
 fn read_tokens(spec: &mut Fields<'_>, namespace: &str, p: &mut Diagnostics) -> BTreeMap<String, ProvisioningToken> {

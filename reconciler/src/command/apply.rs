@@ -5,6 +5,7 @@ use super::exit;
 use super::local::{LocalArguments, told};
 use crate::access::ClusterArguments;
 use crate::deployment::{BlastRadius, deployment, execute};
+use crate::identity::Identities;
 use clap::Args;
 use myelin_engine::apply::{Progress, Run};
 use myelin_engine::observe::DryRun;
@@ -26,9 +27,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut commit = arguments.local.wanted()?;
     commit.had_pools = arguments.local.may_have_pools();
     let cluster = arguments.cluster.connect().await?;
+    let acting = Identities::Person(cluster.clone());
     let planned = deployment(
         Some(&cluster),
-        Some(&cluster),
+        Some(&acting),
         &commit,
         &arguments.local.owner(),
         DryRun::Decisions,
@@ -55,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             cancel.cancel();
         }
     });
-    let report = execute(&cluster, &planned, &run).await;
+    let report = execute(&acting, &planned, &run).await;
     interrupted.abort();
     for problem in report.diagnostics().iter() {
         eprintln!("{problem}");

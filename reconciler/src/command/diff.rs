@@ -5,6 +5,7 @@ use super::exit;
 use super::local::{LocalArguments, told};
 use crate::access::ClusterArguments;
 use crate::deployment::deployment;
+use crate::identity::Identities;
 use crate::output::{Colour, write};
 use crate::report::diff;
 use clap::Args;
@@ -31,9 +32,16 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     };
     let cluster = arguments.cluster.connect().await?;
     let owner = arguments.local.owner();
-    let planned = deployment(Some(&cluster), Some(&cluster), &commit, &owner, DryRun::Changes, true)
-        .await
-        .map_err(told)?;
+    let planned = deployment(
+        Some(&cluster),
+        Some(&Identities::Person(cluster.clone())),
+        &commit,
+        &owner,
+        DryRun::Changes,
+        true,
+    )
+    .await
+    .map_err(told)?;
     let text = diff(&planned, arguments.drift, Colour::of_stdout());
     write(&text)?;
     let problems = planned.diagnostics();

@@ -5,6 +5,7 @@ use super::exit;
 use super::local::{LocalArguments, told};
 use crate::access::ClusterArguments;
 use crate::deployment::{Deployment, deployment, from_to};
+use crate::identity::Identities;
 use crate::output::{Output as Form, write};
 use crate::report::{View, markdown};
 use anyhow::bail;
@@ -79,7 +80,7 @@ async fn against_cluster(arguments: &Arguments) -> anyhow::Result<Deployment> {
     };
     deployment(
         cluster.as_ref(),
-        cluster.as_ref(),
+        cluster.clone().map(Identities::Person).as_ref(),
         &commit,
         &arguments.local.owner(),
         DryRun::Changes,

@@ -8,6 +8,7 @@ use crate::configuration::{self, SourceConfiguration, is_name};
 use crate::control::{Board, NAMESPACE, Status};
 use crate::git::{Remote, Transport};
 use crate::hook::{Hook, Hooks};
+use crate::identity::Identities;
 use crate::lease::{Lock, Pace, Replica, Seat};
 use crate::notify;
 use crate::pause::Pause;
@@ -248,10 +249,20 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
         let lock = Lock::new(&store, &configuration.name);
         let start = {
-            let acting: Arc<dyn Cluster> = match &configuration.service_account {
-                None => cluster.clone(),
-                Some(account) => Arc::new(Shared::new(arguments.cluster.connect_as(Some(account)).await?)),
+            let as_account = async |account: &ServiceAccount| -> anyhow::Result<Arc<dyn Cluster>> {
+                let shared: Arc<dyn Cluster> =
+                    Arc::new(Shared::new(arguments.cluster.connect_as(Some(account)).await?));
+                Ok(shared)
             };
+            let usual = match &configuration.service_account {
+                None => cluster.clone(),
+                Some(account) => as_account(account).await?,
+            };
+            let mut allowed = BTreeMap::new();
+            for account in &configuration.service_accounts {
+                allowed.insert(account.clone(), as_account(account).await?);
+            }
+            let acting = Identities::Source { usual, allowed };
             let (store, cluster, namespace) = (store.clone(), cluster.clone(), arguments.namespace.clone());
             move |stop| {
                 let source = Source::new(

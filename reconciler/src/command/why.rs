@@ -1,10 +1,13 @@
 //! `myelin why OBJECT`: why an object is as it is: the commit, the file and line, the stack and component, the last plan, who wrote
 //! last, who else owns fields, and how it stands. Answered from the cluster alone; nothing is decided or changed.
 
+mod fields;
+
 use super::exit;
 use crate::access::ClusterArguments;
 use crate::control::{self, NAMESPACE};
 use crate::deployment::records;
+use crate::field_index;
 use crate::health;
 use crate::origins::Origins;
 use crate::output::{Colour, Output, ago, short};
@@ -28,6 +31,12 @@ const FIELDS: usize = 8;
 pub(crate) struct Arguments {
     /// The object: KIND/NAME, KIND/NAMESPACE/NAME or GROUP/KIND/NAMESPACE/NAME. Kinds may be short, as kubectl takes them.
     object: String,
+    /// Every field that git sets, each with its file and line and who owns it on the server.
+    #[arg(long)]
+    fields: bool,
+    /// The same of one field and what is below it: `spec.template.spec.containers[name=web].image`, or a JSON pointer.
+    #[arg(long, value_name = "PATH", conflicts_with = "fields")]
+    field: Option<String>,
     /// Namespace of the reconciler's own objects.
     #[arg(long, default_value = NAMESPACE)]
     namespace: String,
@@ -64,6 +73,9 @@ struct Answer {
     left: Vec<String>,
     /// How often a foreign change was reverted within the hour.
     reverted: usize,
+    /// Where fields are set, if that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fields: Option<Vec<fields::Field>>,
 }
 
 /// Someone who owns fields of an object.
@@ -74,6 +86,9 @@ struct Writer {
     subresource: String,
     time: String,
     fields: Vec<String>,
+    /// All that it owns, as managedFields has it.
+    #[serde(skip)]
+    set: Value,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
@@ -286,6 +301,13 @@ async fn answer(
     let live = live(cluster, &alone, entry).await?;
     let mut writers = live.as_ref().map(writers).unwrap_or_default();
     writers.sort_by(|a, b| b.time.cmp(&a.time));
+    let asks_fields = arguments.fields || arguments.field.is_some();
+    if asks_fields && !matches!(record.owner, Owner::Git(_)) {
+        bail!(
+            "fields are known of stacks that git drives; of {} ask `terraform plan`",
+            record.stack.title()
+        );
+    }
     let mut answer = Answer {
         object: entry.key.clone(),
         asked,
@@ -302,11 +324,13 @@ async fn answer(
         plan: record.plan.clone(),
         last_writer: writers.iter().find(|writer| writer.subresource.is_empty()).cloned(),
         others: writers
-            .into_iter()
+            .iter()
             .filter(|writer| writer.manager != "myelin")
+            .cloned()
             .collect(),
         left: entry.left.clone(),
         reverted: entry.reverted.len(),
+        fields: None,
     };
     if let Owner::Git(source) = &record.owner {
         let sources = control::all(cluster, &arguments.namespace)
@@ -316,6 +340,32 @@ async fn answer(
             .await
             .context("cannot read the index of origins")?;
         answer.origin = origins.places.get(&entry.key).cloned();
+        if arguments.fields || arguments.field.is_some() {
+            let places = origins
+                .fields
+                .as_ref()
+                .and_then(|packed| field_index::find(packed, &entry.key));
+            let places = places.context(
+                "the source keeps no index of fields: it has not taken a commit since it can, or the commit has too many; `myelin plan` names the file of each change",
+            )?;
+            let found = fields::fields(&places, live.as_ref(), &writers, arguments.field.as_deref());
+            if let (Some(field), true) = (&arguments.field, found.is_empty()) {
+                let owners = live
+                    .as_ref()
+                    .map(|live| fields::owners(live, &writers, field))
+                    .unwrap_or_default();
+                let owned = if owners.is_empty() {
+                    "nobody is known to own it".to_owned()
+                } else {
+                    format!("{} owns it", owners.join(", "))
+                };
+                bail!(
+                    "git does not set {field} of {}; {owned} (--fields lists what git sets)",
+                    entry.key.human()
+                );
+            }
+            answer.fields = Some(found);
+        }
         if let Some((_, status)) = sources.get(source) {
             answer.commit.clone_from(&status.commit);
             let taken = status
@@ -361,6 +411,7 @@ fn writers(live: &Value) -> Vec<Writer> {
             subresource: text("subresource"),
             time: text("time"),
             fields,
+            set: entry.get("fieldsV1").cloned().unwrap_or_default(),
         }
     };
     entries.into_iter().flatten().map(writer).collect()
@@ -442,6 +493,16 @@ fn text(answer: &Answer, now: jiff::Timestamp) -> String {
                 .trim_end()
                 .to_owned(),
         );
+    }
+    for (i, field) in answer.fields.iter().flatten().enumerate() {
+        let name = if i == 0 { "fields" } else { "" };
+        let said = format!(
+            "{} set in {}, owned by {}",
+            printable(&field.field),
+            printable(&field.origin),
+            field.writers.join(", ")
+        );
+        line(name, said.trim_end_matches(", owned by ").to_owned());
     }
     if !answer.left.is_empty() {
         line("left alone", answer.left.join(", "));

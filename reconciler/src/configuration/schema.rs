@@ -74,6 +74,10 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
             json!({"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}),
             "Service account, as NAMESPACE/NAME, with whose rights every change of this source is made.",
         ),
+        "serviceAccounts" => (
+            json!({"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}}),
+            "Service accounts that stacks of this source may name in place of serviceAccount. Others are refused.",
+        ),
         _ => return None,
     })
 }
@@ -146,6 +150,10 @@ fn report_webhook_field(name: &str) -> Option<(Value, &'static str)> {
     Some(match name {
         "url" => (url(), "Where the state is posted: https, or http on this machine."),
         "tokenFile" => (file(), "File with a token, sent as the bearer."),
+        "serviceAccounts" => (
+            json!({"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}}),
+            "Service accounts that stacks of this source may name in place of serviceAccount. Others are refused.",
+        ),
         _ => return None,
     })
 }

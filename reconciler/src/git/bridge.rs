@@ -67,6 +67,8 @@ impl Drop for Bridge {
 struct Remote {
     /// `/` and random hex digits: the first segment of every path that is answered.
     secret: String,
+    /// The address that was configured: credentials are for its host alone.
+    home: Uri,
     /// The remote's address; another after a redirect.
     base: Mutex<Uri>,
     authorization: Option<Zeroizing<String>>,
@@ -94,6 +96,7 @@ impl Bridge {
         let (failure, ended) = (Failure::default(), CancellationToken::new());
         let remote = Arc::new(Remote {
             secret: secret.clone(),
+            home: base.clone(),
             base: Mutex::new(base),
             authorization,
             tls: connector(transport.authorities.as_deref()).await?,
@@ -197,10 +200,10 @@ impl Remote {
         let body = axum::body::to_bytes(body, REQUEST_BYTES)
             .await
             .map_err(|error| format!("libgit2 sent too much: {error}"))?;
-        let first = self.base.lock().map_err(|_| "the bridge broke")?.clone();
-        let mut base = first.clone();
+        let mut base = self.base.lock().map_err(|_| "the bridge broke")?.clone();
         for _ in 0..=REDIRECTS {
-            let same_host = base.host() == first.host() && base.port() == first.port();
+            // A redirect is remembered for the next request: compared with where that began, a stranger would look like home.
+            let same_host = base.host() == self.home.host() && base.port() == self.home.port();
             let credentials = self.authorization.as_ref().filter(|_| same_host);
             let response = self
                 .once(&base, path, &parts.method, &parts.headers, body.clone(), credentials)

@@ -123,7 +123,13 @@ impl Source {
         // Rendering is work for a processor and must not hold up other sources.
         let decryption = Decryption::with(&self.configuration.keys);
         let opener = Arc::clone(&decryption);
-        let read = tokio::task::spawn_blocking(move || read(commit, &path, opener)).await;
+        let acting = self.acting.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let (files, wanted) = read(commit, &path, opener)?;
+            acting.check(&wanted)?;
+            Ok((files, wanted))
+        });
+        let read: Result<Result<_, Diagnostics>, _> = read.await;
         match read.map_err(|panicked| Refusal::Bad(format!("the renderer failed: {panicked}")))? {
             Ok((files, wanted)) => {
                 "applying".clone_into(&mut taken.state);

@@ -46,6 +46,14 @@ impl Source {
             return Enforced::Interrupted;
         }
         self.status.unconfirmed = None;
+        planned.changed_as.clone_from(&self.status.accounts);
+        for (stack, _) in &planned.plans {
+            let id = stack.id.to_string();
+            match &stack.account {
+                Some(account) => self.status.accounts.insert(id, account.to_string()),
+                None => self.status.accounts.remove(&id),
+            };
+        }
         self.mark_plan(hash, &planned);
         self.index(hash, &wanted).await;
         // What is rendered is many times as large as its files; from here on the plan holds what is needed of it.
@@ -136,7 +144,7 @@ impl Source {
     async fn carry_out(&mut self, planned: &Deployment) -> (Report, bool) {
         let cancel = self.stop.child_token();
         let run = self.run_until(&cancel);
-        let acting = Arc::clone(&self.acting);
+        let acting = self.acting.clone();
         let work = execute(&acting, planned, &run);
         tokio::pin!(work);
         tokio::select! {

@@ -135,7 +135,7 @@ impl Source {
         // One set of watches for all that are repaired at the same time.
         let shared = gates.get_or_insert_with(|| {
             let gates = Gates::new(
-                Arc::clone(&self.acting),
+                Arc::clone(self.acting.usual()),
                 run.settings,
                 run.patience,
                 Arc::new(|_, _| {}),
@@ -145,7 +145,7 @@ impl Source {
         run.gates = Some(Arc::clone(shared));
         Tools {
             cluster: Arc::clone(&self.cluster),
-            acting: Arc::clone(&self.acting),
+            acting: self.acting.clone(),
             owner: Owner::Git(self.configuration.name.clone()),
             files: Arc::clone(files),
             limit: self.limit(),

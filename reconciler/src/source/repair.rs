@@ -3,6 +3,7 @@
 
 use super::commit::Files;
 use crate::deployment::{BlastRadius, Deployment, Report, deployment, execute, wanted_only};
+use crate::identity::Identities;
 use crate::pause::Pause;
 use myelin_engine::apply::Run;
 use myelin_engine::cluster::Cluster;
@@ -70,7 +71,7 @@ impl Queue {
 #[derive(Clone)]
 pub(super) struct Tools {
     pub(super) cluster: Arc<dyn Cluster>,
-    pub(super) acting: Arc<dyn Cluster>,
+    pub(super) acting: Identities,
     pub(super) owner: Owner,
     pub(super) files: Arc<Files>,
     pub(super) limit: BlastRadius,
@@ -110,6 +111,9 @@ pub(super) async fn repair(tools: Tools, stack: Option<StackId>) -> Result<Repai
     let planned = deployment(Some(&cluster), Some(&acting), &wanted, &owner, DryRun::Decisions, false).await?;
     if planned.diagnostics().has_errors() {
         return Err(planned.diagnostics());
+    }
+    if let Some((_, refused)) = planned.refused.first() {
+        return Err(refused.clone());
     }
     if let Some(refusal) = limit.refuse(&planned, None) {
         return Err(refusal.into());

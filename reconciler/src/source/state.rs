@@ -66,6 +66,7 @@ impl Source {
         }
         for (id, outcome) in &report.removed {
             if outcome.ready {
+                self.status.accounts.remove(&id.to_string());
                 self.status.stacks.remove(&id.to_string());
             }
         }

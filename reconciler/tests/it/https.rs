@@ -7,16 +7,53 @@ use axum::response::{IntoResponse as _, Response};
 use rustls::pki_types::PrivateKeyDer;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
 
 const PASSWORD: &str = "x-access-token:s3cr3t-t0k3n";
 
-/// Serves everything under a folder; answers the port and the PEM of the authority.
+/// Serves everything under a folder to who knows the password; answers the port and the PEM of the authority.
 async fn serve(root: PathBuf) -> (u16, String) {
+    over_tls(
+        axum::Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+            let root = root.clone();
+            async move {
+                use base64::Engine as _;
+                let expected = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(PASSWORD));
+                if headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()) != Some(&expected) {
+                    return StatusCode::UNAUTHORIZED.into_response();
+                }
+                backend(root, method, uri, headers, body).await
+            }
+        }),
+    )
+    .await
+}
+
+/// Serves everything under a folder to everybody; answers also the credentials that it was shown all the same.
+async fn serve_openly(root: PathBuf) -> (u16, String, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let (port, authority) = over_tls(axum::Router::new().fallback(
+        move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+            let root = root.clone();
+            if let Some(shown) = headers.get(header::AUTHORIZATION) {
+                told.lock()
+                    .unwrap()
+                    .push(format!("{method} {uri} {}", shown.to_str().unwrap()));
+            }
+            async move { backend(root, method, uri, headers, body).await }
+        },
+    ))
+    .await;
+    (port, authority, seen)
+}
+
+/// Serves over TLS on loopback, as `localhost` and as 127.0.0.1; answers the port and the PEM of the authority.
+async fn over_tls(router: axum::Router) -> (u16, String) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()])
         .unwrap()
         .self_signed(&key)
         .unwrap();
@@ -33,10 +70,6 @@ async fn serve(root: PathBuf) -> (u16, String) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let router = axum::Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
-        let root = root.clone();
-        async move { backend(root, method, uri, headers, body).await }
-    });
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -57,11 +90,6 @@ async fn serve(root: PathBuf) -> (u16, String) {
 
 /// One request through git's own CGI program.
 async fn backend(root: PathBuf, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
-    use base64::Engine as _;
-    let expected = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(PASSWORD));
-    if headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()) != Some(&expected) {
-        return StatusCode::UNAUTHORIZED.into_response();
-    }
     let text = |name: &str| {
         headers
             .get(name)
@@ -148,5 +176,133 @@ async fn a_private_https_repository_is_deployed_and_its_password_is_nowhere() {
     assert_eq!(house.value("paint", "color").await.as_deref(), Some("blue"));
     for place in [house.log(), status.to_string()] {
         assert!(!place.contains("s3cr3t"), "{place}");
+    }
+}
+
+/// What a server does with a request for a path.
+type Redirect = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// A server that sends everybody elsewhere; answers its port, its authority and the credentials that it was shown.
+async fn sends_elsewhere(to: Redirect) -> (u16, String, Arc<Mutex<Vec<String>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&seen);
+    let (port, authority) = over_tls(axum::Router::new().fallback(move |uri: Uri, headers: HeaderMap| {
+        let (to, told) = (Arc::clone(&to), Arc::clone(&told));
+        async move {
+            if let Some(shown) = headers.get(header::AUTHORIZATION) {
+                told.lock().unwrap().push(format!("{uri} {}", shown.to_str().unwrap()));
+            }
+            match to(&uri.to_string()) {
+                Some(location) => (StatusCode::MOVED_PERMANENTLY, [(header::LOCATION, location)]).into_response(),
+                None => StatusCode::UNAUTHORIZED.into_response(),
+            }
+        }
+    }))
+    .await;
+    (port, authority, seen)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_followed_over_https_and_takes_no_credentials_to_a_stranger() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let (home, home_authority) = serve(house.repository()).await;
+    let (thief, thief_authority, stolen) = sends_elsewhere(Arc::new(|_| None)).await;
+    // Also to a stranger that takes what it is given and asks for more in a second request.
+    let (open, open_authority, shown) = serve_openly(house.repository()).await;
+    let to = move |uri: &str| {
+        let (way, rest) = uri.trim_start_matches('/').split_once("/.git").unwrap();
+        let rest = format!("/.git{rest}");
+        Some(match way {
+            "moved" => format!("https://localhost:{home}{rest}"),
+            "thief" => format!("https://127.0.0.1:{thief}{rest}"),
+            "open" => format!("https://127.0.0.1:{open}{rest}"),
+            "plain" => format!("http://localhost:{home}{rest}"),
+            "file" => format!("file:///etc{rest}"),
+            "metadata" => format!("https://169.254.169.254{rest}"),
+            "mapped" => format!("https://[::ffff:169.254.169.254]{rest}"),
+            "login" => format!("https://localhost:{home}/login"),
+            "loop" => uri.to_owned(),
+            _ => unreachable!("{uri}"),
+        })
+    };
+    let (door, door_authority, _) = sends_elsewhere(Arc::new(to)).await;
+    let all = [home_authority, thief_authority, open_authority, door_authority].concat();
+    let (authorities, credentials) = (house.file("ca.pem", &all), house.file("password", PASSWORD));
+    let run = |url: &str| {
+        house.reconciler_of(&[
+            "--url",
+            url,
+            "--authorities",
+            &authorities,
+            "--credentials",
+            &credentials,
+        ])
+    };
+    let refused = async |url: &str, why: &str| {
+        let reconciler = run(url);
+        house
+            .eventually(&format!("{url}: {why}"), async || {
+                let status = house.status().await;
+                (status["state"] == "unreachable" && status["message"].as_str()?.contains(why)).then_some(())
+            })
+            .await;
+        reconciler.kill();
+        assert!(house.status().await["commit"].is_null(), "{url}");
+    };
+    for (way, why) in [
+        ("plain", "not https"),
+        ("file", "not https"),
+        ("login", "no repository"),
+        ("loop", "more than 3 times"),
+        ("metadata", "169.254.169.254, an address that is never fetched from"),
+        ("mapped", "an address that is never fetched from"),
+        ("thief", "127.0.0.1"),
+        // Another port is another server: what lies there may belong to anybody.
+        ("moved", "401"),
+    ] {
+        refused(&format!("https://localhost:{door}/{way}/.git"), why).await;
+    }
+    assert_eq!(*stolen.lock().unwrap(), Vec::<String>::new());
+    // A public repository that has moved is read, over all requests that this takes.
+    let reconciler = run(&format!("https://localhost:{door}/open/.git"));
+    house.reaches("ready", &first).await;
+    reconciler.kill();
+    assert_eq!(*shown.lock().unwrap(), Vec::<String>::new());
+    let log = house.log();
+    assert!(!log.contains("s3cr3t"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_at_an_address_of_a_link_or_of_metadata_is_never_asked_however_it_is_written() {
+    let house = House::new().await;
+    for url in [
+        "https://169.254.169.254/latest/x.git",
+        "https://2852039166/x.git",
+        "https://0xa9fea9fe/x.git",
+        "https://[::ffff:169.254.169.254]/x.git",
+        "https://[64:ff9b::a9fe:a9fe]/x.git",
+        "https://[fd00:ec2::254]/x.git",
+        "https://[fe80::1]/x.git",
+        "https://0.0.0.0/x.git",
+    ] {
+        let reconciler = house.reconciler_of(&["--url", url]);
+        house
+            .eventually(&format!("{url} is refused"), async || {
+                let status = house.status().await;
+                let message = status["message"].as_str()?.to_owned();
+                let of_this = message.contains("never fetched from") && message.contains(url);
+                (status["state"] == "unreachable" && of_this).then_some(())
+            })
+            .await;
+        reconciler.kill();
+        let maps: kube::Api<k8s_openapi::api::core::v1::ConfigMap> =
+            kube::Api::namespaced(house.client.clone(), "myelin-system");
+        maps.delete("myelin-source-git", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
     }
 }

@@ -61,6 +61,35 @@ async fn why_names_commit_file_component_plan_and_writers_and_status_is_a_tree()
     assert_eq!(answer["origin"], "deploy/one/base/all.yaml:6");
     assert_eq!(answer["commit"], first.as_str());
     assert_eq!(answer["others"][0]["fields"], json!(["data.foreign"]), "{answer:#}");
+    let one = |arguments: &[&str]| {
+        parsed(&house.says(0, &[&["why", "-o", "json"][..], arguments].concat()))["fields"].clone()
+    };
+    assert_eq!(
+        one(&["cm/shop/paint", "--field", "data.color"]),
+        json!([{"field": "data.color", "origin": "deploy/one/base/all.yaml:9", "writers": ["myelin"]}])
+    );
+    assert_eq!(
+        one(&["deploy/web", "--field", "spec.template.spec.containers[name=c].image"])[0]["origin"],
+        "deploy/one/web/web.yaml:9"
+    );
+    let all = one(&["deploy/web", "--fields"]);
+    let label = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|field| field["origin"] == "added by Myelin");
+    assert!(label.is_some() && all.as_array().unwrap().len() >= 6, "{all:#}");
+    let said = house.says(0, &["why", "cm/shop/paint", "--field", "/data/color"]);
+    assert!(
+        said.contains("data.color set in deploy/one/base/all.yaml:9, owned by myelin"),
+        "{said}"
+    );
+    let foreign = house.myelin(&["why", "cm/shop/paint", "--field", "data.foreign"]);
+    let said = String::from_utf8_lossy(&foreign.stderr).into_owned();
+    assert!(
+        said.contains("git does not set data.foreign") && said.contains(" owns it"),
+        "{said}"
+    );
     let unknown = house.myelin(&["why", "cm/shop/nobody"]);
     assert_eq!(unknown.status.code(), Some(1));
     let said = String::from_utf8_lossy(&unknown.stderr).into_owned();

@@ -77,6 +77,12 @@ pub(super) fn fields() -> Vec<Field> {
              manifest changes. Default revert.",
         ),
         field(
+            "serviceAccount",
+            Text,
+            "Service account, NAME (of the stack's namespace) or NAMESPACE/NAME, as which `myelin run` changes the stack. The source's \
+             configuration has to allow it. Default: the source's account.",
+        ),
+        field(
             "onFailure",
             Words(&["stop", "rollback"]),
             "What to do when a component fails: keep what is healthy, or go back to the last state in which everything was ready. \

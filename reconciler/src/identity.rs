@@ -1,0 +1,116 @@
+//! As whom stacks are looked at and changed: the source's account, or one that a stack's document names and the configuration allows.
+//!
+//! A repository is not trusted: what it names is a choice among what the configuration gives, and nothing falls back to other rights.
+//!
+//! What goes under which identity. Under Myelin's own, and shared by all stacks of a source: the lists of records, namespaces and
+//! objects that carry a stack's label, and the watches for drift; of those a stack is only shown what carries its own label. Under the
+//! stack's: every other read, every dry run, the watches of its gates, every change and every command in a pod.
+
+use crate::deployment::WantedCommit;
+use myelin_engine::apply::{Gates, Run};
+use myelin_engine::cluster::Cluster;
+use myelin_engine::cluster::connect::ServiceAccount;
+use myelin_engine::diagnostic::{Diagnostic, Diagnostics};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Clients, each with the rights of somebody.
+#[derive(Clone)]
+pub(crate) enum Identities {
+    /// A person at a terminal: everything is done with that person's rights.
+    Person(Arc<dyn Cluster>),
+    /// A source.
+    Source {
+        /// For stacks that name no account, tokens and pools.
+        usual: Arc<dyn Cluster>,
+        /// The accounts that its stacks may name.
+        allowed: BTreeMap<ServiceAccount, Arc<dyn Cluster>>,
+    },
+}
+
+impl Identities {
+    /// Who acts for what names no account.
+    pub(crate) fn usual(&self) -> &Arc<dyn Cluster> {
+        match self {
+            Self::Person(usual) | Self::Source { usual, .. } => usual,
+        }
+    }
+
+    /// Who acts for a stack.
+    ///
+    /// # Errors
+    /// When the configuration does not allow the account.
+    pub(crate) fn of(&self, account: Option<&ServiceAccount>) -> Result<&Arc<dyn Cluster>, String> {
+        match (self, account) {
+            (Self::Person(usual), _) | (Self::Source { usual, .. }, None) => Ok(usual),
+            (Self::Source { allowed, .. }, Some(account)) => allowed
+                .get(account)
+                .ok_or_else(|| format!("the source's configuration does not allow serviceAccount {account}")),
+        }
+    }
+
+    /// Whether a stack that names an account stands alone with its errors: whose rights do not suffice holds up nobody else.
+    pub(crate) fn stands_alone(&self, account: Option<&ServiceAccount>) -> bool {
+        matches!(self, Self::Source { .. }) && account.is_some()
+    }
+
+    /// What a commit may not name.
+    ///
+    /// # Errors
+    /// Every stack with an account that is not allowed.
+    pub(crate) fn check(&self, commit: &WantedCommit) -> Result<(), Diagnostics> {
+        let mut problems = Diagnostics::new();
+        for stack in &commit.stacks {
+            if let Err(why) = self.of(stack.account.as_ref()) {
+                problems.push(
+                    Diagnostic::error(format!("{} cannot act as it says: {why}", stack.id.title()))
+                        .detail("whoever runs the reconciler names it under serviceAccounts of the source in myelin.yaml, or the stack names another")
+                        .at(stack.place.clone()),
+                );
+            }
+        }
+        problems.or(()).map(|((), _)| ())
+    }
+}
+
+/// Who acts, each with watches of its own for the gates of its stacks: what one stack has seen, none of the same identity asks for again.
+pub(crate) struct Actors<'a> {
+    acting: &'a Identities,
+    run: &'a Run,
+    runs: Mutex<BTreeMap<Option<ServiceAccount>, Run>>,
+}
+
+impl<'a> Actors<'a> {
+    /// For one run; watches that it has are kept for who usually acts.
+    pub(crate) fn new(acting: &'a Identities, run: &'a Run) -> Self {
+        Self {
+            acting,
+            run,
+            runs: Mutex::default(),
+        }
+    }
+
+    /// Who acts for a stack, and its run.
+    ///
+    /// # Errors
+    /// As [`Identities::of`].
+    pub(crate) fn of(&self, account: Option<&ServiceAccount>) -> Result<(Arc<dyn Cluster>, Run), String> {
+        let cluster = self.acting.of(account)?;
+        let account = account.filter(|_| self.acting.stands_alone(account));
+        // Watches that are there already are those of who usually acts.
+        let known = self.run.gates.clone().filter(|_| account.is_none());
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = runs.entry(account.cloned()).or_insert_with(|| {
+            let run = self.run;
+            let new = || {
+                let gates = Gates::new(Arc::clone(cluster), run.settings, run.patience, Arc::new(|_, _| {}));
+                Arc::new(gates)
+            };
+            Run {
+                gates: Some(known.unwrap_or_else(new)),
+                ..run.clone()
+            }
+        });
+        Ok((Arc::clone(cluster), run.clone()))
+    }
+}
