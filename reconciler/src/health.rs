@@ -109,6 +109,8 @@ fn of(record: &Record, key: &ObjectKey, live: &Value, sights: &Sights, now: Mome
     };
     let state = match verdict.state {
         State::Current => "ready",
+        // Worth a word and not a wait: an Ingress that nobody has given an address.
+        State::InProgress if !verdict.blocking && record.ready => "ready",
         State::InProgress => "waiting",
         State::Failed => "failed",
         State::Terminating => "deleting",

@@ -20,10 +20,8 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Foreign changes in flight when many come at once.
 const IN_FLIGHT: usize = 32;
-/// A Service's port as its manifest says it.
-const OURS: i64 = 80;
-/// The same port after a foreign change.
-const THEIRS: i64 = 81;
+/// What somebody makes of a Service's selector, which in the manifest is the Service's own name.
+const THEIRS: &str = "elsewhere";
 
 /// Prints how often a user agent has asked since `--after`, by verb and resource. The sandbox alone keeps such a log.
 pub(crate) async fn requests(options: &Options) -> Result<()> {
@@ -107,8 +105,7 @@ impl Service {
     }
 
     async fn meddle(&self, client: &Client) -> Result<()> {
-        let patch =
-            json!({"spec": {"ports": [{"name": "http", "port": THEIRS, "protocol": "TCP", "targetPort": 8080}]}});
+        let patch = json!({"spec": {"selector": {"app": THEIRS}}});
         let (namespace, name) = (&self.namespace, &self.name);
         let path = format!("/api/v1/namespaces/{namespace}/services/{name}?fieldManager=kubectl-edit");
         let request = http::Request::patch(path)
@@ -163,10 +160,10 @@ impl Eyes {
             while let Some(event) = events.try_next().await.context("read the watch")? {
                 let WatchEvent::Modified(service) = event else { continue };
                 let name = service.metadata.name.unwrap_or_default();
-                let port = service.data["spec"]["ports"][0]["port"].as_i64();
-                if port == Some(THEIRS) {
+                let selector = service.data["spec"]["selector"]["app"].as_str();
+                if selector == Some(THEIRS) {
                     theirs.insert(name);
-                } else if port == Some(OURS) && theirs.remove(&name) {
+                } else if selector == Some(name.as_str()) && theirs.remove(&name) {
                     let at = times.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
                     let _ = tell.send(at.map(|at| at.elapsed()).unwrap_or_default());
                 }

@@ -84,8 +84,14 @@ pub(crate) fn run(programs: &Programs, interrupt: &Interrupt) -> Result<()> {
     let before = bench.requests(0)?.sequence;
     std::thread::sleep(IDLE);
     let idle = bench.requests(before)?;
-    row("requests in an idle minute", idle.count.to_string(), "0");
-    if idle.count > 0 {
+    let watches = idle.watches();
+    row("requests in an idle minute", (idle.count - watches).to_string(), "0");
+    row(
+        "  watches taken up again that the server had ended",
+        watches.to_string(),
+        "",
+    );
+    if idle.count > watches {
         println!("    {}", idle.by);
     }
     row(
@@ -163,6 +169,16 @@ struct Requests {
     sequence: u64,
     count: u64,
     by: Value,
+}
+
+impl Requests {
+    /// Watches among them.
+    fn watches(&self) -> u64 {
+        let by = self.by.as_object().into_iter().flatten();
+        by.filter(|(name, _)| name.starts_with("watch "))
+            .filter_map(|(_, count)| count.as_u64())
+            .sum()
+    }
 }
 
 impl Bench<'_> {

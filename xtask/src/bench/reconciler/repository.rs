@@ -95,7 +95,8 @@ fn document(name: &str, namespace: &str, spec: &str) -> String {
     )
 }
 
-/// The objects of one application of fluxcd/flux-benchmark. Port 80 is what the bench's foreign changes change.
+/// The objects of one application of fluxcd/flux-benchmark. The Service's selector is what the bench's
+/// foreign changes change.
 const OBJECTS: &str = "\
 apiVersion: v1
 kind: ServiceAccount
@@ -157,8 +158,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stack_has_four_objects_and_the_port_that_is_meddled_with() {
+    fn a_stack_has_four_objects_and_the_selector_that_is_meddled_with() {
         assert_eq!(OBJECTS.matches("\nkind: ").count(), 4);
-        assert!(OBJECTS.contains("port: 80,"));
+        assert!(OBJECTS.contains("selector: {app: NAME}\n"));
     }
 }
