@@ -6,7 +6,7 @@ use myelin_aws::{AssumeRole, Settings, connect};
 use myelin_engine::clock::SystemClock;
 use myelin_engine::cloud::Cloud;
 use myelin_engine::cluster::Cluster;
-use myelin_engine::fleet::{Cooling, Ports};
+use myelin_engine::fleet::{Cooling, Pace, Ports};
 use tokio::sync::OnceCell;
 
 use crate::diagnostic::Diagnostic;
@@ -85,6 +85,7 @@ pub struct CloudAccess {
     configuration: AwsConfiguration,
     connected: OnceCell<Arc<dyn Cloud>>,
     cooling: Arc<Cooling>,
+    pace: Arc<Pace>,
 }
 
 impl std::fmt::Debug for CloudAccess {
@@ -151,5 +152,10 @@ impl CloudAccess {
     /// Offerings that were refused lately, for all pools of the process.
     pub fn cooling(&self) -> Arc<Cooling> {
         Arc::clone(&self.cooling)
+    }
+
+    /// The account's request rates, for all pools of the process.
+    pub fn pace(&self) -> Arc<Pace> {
+        Arc::clone(&self.pace)
     }
 }

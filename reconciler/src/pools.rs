@@ -7,13 +7,13 @@ use crate::control::PoolWord;
 use crate::documents::{Body, Placed};
 use myelin_aws::{Settings, connect};
 use myelin_engine::clock::SystemClock;
-use myelin_engine::cloud::Cloud;
+use myelin_engine::cloud::{Calls, Cloud};
 use myelin_engine::cluster::Cluster;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, KubernetesNodes, NodePool};
 use myelin_engine::fleet::{
-    Cooling, DrainPolicy, FleetOutcome, FleetPlan, FleetRun, Known, NodeFacts, NodeFate, PoolId, Ports, apply_pool,
-    destroy_pool, find_pool, hand_over_pool, observe_pool, plan_pool, pools_of,
+    Cooling, DrainPolicy, FleetOutcome, FleetPlan, FleetRun, Known, NodeFacts, NodeFate, Pace, PoolId, Ports,
+    apply_pool, destroy_pool, find_pool, hand_over_pool, observe_pool, plan_pool, pools_of,
 };
 use myelin_engine::record::Owner;
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,7 +153,11 @@ pub(crate) struct Pools {
     /// Pools that the source owns and no document names, each with its number of nodes.
     pub(crate) gone: BTreeMap<PoolId, usize>,
     ports: Option<Ports>,
+    follower: Option<Follower>,
 }
+
+/// Who is told the steps of an apply, beside the log.
+type Follower = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl std::fmt::Debug for Pools {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -164,9 +168,16 @@ impl std::fmt::Debug for Pools {
     }
 }
 
-/// The process's way to EC2: one connection, and one memory of refused offerings, for all sources.
+/// The process's way to EC2.
+static CLOUD: OnceCell<Arc<dyn Cloud>> = OnceCell::const_new();
+
+/// Requests that the process has sent to EC2 and SSM, each page and each repetition counted; nothing before the first pool.
+pub(crate) fn requests() -> Calls {
+    CLOUD.get().map(|cloud| cloud.calls()).unwrap_or_default()
+}
+
+/// One connection, one pace and one memory of refused offerings, for all sources.
 async fn ports(cluster: Option<&Arc<dyn Cluster>>) -> Result<Ports, Diagnostic> {
-    static CLOUD: OnceCell<Arc<dyn Cloud>> = OnceCell::const_new();
     let cloud = CLOUD
         .get_or_try_init(|| async {
             let found = connect(&Settings::default()).await;
@@ -186,6 +197,11 @@ fn cooling() -> Arc<Cooling> {
     Arc::clone(COOLING.get_or_init(Arc::default))
 }
 
+fn pace() -> Arc<Pace> {
+    static PACE: OnceLock<Arc<Pace>> = OnceLock::new();
+    Arc::clone(PACE.get_or_init(Arc::default))
+}
+
 fn run(owner: &Owner, cancel: &CancellationToken) -> FleetRun {
     let name = owner.to_string();
     FleetRun {
@@ -194,6 +210,7 @@ fn run(owner: &Owner, cancel: &CancellationToken) -> FleetRun {
             tracing::info!(owner = name, nodes = step.nodes.join(" "), "{}", step.text);
         }),
         cooling: cooling(),
+        pace: pace(),
         owner: Some(owner.clone()),
     }
 }
@@ -344,11 +361,28 @@ impl Pools {
         planned.chain(gone).collect()
     }
 
+    /// Tells the steps of applies to somebody, too.
+    pub(crate) fn follow(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        self.follower = Some(Arc::new(tell));
+    }
+
+    fn run(&self, id: &PoolId, owner: &Owner, cancel: &CancellationToken) -> FleetRun {
+        let mut run = run(owner, cancel);
+        if let Some(tell) = self.follower.clone() {
+            let (log, name) = (run.progress, id.to_string());
+            run.progress = Arc::new(move |step| {
+                tell(&format!("pool {name}: {} {}", step.text, step.nodes.join(" ")));
+                log(step);
+            });
+        }
+        run
+    }
+
     /// Brings one pool to its plan.
     pub(crate) async fn apply(&self, planned: &PlannedPool, owner: &Owner, cancel: &CancellationToken) -> FleetOutcome {
         match (&planned.plan, &self.ports) {
             (Some(plan), Some(ports)) => {
-                let outcome = apply_pool(ports, plan, &run(owner, cancel)).await;
+                let outcome = apply_pool(ports, plan, &self.run(&plan.id, owner, cancel)).await;
                 tracing::info!(pool = %plan.id, calls = %outcome.calls, ready = outcome.ready, "the pool was applied");
                 outcome
             }
@@ -371,7 +405,7 @@ impl Pools {
                 force_at_deadline: false,
             }),
         };
-        destroy_pool(ports, id, &policy, &BTreeSet::new(), &run(owner, cancel)).await
+        destroy_pool(ports, id, &policy, &BTreeSet::new(), &self.run(id, owner, cancel)).await
     }
 }
 

@@ -17,7 +17,6 @@ use crate::cloud::{Cloud, Kind, Lifecycle, Tags};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What ending an instance may take until EC2 shows it ended.
@@ -75,7 +74,7 @@ pub(super) async fn apply(ports: &Ports, plan: &FleetPlan, run: &FleetRun) -> Fl
         ports,
         plan,
         run,
-        cloud: Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone()),
+        cloud: Paced::new(ports, run),
         view: View::default(),
         launching: Launching::default(),
         outcome: FleetOutcome {
@@ -89,7 +88,6 @@ pub(super) async fn apply(ports: &Ports, plan: &FleetPlan, run: &FleetRun) -> Fl
         resumed: false,
         starved: BTreeSet::new(),
     };
-    let before = ports.cloud.calls();
     match runner.work().await {
         Ok(()) => runner.outcome.ready = !runner.outcome.diagnostics.has_errors(),
         Err(why) => {
@@ -101,8 +99,9 @@ pub(super) async fn apply(ports: &Ports, plan: &FleetPlan, run: &FleetRun) -> Fl
         runner.settle().await;
         runner.outcome.nodes = runner.facts();
     }
+    let calls = runner.cloud.calls();
     let mut outcome = runner.outcome;
-    outcome.calls = ports.cloud.calls().since(&before);
+    outcome.calls = calls;
     outcome
 }
 

@@ -17,7 +17,6 @@ use crate::cluster::{Selection, kinds, retrying};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Between looks.
@@ -52,12 +51,11 @@ pub(super) async fn destroy(
         id,
         policy,
         run,
-        cloud: Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone()),
+        cloud: Paced::new(ports, run),
         hooks: drain::Hooks::default(),
         view: View::default(),
         outcome: FleetOutcome::default(),
     };
-    let before = ports.cloud.calls();
     match destroyer.work(known).await {
         Ok(()) => destroyer.outcome.ready = true,
         Err(why) => {
@@ -72,9 +70,10 @@ pub(super) async fn destroy(
         .into_iter()
         .map(|(i, _)| super::find::facts(i))
         .collect();
+    let calls = destroyer.cloud.calls();
     let mut outcome = destroyer.outcome;
     outcome.nodes = left;
-    outcome.calls = ports.cloud.calls().since(&before);
+    outcome.calls = calls;
     outcome
 }
 

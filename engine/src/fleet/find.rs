@@ -10,7 +10,6 @@ use crate::cloud::{Cloud, Instance, TagFilter};
 use crate::diagnostic::Diagnostics;
 use crate::record::Owner;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// What EC2 says of a pool.
 #[derive(Debug, Clone)]
@@ -35,7 +34,7 @@ pub async fn find_pool(
     known: &BTreeSet<String>,
     run: &FleetRun,
 ) -> Result<Found, Diagnostics> {
-    let cloud = pace::Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone());
+    let cloud = pace::Paced::new(ports, run);
     let all = whole(&format!("instances of pool {id}"), cloud.instances(&id.filters()).await)?;
     let seen: BTreeSet<&String> = all.iter().map(|i| &i.id).collect();
     let missing: Vec<String> = known.iter().filter(|k| !seen.contains(k)).take(1000).cloned().collect();
@@ -66,7 +65,7 @@ pub async fn list_instances(
     filters: &[TagFilter],
     run: &FleetRun,
 ) -> Result<Vec<Instance>, Diagnostics> {
-    let cloud = pace::Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone());
+    let cloud = pace::Paced::new(ports, run);
     let mut all = whole("instances", cloud.instances(filters).await)?;
     all.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(all)

@@ -35,6 +35,7 @@ pub use node::{ClusterNode, Node, NodeHealth};
 pub use observe::Observed;
 pub use outcome::{FleetOutcome, FleetProgress, FleetRun, NodeFacts};
 pub use owner::{TAG_OWNER, hand_over_pool, pools_of};
+pub use pace::Pace;
 pub use plan::{FleetPlan, LEAK_AGE, NodeFate, NodePlan};
 
 use crate::clock::Clock;
@@ -108,7 +109,7 @@ pub fn observe_pool<'a>(
     run: &'a FleetRun,
 ) -> BoxFuture<'a, Result<Observed, Diagnostics>> {
     Box::pin(async move {
-        let cloud = pace::Paced::new(Arc::clone(&ports.cloud), Arc::clone(&ports.clock), run.cancel.clone());
+        let cloud = pace::Paced::new(ports, run);
         observe::observe(&cloud, ports, pool, known, &run.cancel).await
     })
 }

@@ -1,7 +1,7 @@
 //! How an apply of a pool runs, what it tells on the way, and what came of it: true on every exit.
 
-use super::Cooling;
 use super::node::{Node, NodeHealth};
+use super::{Cooling, Pace};
 use crate::cloud::{Calls, LaunchRefusal, Lifecycle};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::record::Owner;
@@ -26,6 +26,8 @@ pub struct FleetRun {
     pub progress: Arc<dyn Fn(FleetProgress) + Send + Sync>,
     /// Offerings that were refused lately. Share one between the pools of a process.
     pub cooling: Arc<Cooling>,
+    /// The account's request rates. Share one between the pools of a process.
+    pub pace: Arc<Pace>,
     /// Who acts: noted in what the pool makes, and refused where another is noted. None acts for whoever is.
     pub owner: Option<Owner>,
 }
@@ -36,6 +38,7 @@ impl Default for FleetRun {
             cancel: CancellationToken::new(),
             progress: Arc::new(|_| {}),
             cooling: Arc::default(),
+            pace: Arc::default(),
             owner: None,
         }
     }

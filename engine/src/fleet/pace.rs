@@ -4,6 +4,7 @@
 //! a request without an answer is repeated only where that changes nothing more: reads, and requests with a client token or
 //! without a second effect.
 
+use super::{FleetRun, Ports};
 use crate::clock::Clock;
 use crate::cloud::{
     Answer, Calls, Cloud, CloudError, CommandStatus, FleetRequest, ImageSource, Instance, InstanceStatus, InstanceType,
@@ -62,6 +63,19 @@ struct Level {
     at: Option<Timestamp>,
 }
 
+/// How far the buckets are drawn down. The limits are the account's: share one between all pools of a process.
+#[derive(Debug)]
+pub struct Pace(Mutex<[Level; 7]>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Mutex::new(BUCKETS.map(|rate| Level {
+            tokens: rate.burst,
+            at: None,
+        })))
+    }
+}
+
 /// Whether a request whose effect is not known may be sent again.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
@@ -74,20 +88,18 @@ pub(super) struct Paced {
     inner: Arc<dyn Cloud>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
-    levels: Mutex<[Level; 7]>,
+    pace: Arc<Pace>,
+    sent: Mutex<Calls>,
 }
 
 impl Paced {
-    pub(super) fn new(inner: Arc<dyn Cloud>, clock: Arc<dyn Clock>, cancel: CancellationToken) -> Self {
-        let levels = BUCKETS.map(|rate| Level {
-            tokens: rate.burst,
-            at: None,
-        });
+    pub(super) fn new(ports: &Ports, run: &FleetRun) -> Self {
         Self {
-            inner,
-            clock,
-            cancel,
-            levels: Mutex::new(levels),
+            inner: Arc::clone(&ports.cloud),
+            clock: Arc::clone(&ports.clock),
+            cancel: run.cancel.clone(),
+            pace: Arc::clone(&run.pace),
+            sent: Mutex::default(),
         }
     }
 
@@ -95,7 +107,7 @@ impl Paced {
     fn take(&self, bucket: Bucket, tokens: f64) -> Duration {
         let now = self.clock.now();
         let rate = BUCKETS[bucket as usize];
-        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut levels = self.pace.0.lock().unwrap_or_else(PoisonError::into_inner);
         let level = &mut levels[bucket as usize];
         let passed = level.at.map_or(0.0, |at| super::node::since(at, now).as_secs_f64());
         level.tokens = (level.tokens + passed * rate.per_second).min(rate.burst) - tokens;
@@ -107,10 +119,16 @@ impl Paced {
         }
     }
 
+    fn note(&self, operation: &'static str, requests: u32) {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        (0..requests).for_each(|_| sent.count(operation));
+    }
+
     async fn send<'a, T: 'a>(
         &'a self,
         bucket: Bucket,
         again: Again,
+        operation: &'static str,
         mut request: impl FnMut() -> Answer<'a, T> + Send,
     ) -> Result<T, CloudError> {
         let mut attempt = 0;
@@ -119,6 +137,7 @@ impl Paced {
             if !wait.is_zero() {
                 self.clock.sleep(wait).await;
             }
+            self.note(operation, 1);
             let error = match request().await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
@@ -144,10 +163,13 @@ impl Paced {
     /// A list's further pages draw from its bucket too.
     async fn list<'a, T: 'a>(
         &'a self,
+        operation: &'static str,
         request: impl FnMut() -> Answer<'a, Listing<T>> + Send,
     ) -> Result<Listing<T>, CloudError> {
-        let listing = self.send(Bucket::Read, Again::Safe, request).await?;
-        self.take(Bucket::Read, f64::from(listing.pages.saturating_sub(1)));
+        let listing = self.send(Bucket::Read, Again::Safe, operation, request).await?;
+        let further = listing.pages.saturating_sub(1);
+        self.take(Bucket::Read, f64::from(further));
+        self.note(operation, further);
         Ok(listing)
     }
 }
@@ -160,39 +182,42 @@ fn pause(attempt: u32, chance: f64) -> Duration {
 
 impl Cloud for Paced {
     fn instances<'a>(&'a self, filters: &'a [TagFilter]) -> Answer<'a, Listing<Instance>> {
-        Box::pin(self.list(|| self.inner.instances(filters)))
+        Box::pin(self.list("DescribeInstances", || self.inner.instances(filters)))
     }
 
     fn instances_by_id<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<Instance>> {
-        Box::pin(self.list(|| self.inner.instances_by_id(ids)))
+        Box::pin(self.list("DescribeInstances", || self.inner.instances_by_id(ids)))
     }
 
     fn statuses<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<InstanceStatus>> {
-        Box::pin(self.list(|| self.inner.statuses(ids)))
+        Box::pin(self.list("DescribeInstanceStatus", || self.inner.statuses(ids)))
     }
 
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Listing<InstanceType>> {
-        Box::pin(self.list(|| self.inner.instance_types(names)))
+        Box::pin(self.list("DescribeInstanceTypes", || self.inner.instance_types(names)))
     }
 
     fn offerings<'a>(&'a self, types: &'a [String]) -> Answer<'a, Listing<(String, String)>> {
-        Box::pin(self.list(|| self.inner.offerings(types)))
+        Box::pin(self.list("DescribeInstanceTypeOfferings", || self.inner.offerings(types)))
     }
 
     fn subnets<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<Subnet>> {
-        Box::pin(self.list(|| self.inner.subnets(ids)))
+        Box::pin(self.list("DescribeSubnets", || self.inner.subnets(ids)))
     }
 
     fn image<'a>(&'a self, source: &'a ImageSource) -> Answer<'a, ResolvedImage> {
-        Box::pin(self.send(Bucket::Read, Again::Safe, || self.inner.image(source)))
+        if matches!(source, ImageSource::Parameter(_)) {
+            self.note("GetParameter", 1);
+        }
+        Box::pin(self.send(Bucket::Read, Again::Safe, "DescribeImages", || self.inner.image(source)))
     }
 
     fn spot_prices<'a>(&'a self, types: &'a [String]) -> Answer<'a, Listing<SpotPrice>> {
-        Box::pin(self.list(|| self.inner.spot_prices(types)))
+        Box::pin(self.list("DescribeSpotPriceHistory", || self.inner.spot_prices(types)))
     }
 
     fn templates<'a>(&'a self, filters: &'a [TagFilter]) -> Answer<'a, Listing<LaunchTemplate>> {
-        Box::pin(self.list(|| self.inner.templates(filters)))
+        Box::pin(self.list("DescribeLaunchTemplates", || self.inner.templates(filters)))
     }
 
     fn create_template<'a>(
@@ -202,53 +227,70 @@ impl Cloud for Paced {
         tags: &'a Tags,
         token: &'a str,
     ) -> Answer<'a, LaunchTemplate> {
-        Box::pin(self.send(Bucket::Mutate, Again::Safe, || {
+        Box::pin(self.send(Bucket::Mutate, Again::Safe, "CreateLaunchTemplate", || {
             self.inner.create_template(name, body, tags, token)
         }))
     }
 
     fn create_template_version<'a>(&'a self, id: &'a str, body: &'a TemplateBody, token: &'a str) -> Answer<'a, u64> {
-        Box::pin(self.send(Bucket::Version, Again::Safe, || {
-            self.inner.create_template_version(id, body, token)
-        }))
+        Box::pin(
+            self.send(Bucket::Version, Again::Safe, "CreateLaunchTemplateVersion", || {
+                self.inner.create_template_version(id, body, token)
+            }),
+        )
     }
 
     fn delete_template<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
-        Box::pin(self.send(Bucket::Mutate, Again::Safe, || self.inner.delete_template(id)))
+        Box::pin(self.send(Bucket::Mutate, Again::Safe, "DeleteLaunchTemplate", || {
+            self.inner.delete_template(id)
+        }))
     }
 
     fn create_fleet<'a>(&'a self, request: &'a FleetRequest) -> Answer<'a, Launched> {
-        Box::pin(self.send(Bucket::Mutate, Again::Safe, || self.inner.create_fleet(request)))
+        Box::pin(self.send(Bucket::Mutate, Again::Safe, "CreateFleet", || {
+            self.inner.create_fleet(request)
+        }))
     }
 
     fn run_instances<'a>(&'a self, request: &'a LaunchSpec) -> Answer<'a, Launched> {
-        Box::pin(self.send(Bucket::Run, Again::Safe, || self.inner.run_instances(request)))
+        Box::pin(self.send(Bucket::Run, Again::Safe, "RunInstances", || {
+            self.inner.run_instances(request)
+        }))
     }
 
     fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
-        Box::pin(self.send(Bucket::Terminate, Again::Safe, || self.inner.terminate(ids)))
+        Box::pin(self.send(Bucket::Terminate, Again::Safe, "TerminateInstances", || {
+            self.inner.terminate(ids)
+        }))
     }
 
     fn create_tags<'a>(&'a self, ids: &'a [String], tags: &'a Tags) -> Answer<'a, ()> {
-        Box::pin(self.send(Bucket::Tags, Again::Safe, || self.inner.create_tags(ids, tags)))
+        Box::pin(self.send(Bucket::Tags, Again::Safe, "CreateTags", || {
+            self.inner.create_tags(ids, tags)
+        }))
     }
 
     fn delete_tags<'a>(&'a self, ids: &'a [String], keys: &'a [String]) -> Answer<'a, ()> {
-        Box::pin(self.send(Bucket::Tags, Again::Safe, || self.inner.delete_tags(ids, keys)))
+        Box::pin(self.send(Bucket::Tags, Again::Safe, "DeleteTags", || {
+            self.inner.delete_tags(ids, keys)
+        }))
     }
 
     fn send_command<'a>(&'a self, ids: &'a [String], script: &'a [String], limit: Duration) -> Answer<'a, String> {
-        Box::pin(self.send(Bucket::Ssm, Again::OnlyThrottled, move || {
+        Box::pin(self.send(Bucket::Ssm, Again::OnlyThrottled, "SendCommand", move || {
             self.inner.send_command(ids, script, limit)
         }))
     }
 
     fn command_status<'a>(&'a self, command: &'a str, id: &'a str) -> Answer<'a, CommandStatus> {
-        Box::pin(self.send(Bucket::Ssm, Again::Safe, || self.inner.command_status(command, id)))
+        Box::pin(self.send(Bucket::Ssm, Again::Safe, "GetCommandInvocation", || {
+            self.inner.command_status(command, id)
+        }))
     }
 
+    /// Only what went through here: other pools share the connection.
     fn calls(&self) -> Calls {
-        self.inner.calls()
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

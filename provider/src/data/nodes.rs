@@ -150,6 +150,7 @@ async fn read(call: &Call, config: Value) -> Result<Value, Diagnostics> {
     let ports = call.cloud.ports(None).await.map_err(|absent| absent.error())?;
     let run = FleetRun {
         cancel: call.cancel.clone(),
+        pace: call.cloud.pace(),
         ..FleetRun::default()
     };
     let found = list_instances(&ports, &filters(&config), &run).await;

@@ -8,6 +8,7 @@ use crate::deployment::{BlastRadius, deployment, execute};
 use crate::identity::Identities;
 use clap::Args;
 use myelin_engine::apply::{Progress, Run};
+use myelin_engine::cloud::Calls;
 use myelin_engine::observe::DryRun;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     commit.had_pools = arguments.local.may_have_pools();
     let cluster = arguments.cluster.connect().await?;
     let acting = Identities::Person(cluster.clone());
-    let planned = deployment(
+    let mut planned = deployment(
         Some(&cluster),
         Some(&acting),
         &commit,
@@ -45,6 +46,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(refusal) = BlastRadius::default().refuse(&planned, arguments.confirm.as_deref()) {
         anyhow::bail!("{refusal}\npass --confirm {}", planned.hash);
     }
+    planned.pools.follow(|step| println!("  {step}"));
     let cancel = CancellationToken::new();
     let run = Run {
         cancel: cancel.clone(),
@@ -75,15 +77,24 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     for (id, outcome) in &report.pools {
         let state = if outcome.ready { "ready" } else { "not ready" };
         println!(
-            "pool {id}: {state}, {} nodes ({} requests)",
+            "pool {id}: {state}, {} nodes{}",
             outcome.nodes.len(),
-            outcome.calls.total()
+            requests(&outcome.calls)
         );
     }
     for (id, outcome) in &report.removed_pools {
-        println!("pool {id}: {}", if outcome.ready { "removed" } else { "not removed" });
+        let state = if outcome.ready { "removed" } else { "not removed" };
+        println!("pool {id}: {state}{}", requests(&outcome.calls));
     }
     Ok(if report.is_ready() { exit::OK } else { exit::FAILED })
+}
+
+/// What it took to bring a pool about; nothing when there was nothing to do.
+fn requests(calls: &Calls) -> String {
+    match calls.total() {
+        0 => String::new(),
+        _ => format!(" (requests: {calls})"),
+    }
 }
 
 /// One line for a step.

@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -62,8 +63,27 @@ pub(super) fn metrics(sources: &BTreeMap<String, View>) -> Response {
         .into_response()
 }
 
+/// An operation of EC2 or SSM; the engine knows two dozen of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOperation {
+    operation: &'static str,
+}
+
+fn ec2_requests() -> Family<OfOperation, Counter> {
+    let requests = Family::<OfOperation, Counter>::default();
+    for (operation, count) in crate::pools::requests().0 {
+        requests.get_or_create(&OfOperation { operation }).inc_by(count);
+    }
+    requests
+}
+
 fn registry(sources: &BTreeMap<String, View>) -> Registry {
     let mut registry = Registry::with_prefix("myelin");
+    registry.register(
+        "ec2_requests",
+        "Requests sent to EC2 and SSM, by operation, each page and each repetition counted",
+        ec2_requests(),
+    );
     let states = Family::<OfSource, Gauge>::default();
     let stacks = Family::<OfStack, Gauge>::default();
     let drifted = Family::<OfStack, Gauge>::default();

@@ -1,10 +1,10 @@
 //! The fields of a NodePool's `spec`.
 
-use super::{Field, LABEL, Shape, field, required};
+use super::{Field, LABEL, Shape, depends_on, field, required};
 use crate::document::node_pool::SIZE;
 
 pub(super) fn fields() -> Vec<Field> {
-    use Shape::{Duration, Fields, Flag, OneOf, Pattern, Share, Text, TextMap, Texts, Whole, Words};
+    use Shape::{Duration, Fields, Flag, Pattern, Share, Text, TextMap, Texts, Whole, Words};
     let capacity = vec![
         field(
             "onDemandBase",
@@ -23,6 +23,11 @@ pub(super) fn fields() -> Vec<Field> {
             "parameter",
             Pattern("^/"),
             "The SSM parameter that names it; looked up by a plan, and pinned.",
+        ),
+        field(
+            "follow",
+            Flag,
+            "Take a newer image when the parameter names one. Default false: it is reported.",
         ),
     ];
     let volume = vec![
@@ -66,6 +71,7 @@ pub(super) fn fields() -> Vec<Field> {
         "What becomes of pods that a disruption budget still holds at the drain's deadline. Default fail.",
     )];
     vec![
+        depends_on(),
         required(
             "cluster",
             Pattern(LABEL),
@@ -82,8 +88,8 @@ pub(super) fn fields() -> Vec<Field> {
         required("instanceTypes", Texts, "Instance types, the preferred one first."),
         required(
             "image",
-            OneOf(image),
-            "The image: an id, or a parameter that names one.",
+            Fields(image),
+            "The image: an id, or a parameter that names one; not both.",
         ),
         required("subnets", Texts, "Subnets, one for each zone."),
         field("securityGroups", Texts, "Security groups."),

@@ -75,7 +75,10 @@ fn the_schemas_name_exactly_what_the_reader_takes() {
         json!({"spec": spec})
     });
     compare(DocumentKind::ProvisioningToken, tokens.collect());
-    compare(DocumentKind::NodePool, vec![json!({"spec": {"kubernetes": {}}})]);
+    compare(
+        DocumentKind::NodePool,
+        vec![json!({"spec": {"kubernetes": {}, "dependsOn": [{}]}})],
+    );
 }
 
 #[test]

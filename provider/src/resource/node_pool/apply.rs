@@ -15,7 +15,7 @@ use crate::resource::{Applied, ApplyRequest, Call, Resource as _};
 use crate::value::Value;
 
 use super::plan::{decide, known};
-use super::state::{nodes, steps, user_data_hash};
+use super::state::{nodes, requests, steps, user_data_hash};
 use super::{PoolResource, document, intent, known_nodes, owned_by_git, pool_id, ports};
 
 /// How long an interrupted apply may take to end by itself: drains are called off and the state is answered.
@@ -90,9 +90,10 @@ async fn bring_about(resource: &PoolResource, call: &Call, request: ApplyRequest
         return answer(base, interrupted().into());
     };
     let mut diagnostics = told(&resource.schema, &outcome.diagnostics);
-    tracing::info!(pool = %fleet.id, calls = %outcome.calls, "requests sent");
+    tracing::info!(pool = %fleet.id, requests = %outcome.calls, "the pool was applied");
+    let found = [("nodes", nodes(&outcome.nodes)), ("requests", requests(&outcome.calls))];
     if outcome.ready && !diagnostics.has_errors() {
-        return answer(with(&shown, [("nodes", nodes(&outcome.nodes))]), diagnostics);
+        return answer(with(&shown, found), diagnostics);
     }
     if late {
         diagnostics.push(Diagnostic::error(
@@ -104,7 +105,7 @@ async fn bring_about(resource: &PoolResource, call: &Call, request: ApplyRequest
         diagnostics.push(interrupted());
     }
     let base = if prior.is_null() { unfinished(&shown) } else { prior };
-    answer(with(&base, [("nodes", nodes(&outcome.nodes))]), diagnostics)
+    answer(with(&base, found), diagnostics)
 }
 
 /// What the plan left open, from the plan that is carried out.

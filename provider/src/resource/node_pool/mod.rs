@@ -74,6 +74,7 @@ fn run(call: &Call, cancel: CancellationToken) -> FleetRun {
         cancel,
         progress: Arc::new(|step| tracing::info!(nodes = step.nodes.join(" "), "{}", step.text)),
         cooling: call.cloud.cooling(),
+        pace: call.cloud.pace(),
         owner: Some(Owner::Terraform),
     }
 }

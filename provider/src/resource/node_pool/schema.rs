@@ -219,6 +219,11 @@ fn computed() -> Vec<Attribute> {
             Type::list(Type::String),
             "What the last change did to each node, why, and in which order. A plan tells the same as a warning.",
         ),
+        Attribute::computed(
+            "requests",
+            Type::map(Type::Number),
+            "Requests that the last change sent to EC2 and SSM, by operation.",
+        ),
     ]
 }
 
@@ -235,5 +240,40 @@ pub(super) fn identity() -> IdentitySchema {
             part("cluster", "Cluster that the pool serves."),
             part("name", "Name of the pool."),
         ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resource::stack::document::camel_case;
+    use crate::schema::Kind;
+    use serde_json::Value as Json;
+    use std::collections::BTreeSet;
+
+    fn compare(place: &str, attributes: &[Attribute], fields: &Json) {
+        let properties = fields["properties"].as_object().unwrap();
+        let inputs = attributes.iter().filter(|a| a.presence != Presence::Computed);
+        let ours: BTreeSet<String> = inputs.map(|a| camel_case(a.name)).collect();
+        let own = ["name", "timeouts"].map(str::to_owned);
+        let ours: BTreeSet<String> = ours.into_iter().filter(|name| !own.contains(name)).collect();
+        let theirs: BTreeSet<String> = properties.keys().filter(|name| *name != "dependsOn").cloned().collect();
+        assert_eq!(ours, theirs, "{place}");
+        for attribute in attributes {
+            if let Kind::Nested(_, inner) = &attribute.kind
+                && let Some(field) = properties.get(&camel_case(attribute.name))
+                && field["properties"].is_object()
+            {
+                compare(attribute.name, inner, field);
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_has_the_same_words_in_hcl_and_in_yaml() {
+        let document: Json = serde_json::from_str(include_str!("../../../../schemas/nodepool.json")).unwrap();
+        let spec = &document["properties"]["spec"];
+        assert!(spec["properties"]["instanceTypes"].is_object(), "{spec:#}");
+        compare("spec", &schema().attributes, spec);
     }
 }

@@ -1,5 +1,6 @@
 //! The computed attributes: the nodes, what they are launched from, and what a plan does to them.
 
+use myelin_engine::cloud::Calls;
 use myelin_engine::document::NodePool;
 use myelin_engine::fleet::{FleetPlan, NodeFacts};
 use myelin_engine::mask::MaskKey;
@@ -8,13 +9,14 @@ use crate::resource::stack::state::with;
 use crate::value::Value;
 
 /// The names of what only the provider knows.
-pub(super) const COMPUTED: [&str; 6] = [
+pub(super) const COMPUTED: [&str; 7] = [
     "image_id",
     "newer_image_id",
     "user_data_hash",
     "spec_hash",
     "nodes",
     "steps",
+    "requests",
 ];
 
 fn text(text: &str) -> Value {
@@ -50,6 +52,17 @@ pub(super) fn nodes(all: &[NodeFacts]) -> Value {
 /// The attribute `steps`.
 pub(super) fn steps(plan: &FleetPlan) -> Value {
     Value::List(plan.lines().into_iter().map(Value::string).collect())
+}
+
+/// The attribute `requests`.
+pub(super) fn requests(calls: &Calls) -> Value {
+    Value::Map(
+        calls
+            .0
+            .iter()
+            .map(|(operation, count)| ((*operation).to_owned(), Value::Number((*count).into())))
+            .collect(),
+    )
 }
 
 /// The attribute `user_data_hash`: a mark, as plans have them for secrets. No sensitive value: Terraform 1.11 notes several sensitive
