@@ -124,6 +124,27 @@ pub(crate) async fn get(options: &Options) -> Result<()> {
     tell(&object)
 }
 
+/// Prints how many nodes of the cluster are EC2 instances and Ready.
+pub(crate) async fn workers() -> Result<()> {
+    let request = http::Request::get("/api/v1/nodes")
+        .body(Vec::new())
+        .context("write the request")?;
+    let nodes: Value = client().await?.request(request).await.context("list the nodes")?;
+    let ready = |node: &&Value| {
+        let instance = node["spec"]["providerID"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("aws:///"));
+        let conditions = node["status"]["conditions"].as_array();
+        instance
+            && conditions
+                .into_iter()
+                .flatten()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    };
+    let nodes = nodes["items"].as_array().cloned().unwrap_or_default();
+    tell(&json!({"ready": nodes.iter().filter(ready).count()}))
+}
+
 /// Prints how many objects of some kinds a namespace holds.
 pub(crate) async fn left(options: &Options) -> Result<()> {
     let namespace = options.text("namespace")?;

@@ -32,6 +32,7 @@ usage: myelin-workbench <subcommand> [--name value]...   (the cluster is $KUBECO
   requests      --after N --agent PREFIX               what a user agent asked the sandbox since request N
   reverts       --count N --namespaces N               change a Service of each bench stack; how long each change stands
   hops          --namespace NS --count N               from one link of a chain being ready to the next being there
+  workers                                              how many nodes are EC2 instances, and Ready
   make-namespace --namespace NS
   delete-namespace --namespace NS                      and wait until it is gone
 ";
@@ -101,6 +102,7 @@ async fn run(arguments: &[String]) -> Result<()> {
         "requests" => deployed::requests(&options).await,
         "reverts" => deployed::reverts(&options).await,
         "hops" => deployed::hops(&options).await,
+        "workers" => hands::workers().await,
         "make-namespace" => raw::make_namespace(&raw::client().await?, options.text("namespace")?).await,
         "delete-namespace" => hands::delete_namespace(&options).await,
         unknown => bail!("no subcommand is called {unknown:?}\n\n{USAGE}"),

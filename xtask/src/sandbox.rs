@@ -19,6 +19,8 @@ pub(crate) struct Sandbox {
     pub(crate) kubeconfig: PathBuf,
     /// The URL it serves.
     pub(crate) server: String,
+    /// What AWS tools need to find its EC2, and its token: names and values of the environment.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 impl Sandbox {
@@ -47,6 +49,7 @@ impl Sandbox {
             child: Some(child),
             kubeconfig,
             server: String::new(),
+            environment: Vec::new(),
         };
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -58,7 +61,11 @@ impl Sandbox {
                 .find_map(|line| line.strip_prefix("export MYELIN_SANDBOX_URL="))
             {
                 server.trim().clone_into(&mut sandbox.server);
-                return Ok(sandbox);
+                // Its token comes after the address; the whole of the file is there when the last line is.
+                if said.contains("export MYELIN_SANDBOX_TOKEN=") && said.ends_with('\n') {
+                    sandbox.environment = exports(&said);
+                    return Ok(sandbox);
+                }
             }
             let ended = sandbox
                 .child
@@ -73,6 +80,17 @@ impl Sandbox {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// A variable of its environment.
+    ///
+    /// # Errors
+    /// When it did not tell it.
+    pub(crate) fn variable(&self, name: &str) -> Result<&str> {
+        let found = self.environment.iter().find(|(own, _)| own == name);
+        found
+            .map(|(_, value)| value.as_str())
+            .with_context(|| format!("the sandbox did not tell {name}"))
     }
 
     /// Its process.
@@ -93,5 +111,30 @@ impl Drop for Sandbox {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+}
+
+/// The variables that it tells a shell to set, but the kubeconfig, which the caller chose.
+fn exports(said: &str) -> Vec<(String, String)> {
+    let lines = said.lines().filter_map(|line| line.strip_prefix("export "));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs
+        .filter(|(name, _)| *name != "KUBECONFIG")
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_what_the_sandbox_exports() {
+        let said = "# words\nexport KUBECONFIG=/k\nunset AWS_PROFILE\nexport AWS_REGION=us-east-1\nexport MYELIN_SANDBOX_TOKEN=t\n";
+        let found = exports(said);
+        assert_eq!(
+            found,
+            [("AWS_REGION", "us-east-1"), ("MYELIN_SANDBOX_TOKEN", "t")].map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
     }
 }

@@ -130,6 +130,9 @@ fn a_pool_is_made_scaled_rolled_and_destroyed_and_every_second_plan_is_empty() {
     stand.apply();
     assert_eq!(alive(&stand).len(), 2);
     assert_eq!(known(&stand), alive(&stand));
+    let requests = stand.state()["attributes"]["requests"].clone();
+    assert_eq!(requests["CreateFleet"], 1, "{requests}");
+    assert!(requests["DescribeInstances"].as_u64() >= Some(1), "{requests}");
     let tags = stand.cluster.cloud().alive()[0].tags.clone();
     assert_eq!(tags["SynktiCluster"], "prod");
 

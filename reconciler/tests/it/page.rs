@@ -5,7 +5,7 @@ use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::{Value, json};
 
 /// The address that the reconciler listens on.
-async fn address(house: &House) -> String {
+pub(crate) async fn address(house: &House) -> String {
     house
         .eventually("it listens", async || {
             let log = house.log();

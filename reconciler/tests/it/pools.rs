@@ -1,6 +1,7 @@
 //! Pools of nodes from git: one graph with stacks, the size by a commit, drift, removal, and handing over.
 
 use crate::house::{House, map, stack};
+use crate::page::{address, get};
 use myelin_sandbox::ec2::State;
 use std::time::Duration;
 
@@ -64,6 +65,14 @@ async fn a_commit_scales_a_pool_drift_is_mended_and_removing_its_document_drains
     assert!(house.says(0, &["plan", "repository"]).contains("1 kept, 0 launched"));
     let said = house.says(0, &["status"]);
     assert!(said.contains("pool prod/workers: ready: 1 of 1 nodes ready"), "{said}");
+    let metrics = get(&address(&house).await, "/metrics", "").await;
+    let sent = |operation: &str| {
+        let name = format!("myelin_ec2_requests_total{{operation=\"{operation}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.and_then(|count| count.trim().parse::<u64>().ok())
+    };
+    assert_eq!(sent("CreateFleet"), Some(1), "{metrics}");
+    assert!(sent("DescribeInstances") > Some(1), "{metrics}");
 
     let second = house.commit("more", &[("pool.yaml", &pool("size: 2", ""))]);
     house.reaches("ready", &second).await;

@@ -19,17 +19,25 @@ pub(crate) struct Deployed {
     repository: PathBuf,
     myelin: PathBuf,
     kubeconfig: PathBuf,
+    aws: Vec<(String, String)>,
     interrupt: Interrupt,
     reconciler: Option<Child>,
 }
 
 impl Deployed {
     /// A repository with the example's manifests and its document, which `edit` may change before the first commit.
-    pub(crate) fn new(folder: &Path, myelin: PathBuf, kubeconfig: &Path, interrupt: Interrupt) -> Result<Self> {
+    pub(crate) fn new(
+        folder: &Path,
+        myelin: PathBuf,
+        kubeconfig: &Path,
+        aws: &[(String, String)],
+        interrupt: Interrupt,
+    ) -> Result<Self> {
         let this = Self {
             repository: folder.join("repository"),
             myelin,
             kubeconfig: kubeconfig.to_owned(),
+            aws: aws.to_vec(),
             interrupt,
             reconciler: None,
         };
@@ -85,11 +93,28 @@ impl Deployed {
         self.commit(&format!("Add {name}"), line, &new)
     }
 
+    /// Writes a file, for the next commit.
+    pub(crate) fn write(&self, file: &str, text: &str) -> Result<()> {
+        std::fs::write(self.repository.join(file), text).with_context(|| format!("write {file}"))
+    }
+
+    /// `myelin`, with the cluster and EC2 of the demo.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.myelin);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env_remove("AWS_PROFILE")
+            .env_remove("AWS_SESSION_TOKEN")
+            .envs(self.aws.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// Starts the reconciler on the repository.
     pub(crate) fn start(&mut self) -> Result<()> {
         let log = File::create(self.repository.with_extension("log")).context("make the reconciler's log")?;
         let url = format!("file://{}", self.repository.display());
-        let child = Command::new(&self.myelin)
+        let child = self
+            .command()
             .args([
                 "run",
                 "--url",
@@ -101,7 +126,6 @@ impl Deployed {
                 "--listen",
                 "127.0.0.1:0",
             ])
-            .env("KUBECONFIG", &self.kubeconfig)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -159,11 +183,7 @@ impl Deployed {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<Output> {
-        Command::new(&self.myelin)
-            .args(arguments)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .output()
-            .context("run myelin")
+        self.command().args(arguments).output().context("run myelin")
     }
 
     fn git(&self, arguments: &[&str]) -> Result<String> {

@@ -1,4 +1,5 @@
-//! `cargo xtask demo`: one stack through its life, with the real terraform and then from git, against the sandbox.
+//! `cargo xtask demo`: a stack and a pool of workers through their life, with the real terraform and then from git, against the
+//! sandbox.
 //!
 //! The demo shows and checks: each part fails the demo when what it announces does not happen. It needs Rust, a C compiler,
 //! git and terraform; no cluster, no account, no kubectl.
@@ -7,6 +8,7 @@ mod git;
 mod narrator;
 mod terraform;
 mod watcher;
+mod workers;
 
 use crate::built::{Profile, Programs};
 use crate::interrupt::Interrupt;
@@ -55,6 +57,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let provider = programs.path("terraform-provider-myelin")?;
     let mut terraform = Terraform::new(&module, folder.path(), &provider, interrupt.clone())?;
     terraform.set("kubeconfig", &sandbox.kubeconfig.to_string_lossy());
+    terraform.use_aws(&sandbox.environment);
     let workbench = programs.path("myelin-workbench")?;
     let watcher = Watcher::open(&workbench, &sandbox.kubeconfig, NAMESPACE)?;
     let mut stage = Stage {
@@ -63,12 +66,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         watcher,
         workbench,
         kubeconfig: sandbox.kubeconfig.clone(),
+        server: sandbox.server.clone(),
+        token: sandbox.variable("MYELIN_SANDBOX_TOKEN")?.to_owned(),
         interrupt,
     };
 
     stage.plan_and_apply()?;
     stage.change_an_image()?;
     stage.repair_drift()?;
+    stage.launch_workers()?;
     if keep {
         stage.leave_it_up(&sandbox);
         sandbox.leave();
@@ -80,6 +86,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         folder.path(),
         programs.path("myelin")?,
         &stage.kubeconfig,
+        &sandbox.environment,
         stage.interrupt.clone(),
     )?;
     stage.hand_to_git(&mut deployed)?;
@@ -96,6 +103,9 @@ struct Stage {
     watcher: Watcher,
     workbench: PathBuf,
     kubeconfig: PathBuf,
+    /// The cluster's address and token, which workers boot with.
+    server: String,
+    token: String,
     interrupt: Interrupt,
 }
 
@@ -175,7 +185,8 @@ impl Stage {
 
     fn hand_to_git(&self, deployed: &mut Deployed) -> Result<()> {
         self.narrator
-            .part("5. The same stack from git: from now on a commit to main is the deployment");
+            .part("6. The same stack and pool from git: from now on a commit to main is the deployment");
+        self.write_workers(deployed, 1)?;
         let first = deployed.commit(
             "Take over from Terraform",
             "synapse-axon: v2.256.0",
@@ -183,6 +194,9 @@ impl Stage {
         )?;
         self.narrator.command("myelin hand-over synapse/synapse --to git:git");
         deployed.myelin(&["hand-over", "synapse/synapse", "--to", "git:git"])?;
+        self.narrator
+            .command("myelin hand-over --pool synapse/workers --to git:git");
+        deployed.myelin(&["hand-over", "--pool", "synapse/workers", "--to", "git:git"])?;
         self.expect_no_changes()?;
         self.narrator.command("myelin run --url file://… --path git");
         deployed.start()?;
@@ -200,7 +214,8 @@ impl Stage {
         ensure!(ready == ["axon"], "axon alone should have rolled: {ready:?}");
 
         self.narrator
-            .command("git commit -m 'Add banner'   # a component more, after optic");
+            .command("git commit -m 'Add banner'   # a component more, after optic; and a second worker");
+        self.write_workers(deployed, 2)?;
         let second = deployed.commit_component("banner", "optic")?;
         deployed.reaches("ready", &second, || {})?;
         let banner = self.work("get", &["--kind", "configmaps", "--name", "banner"])?;
@@ -208,6 +223,9 @@ impl Stage {
             "ConfigMap banner says {:?}",
             banner["data"]["text"].as_str().unwrap_or_default()
         ));
+        ensure!(self.workers()? == 2, "two workers should be nodes of the cluster");
+        self.narrator
+            .tell("two workers are Ready nodes of the cluster, the first one is still there");
 
         self.narrator.command("git commit -m 'A slip of the pen'");
         let bad = deployed.commit("A slip of the pen", "namespace: synapse", "namespce: synapse")?;
@@ -241,12 +259,15 @@ impl Stage {
         self.narrator.command("myelin hand-over synapse/synapse --to terraform");
         deployed.stop();
         deployed.myelin(&["hand-over", "synapse/synapse", "--to", "terraform"])?;
+        self.narrator
+            .command("myelin hand-over --pool synapse/workers --to terraform");
+        deployed.myelin(&["hand-over", "--pool", "synapse/workers", "--to", "terraform"])?;
         self.expect_no_changes()
     }
 
     fn destroy(&self) -> Result<()> {
         self.narrator
-            .part("6. Destroy: dependants first; data stays unless it is asked for");
+            .part("7. Destroy: dependants first, workers are drained and ended; data stays unless it is asked for");
         self.narrator.command("terraform destroy");
         self.follow(self.terraform.start("destroy", &["-auto-approve"])?, "destroy")?;
         let left = self.work("left", &[])?;
@@ -254,8 +275,9 @@ impl Stage {
         for kind in ["StatefulSets", "Pods", "Services"] {
             ensure!(count(kind) == 0, "{} {kind} are left", count(kind));
         }
+        ensure!(self.workers()? == 0, "no worker should be left");
         self.narrator.tell(&format!(
-            "left in the namespace: {} PersistentVolumeClaims",
+            "left: no worker; in the namespace: {} PersistentVolumeClaims",
             count("PersistentVolumeClaims")
         ));
         Ok(())
@@ -268,6 +290,9 @@ impl Stage {
         let (name, value) = self.terraform.environment();
         println!("\nTo go on with terraform:");
         println!("  export {name}={}", value.display());
+        for (name, value) in &sandbox.environment {
+            println!("  export {name}={value}");
+        }
         println!("  cd {}", self.terraform.module.display());
         println!("  terraform plan {}", self.terraform.shown_variables());
         println!(

@@ -22,6 +22,7 @@ pub(crate) struct Terraform {
     pub(crate) module: PathBuf,
     configuration: PathBuf,
     variables: Vec<String>,
+    aws: Vec<(String, String)>,
     interrupt: Interrupt,
 }
 
@@ -57,6 +58,7 @@ impl Terraform {
             module: copy,
             configuration: file,
             variables: Vec::new(),
+            aws: Vec::new(),
             interrupt,
         })
     }
@@ -66,6 +68,11 @@ impl Terraform {
         self.variables
             .retain(|variable| !variable.starts_with(&format!("-var={name}=")));
         self.variables.push(format!("-var={name}={value}"));
+    }
+
+    /// Where EC2 is, for all later runs. What the user's own shell says of AWS is left out.
+    pub(crate) fn use_aws(&mut self, environment: &[(String, String)]) {
+        self.aws = environment.to_vec();
     }
 
     /// The variables as a person would type them.
@@ -95,6 +102,9 @@ impl Terraform {
             .args(&self.variables)
             .args(arguments)
             .envs([self.environment()])
+            .envs(self.aws.iter().map(|(name, value)| (name, value)))
+            .env_remove("AWS_PROFILE")
+            .env_remove("AWS_SESSION_TOKEN")
             .envs([("TF_IN_AUTOMATION", "1"), ("CHECKPOINT_DISABLE", "1")])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
