@@ -8,6 +8,7 @@ use kube::api::{Api, ListParams, WatchEvent, WatchParams};
 use myelin_sandbox::faults::{Effect, Rule};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 fn token(round: u32) -> String {
     format!(
@@ -38,12 +39,20 @@ fn values(house: &House) -> Arc<Mutex<Vec<Vec<u8>>>> {
         loop {
             let only = WatchParams::default().fields("metadata.name=key");
             let Ok(stream) = api.watch(&only, &version).await else {
+                // The sandbox is gone: the test has ended. Without a pause this task could never be stopped.
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             let mut stream = stream.boxed();
             while let Ok(Some(event)) = stream.try_next().await {
-                let (WatchEvent::Added(secret) | WatchEvent::Modified(secret)) = event else {
-                    continue;
+                let secret = match event {
+                    WatchEvent::Added(secret) | WatchEvent::Modified(secret) => secret,
+                    WatchEvent::Error(_) => {
+                        // What was seen last is too old to go on from.
+                        "0".clone_into(&mut version);
+                        break;
+                    }
+                    WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) => continue,
                 };
                 version = secret.metadata.resource_version.clone().unwrap();
                 let value = secret.data.and_then(|mut data| data.remove("value"));
