@@ -9,10 +9,13 @@ use super::{
         statefulset,
     },
     reading::{number, text},
-    sights::{Seen, Sights},
+    sights::{Parting, Seen, Sights},
 };
 use crate::object::ObjectKey;
 use serde_json::Value;
+
+/// Why an object that had done its work is not there.
+pub(super) const COMPLETED_AND_GONE: &str = "it had completed, and was removed";
 
 /// What is known of the request that the gate stands behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,10 +100,14 @@ pub fn judge(sights: &Sights, key: &ObjectKey, applied: &Applied, settings: &Set
         return pod::judge(&subject, pod);
     }
     let Some(seen) = sights.object(key) else {
-        return if sights.has_gone(key) {
-            Verdict::gone(now, "it was removed")
-        } else {
-            Verdict::in_progress(now, "it has not been seen yet")
+        return match sights.parting(key) {
+            Some(Parting::Completed) => {
+                let mut verdict = Verdict::gone(now, COMPLETED_AND_GONE);
+                verdict.cause = Some(Cause::Ended);
+                verdict
+            }
+            Some(Parting::Taken) => Verdict::gone(now, "it was removed"),
+            None => Verdict::in_progress(now, "it has not been seen yet"),
         };
     };
     let subject = Subject {

@@ -78,7 +78,7 @@ impl Gate {
         self.ended |= judge::had_ended(&verdict);
         if verdict.state == State::Gone && self.ended {
             verdict.cause = Some(Cause::Ended);
-            verdict.because = "it had completed, and was removed".to_owned();
+            verdict.because = judge::COMPLETED_AND_GONE.to_owned();
         }
         if let Some(last) = &self.last
             && (last.state, last.heals) == (verdict.state, verdict.heals)

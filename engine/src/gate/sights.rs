@@ -8,7 +8,7 @@ use super::{
     Moment,
     events::Notes,
     pod_facts::{Pod, Role, Run},
-    reading::{list, text},
+    reading::{condition, list, text},
 };
 use crate::object::{ObjectKey, split_api_version};
 use serde_json::Value;
@@ -46,6 +46,15 @@ pub(super) struct Epitaph {
     pub(super) words: String,
 }
 
+/// How an object that is gone stood when it went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// A Job that had completed: one with a short time to live goes before anybody has looked at it.
+    Completed,
+    /// Anything else.
+    Taken,
+}
+
 /// All that was seen. See the module's header.
 #[derive(Debug, Default)]
 pub struct Sights {
@@ -57,7 +66,7 @@ pub struct Sights {
     /// Owned → owner.
     owners: HashMap<ObjectKey, ObjectKey>,
     epitaphs: HashMap<ObjectKey, Vec<Epitaph>>,
-    gone: BTreeMap<ObjectKey, Moment>,
+    gone: BTreeMap<ObjectKey, Parting>,
     /// When each thing that is there was last seen, by number of the sight.
     turns: BTreeMap<ObjectKey, u64>,
     turn: u64,
@@ -83,7 +92,10 @@ impl Sights {
         }
         let mut concerned = self.line_of(&key);
         if gone {
-            self.forget(&key, now);
+            // News of a predecessor that was replaced may come after the answer that made its successor.
+            if self.uid(&key).is_none_or(|known| known == text(value, "/metadata/uid")) {
+                self.forget(&key, value);
+            }
         } else {
             self.turn += 1;
             self.turns.insert(key.clone(), self.turn);
@@ -114,9 +126,10 @@ impl Sights {
     }
 
     /// The watch on a namespace or a kind has been started anew from a list that does not hold this object any more.
-    pub fn lost(&mut self, key: &ObjectKey, now: Moment) -> BTreeSet<ObjectKey> {
+    pub fn lost(&mut self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         let concerned = self.line_of(key);
-        self.forget(key, now);
+        let last = self.objects.get(key).map(|seen| seen.value.clone());
+        self.forget(key, &last.unwrap_or_default());
         concerned
     }
 
@@ -225,7 +238,8 @@ impl Sights {
         }
     }
 
-    fn forget(&mut self, key: &ObjectKey, now: Moment) {
+    /// `last` is how it was when it went.
+    fn forget(&mut self, key: &ObjectKey, last: &Value) {
         self.objects.remove(key);
         self.turns.remove(key);
         self.pods.remove(key);
@@ -236,7 +250,12 @@ impl Sights {
         }
         // The pods of a workload come and go, and nobody asks for them by name.
         if owner.is_none() || key.kind != "Pod" {
-            self.gone.insert(key.clone(), now);
+            let parting = if key.group == "batch" && key.kind == "Job" && has_completed(last) {
+                Parting::Completed
+            } else {
+                Parting::Taken
+            };
+            self.gone.insert(key.clone(), parting);
             while self.gone.len() > MOST_GONE {
                 self.gone.pop_first();
             }
@@ -311,15 +330,20 @@ impl Sights {
             .filter(move |(key, _)| key.kind == kind && key.namespace == namespace)
     }
 
-    /// Whether it was seen, and then was not there any more.
-    pub(super) fn has_gone(&self, key: &ObjectKey) -> bool {
-        self.gone.contains_key(key)
+    /// How it went, if it was seen and then was not there any more.
+    pub(super) fn parting(&self, key: &ObjectKey) -> Option<Parting> {
+        self.gone.get(key).copied()
     }
 
     /// Whether pods and their owners cannot be watched.
     pub(super) fn is_blind(&self) -> bool {
         self.blind
     }
+}
+
+/// Whether a Job has completed.
+fn has_completed(job: &Value) -> bool {
+    condition(job, "Complete").is_some_and(|c| c.is_true())
 }
 
 /// An object without what no rule reads, and above all without the values of a Secret.

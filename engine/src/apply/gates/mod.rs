@@ -357,7 +357,7 @@ impl Inner {
             .cloned()
             .collect();
         for key in lost {
-            let concerned = store.sights.lost(&key, now);
+            let concerned = store.sights.lost(&key);
             Self::wake(&store, &concerned);
         }
         for item in items {

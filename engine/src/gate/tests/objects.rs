@@ -259,6 +259,19 @@ fn what_is_being_deleted_names_the_finalizer_that_keeps_it() {
 }
 
 #[test]
+fn late_news_of_a_replaced_object_say_nothing_of_its_successor() {
+    let task = |uid: &str| {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"namespace": "shop", "name": "task", "uid": uid},
+        "status": {"conditions": [{"type": "Complete", "status": if uid == "old" { "True" } else { "False" }}]}})
+    };
+    let mut world = World::new("batch", "Job", "task");
+    world.see(&task("new")).gone(&task("old"));
+    world.is(State::InProgress, None, "");
+    world.gone(&task("new"));
+    world.is(State::Gone, None, "it was removed");
+}
+
+#[test]
 fn hostile_shapes_are_no_reason_to_panic() {
     for value in [
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"namespace": "shop", "name": "web"}}),

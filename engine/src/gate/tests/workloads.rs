@@ -261,6 +261,17 @@ fn a_job_is_done_when_complete_and_not_before() {
         Patience::default().decide(Wanted::Ready, &verdict, Moment(0)),
         Decision::Open
     );
+    // A short one has done both before anybody looked: the news that it is gone says how it ended.
+    let mut world = World::new("batch", "Job", "task");
+    world
+        .see(&job(&spec, &json!({"active": 1})))
+        .see(&job(&spec, &complete))
+        .gone(&job(&spec, &complete));
+    let verdict = world.is(State::Gone, None, "had completed");
+    assert_eq!(
+        Patience::default().decide(Wanted::Ready, &verdict, Moment(0)),
+        Decision::Open
+    );
     // One that vanished before it was done is no success.
     let mut world = World::new("batch", "Job", "task");
     world
