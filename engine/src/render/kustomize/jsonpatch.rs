@@ -299,10 +299,11 @@ fn add(node: &mut Node, path: &[String], value: Node) -> Result<(), String> {
             Ok(())
         }
         Content::Seq(items) => {
-            let index = if last == "-" {
-                items.len()
-            } else {
-                index(last, items.len())?
+            // From the end, an index counts in the list as it will be.
+            let index = match last {
+                "-" => items.len(),
+                _ if last.starts_with('-') => index(last, items.len() + 1)?,
+                _ => index(last, items.len())?,
             };
             if index > items.len() {
                 return Err(format!("the list has only {} elements", items.len()));

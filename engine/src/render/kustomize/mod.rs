@@ -99,6 +99,7 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
         return Err(once(problems));
     }
     let tell = |e| Diagnostics::from(plugins::tell(&root.loader, e));
+    provenance::clear(&mut all.resources);
     build::add_hashes(&mut all.resources).map_err(tell)?;
     let config = all.config.clone();
     namerefs::update(&mut all.resources, &config).map_err(tell)?;

@@ -3,7 +3,7 @@
 use super::resmap::ResMap;
 use super::resource::{Provenance, Resource};
 use crate::tree::TreePath;
-use crate::yaml::emit;
+use crate::yaml::{Node, emit};
 use serde_json::{Value, json};
 
 pub(super) fn built_in(file: &TreePath, kind: &str) -> Provenance {
@@ -64,6 +64,49 @@ fn list(texts: &[String]) -> String {
         }
     }
     out
+}
+
+/// The original's own notes, as it keeps them among a resource's annotations while it works. What a file says there is taken out with them.
+const NOTES: &[&str] = &[
+    "alpha.config.kubernetes.io/transformations",
+    "config.k8s.io/id",
+    "config.kubernetes.io/index",
+    "config.kubernetes.io/origin",
+    "config.kubernetes.io/path",
+    "internal.config.kubernetes.io/allowKindChange",
+    "internal.config.kubernetes.io/allowNameChange",
+    "internal.config.kubernetes.io/annotations-migration-resource-id",
+    "internal.config.kubernetes.io/generatorBehavior",
+    "internal.config.kubernetes.io/id",
+    "internal.config.kubernetes.io/index",
+    NEEDS_HASH,
+    "internal.config.kubernetes.io/path",
+    "internal.config.kubernetes.io/prefixes",
+    "internal.config.kubernetes.io/previousKinds",
+    "internal.config.kubernetes.io/previousNames",
+    "internal.config.kubernetes.io/previousNamespaces",
+    "internal.config.kubernetes.io/refBy",
+    "internal.config.kubernetes.io/seqindent",
+    "internal.config.kubernetes.io/suffixes",
+];
+
+const NEEDS_HASH: &str = "internal.config.kubernetes.io/needsHashSuffix";
+
+/// Takes notes out that came with the files: of other tools that read and write resources as kustomize does, and of
+/// earlier builds whose output was committed. The one for a hash suffix is heeded.
+pub(super) fn clear(resources: &mut ResMap) {
+    for resource in &mut resources.all {
+        let Some(annotations) = resource.node.path(&["metadata", "annotations"]) else {
+            continue;
+        };
+        if !annotations.entries().iter().any(|e| NOTES.contains(&&*e.key)) {
+            continue;
+        }
+        resource.needs_hash |= annotations.get(NEEDS_HASH).and_then(Node::text) == Some("enabled");
+        let mut texts = resource.texts("annotations");
+        texts.retain(|key, _| !NOTES.contains(&&**key));
+        resource.set_texts("annotations", &texts);
+    }
 }
 
 /// Writes the annotations that the root asks for.

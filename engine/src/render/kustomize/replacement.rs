@@ -93,10 +93,14 @@ impl Replacement {
 
 impl Options {
     fn read(r: &mut Reader<'_>) -> Self {
-        r.inner("options", "a replacement's options", |r| Self {
-            delimiter: r.text("delimiter"),
-            index: r.integer("index").unwrap_or(0),
-            create: r.flag("create").unwrap_or(false),
+        r.inner("options", "a replacement's options", |r| {
+            // The original reads it and does nothing with it.
+            r.text("encoding");
+            Self {
+                delimiter: r.text("delimiter"),
+                index: r.integer("index").unwrap_or(0),
+                create: r.flag("create").unwrap_or(false),
+            }
         })
         .unwrap_or_default()
     }
@@ -261,6 +265,16 @@ impl Target {
                                 .to_owned(),
                         );
                     }
+                    tag @ (Tag::Int | Tag::Bool) if super::plain_tag(&new) != tag => {
+                        let kind = if tag == Tag::Int {
+                            "a whole number"
+                        } else {
+                            "true or false"
+                        };
+                        return Err(format!(
+                            "{kind} stands there, and \"{new}\" is none; write the value in quotes there if it may be any text"
+                        ));
+                    }
                     _ => {}
                 }
                 scalar.text = new.as_str().into();
@@ -291,7 +305,8 @@ pub(super) fn split_path(path: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     let mut open = false;
     let mut joined = false;
-    for piece in path.split('.') {
+    // The original takes one dot in front of a path for nothing.
+    for piece in path.strip_prefix('.').unwrap_or(path).split('.') {
         match parts.last_mut() {
             Some(last) if joined || open => {
                 if joined {
@@ -399,7 +414,8 @@ fn each(
         return Ok(found);
     }
     if node.is_null() {
-        return Ok(0);
+        // The original makes what is below a null, and loses it.
+        return Ok(usize::from(create.is_some()));
     }
     let at = node.at;
     let Content::Map(entries) = &mut node.content else {

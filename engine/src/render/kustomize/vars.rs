@@ -128,7 +128,10 @@ pub(super) fn resolve(resources: &mut ResMap, vars: &[Var], config: &Config) -> 
         let value = to_json(value).map_err(|e| (e.message, var.at))?;
         values.insert(
             &var.name,
-            Some(value).filter(|v| v.is_string() || v.is_number() || v.is_boolean()),
+            match value {
+                Value::Null => Some("null".into()),
+                value => Some(value).filter(|v| v.is_string() || v.is_number() || v.is_boolean()),
+            },
         );
     }
     let mut room = super::MOST_TEXT;
@@ -163,7 +166,7 @@ fn field<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
             node = node.items().get(index.parse::<usize>().ok()?)?;
         }
     }
-    (!node.is_null()).then_some(node)
+    Some(node)
 }
 
 fn replace(node: &mut Node, values: &BTreeMap<&str, Option<Value>>, room: &mut usize) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Small kustomizations rendered by us and by the `kubectl` on the PATH: byte for byte the same. One for each difference that was
 //! ever found on a real or a random tree, so that it stays away.
 
+mod copies;
 mod documents;
 mod fields;
 mod quirks;
@@ -25,7 +26,12 @@ fn ours(folder: &Path) -> Result<String, String> {
 #[test]
 fn kubectl_prints_the_same() {
     let mut differences = Vec::new();
-    for (name, files) in fields::CASES.iter().chain(quirks::CASES).chain(documents::CASES) {
+    for (name, files) in fields::CASES
+        .iter()
+        .chain(quirks::CASES)
+        .chain(documents::CASES)
+        .chain(copies::CASES)
+    {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in *files {
             let path = folder.path().join(path);
