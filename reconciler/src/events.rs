@@ -187,7 +187,7 @@ impl Writer {
                 "path": "/series",
                 "value": {"count": series.count, "lastObservedTime": micro()},
             }]);
-            match self.cluster.json_patch(&series.target, &patch).await {
+            match self.cluster.json_patch(&series.target, &patch, Mode::Real).await {
                 // The event's time to live was over: it is told anew.
                 Err(error) if error.is_not_found() => {
                     self.known.remove(&event);

@@ -75,8 +75,8 @@ impl Cluster for Shared {
         self.limited(self.inner.update(target, body))
     }
 
-    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value> {
-        self.limited(self.inner.json_patch(target, patch))
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value, mode: Mode) -> Answer<'a, Value> {
+        self.limited(self.inner.json_patch(target, patch, mode))
     }
 
     fn delete<'a>(
@@ -307,8 +307,8 @@ impl Cluster for View {
         self.inner.update(target, body)
     }
 
-    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value> {
-        self.inner.json_patch(target, patch)
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value, mode: Mode) -> Answer<'a, Value> {
+        self.inner.json_patch(target, patch, mode)
     }
 
     fn delete<'a>(

@@ -79,8 +79,8 @@ impl<C: Cluster> Cluster for Counting<C> {
         self.count("update").update(target, body)
     }
 
-    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value> {
-        self.count("patch").json_patch(target, patch)
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value, mode: Mode) -> Answer<'a, Value> {
+        self.count("patch").json_patch(target, patch, mode)
     }
 
     fn delete<'a>(

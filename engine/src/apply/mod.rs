@@ -15,6 +15,7 @@ mod order;
 mod outcome;
 mod pods;
 mod prune;
+mod reclaim;
 mod remove;
 mod retreat;
 mod rollback;

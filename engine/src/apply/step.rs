@@ -7,7 +7,7 @@ use crate::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds, retry
 use crate::desired::Redaction;
 use crate::document::Adopt;
 use crate::object::{ObjectKey, split_api_version};
-use crate::observe::{Manners, Trial, immutable_fields, leftover_defaults, settle, target, uid};
+use crate::observe::{Manners, Trial, immutable_fields, leftover_defaults, target, uid};
 use crate::plan::{Action, keeps};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -88,7 +88,7 @@ impl Step {
         loop {
             let sent = match self.action {
                 Action::Create | Action::Replace => self.make(&target, &body).await,
-                _ => Ok(settle(&*self.cluster, &target, &body, &self.manners, Mode::Real, &self.cancel).await),
+                _ => Ok(self.send(&target, &body).await),
             };
             let trial = match sent {
                 Ok(trial) => trial,
@@ -194,7 +194,7 @@ impl Step {
             .map(|path| json!({"op": "replace", "path": path, "value": body.pointer(path)}))
             .collect();
         let patch = Value::Array(patch);
-        retrying(&self.cancel, || self.cluster.json_patch(target, &patch))
+        retrying(&self.cancel, || self.cluster.json_patch(target, &patch, Mode::Real))
             .await
             .is_ok()
     }
@@ -206,7 +206,7 @@ impl Step {
             let Some(patch) = live.as_ref().and_then(takeover::patch) else {
                 return Ok(());
             };
-            match retrying(&self.cancel, || self.cluster.json_patch(target, &patch)).await {
+            match retrying(&self.cancel, || self.cluster.json_patch(target, &patch, Mode::Real)).await {
                 Ok(_) => return Ok(()),
                 Err(e) if e.is_conflict() || e.is_invalid() => {}
                 Err(e) if e.is_not_found() => return Ok(()),
@@ -230,6 +230,10 @@ impl Step {
             ));
         }
         match &trial.result {
+            Err(e) if !trial.beside.is_empty() => {
+                let what = crate::plan::stands_beside(&trial.beside, &self.key);
+                Stepped::Failed(format!("{}; {what}", self.redaction.redact(&e.to_string())))
+            }
             Err(e) => self.failed(e),
             Ok(_) => Stepped::Failed("the server gave no answer".into()),
         }

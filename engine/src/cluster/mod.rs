@@ -172,7 +172,7 @@ pub trait Cluster: Send + Sync + 'static {
     fn update<'a>(&'a self, target: &'a Target, body: &'a Value) -> Answer<'a, Value>;
 
     /// Changes an object by a JSON patch (RFC 6902).
-    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value>;
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value, mode: Mode) -> Answer<'a, Value>;
 
     /// Deletes an object. A `NotFound` answer is an error like any other.
     fn delete<'a>(

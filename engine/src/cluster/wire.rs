@@ -316,8 +316,9 @@ impl Cluster for KubeCluster {
         async move { self.json(Method::PUT, uri, Some("application/json"), Some(body)).await }.boxed()
     }
 
-    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value> {
-        let uri = with(address(target), &[("fieldManager", FIELD_MANAGER)]);
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value, mode: Mode) -> Answer<'a, Value> {
+        let query = [("fieldManager", FIELD_MANAGER), ("dryRun", dry(mode))];
+        let uri = with(address(target), &query);
         async move {
             self.json(Method::PATCH, uri, Some("application/json-patch+json"), Some(patch))
                 .await

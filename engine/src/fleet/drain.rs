@@ -227,7 +227,7 @@ pub(super) async fn cordon(
 ) -> Result<(), ClusterError> {
     let patch = json!([{"op": "add", "path": "/spec/unschedulable", "value": cordoned}]);
     let target = node_target(name);
-    match retrying(cancel, || cluster.json_patch(&target, &patch)).await {
+    match retrying(cancel, || cluster.json_patch(&target, &patch, Mode::Real)).await {
         Err(e) if !e.is_not_found() => Err(e),
         _ => Ok(()),
     }

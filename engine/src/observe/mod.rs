@@ -6,14 +6,18 @@
 
 mod live;
 mod owned;
+mod reclaim;
 mod refresh;
+mod stand_ins;
 mod steady;
 mod tokens;
 mod trial;
 
 pub(crate) use live::{find, resources};
 pub(crate) use owned::{attest, entries, is_ours, owned_paths};
+pub(crate) use reclaim::{clashes, reclaim};
 pub use refresh::{Refresh, refresh, token_facts};
+pub(crate) use stand_ins::{given_over, renamed};
 pub use steady::{Standing, kinds_of, set_of, standing};
 pub use tokens::{TokenFacts, read_value, value_is_there};
 pub(crate) use tokens::{look, secret_target, value_in};
@@ -356,11 +360,18 @@ async fn try_changes(
         let replaceable = live.is_some_and(|live| may_replace(desired, &object.key, live));
         trials.push((object.key.clone(), target, body, manners, replaceable));
     }
+    let looked = &*seen;
     let tried = futures::stream::iter(
         trials
             .into_iter()
             .map(|(key, target, body, manners, replaceable)| async move {
-                let trial = settle(cluster, &target, &body, &manners, Mode::DryRun, cancel).await;
+                let mut trial = settle(cluster, &target, &body, &manners, Mode::DryRun, cancel).await;
+                if let Some(live) = looked.live.get(&key) {
+                    let reclaimed = reclaim(cluster, &target, live, &body, &manners, &mut trial, cancel).await;
+                    if let Some(reclaimed) = reclaimed {
+                        trial.result = Ok(reclaimed.result);
+                    }
+                }
                 let stuck = trial
                     .result
                     .as_ref()

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde_json::{Map, Value, json};
 
 /// Our entry of `managedFields`: the apply of the main resource.
-fn entry(live: &Value) -> Option<&Value> {
+pub(super) fn entry(live: &Value) -> Option<&Value> {
     entries(live).find(|e| {
         let text = |name: &str| e.get(name).and_then(Value::as_str).unwrap_or_default();
         text("manager") == FIELD_MANAGER && text("operation") == "Apply" && text("subresource").is_empty()
@@ -85,7 +85,7 @@ fn project(fields: &Value, value: &Value) -> Value {
 }
 
 /// The item of a list that a path element names.
-fn item_of<'a>(items: &'a [Value], element: &str) -> Option<&'a Value> {
+pub(super) fn item_of<'a>(items: &'a [Value], element: &str) -> Option<&'a Value> {
     let (sort, rest) = element.split_once(':')?;
     match sort {
         "k" => {
@@ -117,26 +117,41 @@ fn walk(fields: &Value, path: &mut String, all: &mut Vec<String>) {
     };
     for (name, inner) in map {
         let length = path.len();
-        match name.split_once(':') {
-            None => {
-                all.push(path.clone());
-                continue;
-            }
-            Some(("f", field)) => {
-                path.push('.');
-                path.push_str(field);
-            }
-            Some(("k", keys)) => {
-                let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                let keys: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                path.push_str(&format!("[{}]", keys.join(",")));
-            }
-            Some(("v", value)) => path.push_str(&format!("[={value}]")),
-            Some((_, index)) => path.push_str(&format!("[{index}]")),
+        if !push(name, path) {
+            all.push(path.clone());
+            continue;
         }
         walk(inner, path, all);
         path.truncate(length);
     }
+}
+
+/// Adds an element of a field set to a path. False for the item itself (`.`), which adds nothing.
+fn push(element: &str, path: &mut String) -> bool {
+    match element.split_once(':') {
+        None => return false,
+        Some(("f", field)) => {
+            path.push('.');
+            path.push_str(field);
+        }
+        Some(("k", keys)) => {
+            let keys: Map<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let keys: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            path.push_str(&format!("[{}]", keys.join(",")));
+        }
+        Some(("v", value)) => path.push_str(&format!("[={value}]")),
+        Some((_, index)) => path.push_str(&format!("[{index}]")),
+    }
+    true
+}
+
+/// A path through a field set, as the API server writes it in conflicts.
+pub(super) fn path_text<'a>(elements: impl IntoIterator<Item = &'a String>) -> String {
+    let mut path = String::new();
+    for element in elements {
+        push(element, &mut path);
+    }
+    path
 }
 
 /// Three bytes of hash per owned path: enough to tell a field that was ours from one that was not, small enough to keep.

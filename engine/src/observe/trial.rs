@@ -43,6 +43,8 @@ pub(crate) struct Trial {
     /// Fields that others own and that the policy does not take: manager and path. With [`Conflicts::Fail`] the result is the
     /// conflict, with [`Conflicts::Yield`] the object was applied without them.
     pub(crate) foreign: Vec<(String, String)>,
+    /// Items of others in lists where ours could not be put back: manager and path.
+    pub(crate) beside: Vec<(String, String)>,
 }
 
 /// Applies, and on conflicts applies again as the manners say.
@@ -61,6 +63,7 @@ pub(crate) async fn settle(
         resent: false,
         taken: Vec::new(),
         foreign: Vec::new(),
+        beside: Vec::new(),
     };
     // Twice is enough when nobody else writes; the third is for a manager that comes between.
     for _ in 0..3 {

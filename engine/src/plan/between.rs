@@ -70,6 +70,7 @@ fn assumed(before: &Desired, after: &Desired, owner: Owner) -> Observation {
                     resent: false,
                     taken: Vec::new(),
                     foreign: Vec::new(),
+                    beside: Vec::new(),
                 },
             );
             seen.wanted.insert(object.key.clone(), new);

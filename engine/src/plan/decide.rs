@@ -5,6 +5,7 @@ use crate::cluster::ClusterError;
 use crate::desired::{Desired, DesiredObject, redact};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::{Adopt, Conflicts, Drift};
+use crate::object::ObjectKey;
 use crate::observe::{
     Observation, Trial, attest, immutable_fields, is_deleting, leftover_defaults, mask_key, may_replace, uid, wanted,
 };
@@ -366,7 +367,11 @@ fn failed(
     }
     let immutable = immutable_fields(error);
     if immutable.is_empty() {
-        problems.push(refused(object, error));
+        let mut problem = refused(object, error);
+        if !trial.beside.is_empty() {
+            problem.detail = format!("{}\n{}", problem.detail, stands_beside(&trial.beside, &object.key));
+        }
+        problems.push(problem);
         return;
     }
     let fields: Vec<String> = immutable
@@ -412,6 +417,26 @@ fn failed(
         Some(Err(e)) => problems.push(refused(object, e)),
         None => problems.push(refused(object, error)),
     }
+}
+
+/// What to do about items of others that keep ours out of a list: manager and path.
+pub(crate) fn stands_beside(items: &[(String, String)], key: &ObjectKey) -> String {
+    let all: Vec<String> = items
+        .iter()
+        .map(|(manager, path)| format!("{path} of {manager}"))
+        .collect();
+    let namespace = if key.namespace.is_empty() {
+        String::new()
+    } else {
+        format!(" --namespace {}", key.namespace)
+    };
+    format!(
+        "in the same list stands what the stack did not put there: {}. If that is what it clashes with, take it out (kubectl edit \
+         {}{namespace} {}) or write it into the manifest in place of the other item, and apply again",
+        all.join(", "),
+        key.kind.to_lowercase(),
+        key.name
+    )
 }
 
 fn refused(object: &DesiredObject, error: &ClusterError) -> Diagnostic {

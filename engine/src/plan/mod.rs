@@ -15,7 +15,7 @@ mod tokens;
 
 pub(crate) use asks::checks;
 pub use between::between;
-pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS, may_take};
+pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS, may_take, stands_beside};
 pub use prune::keeps;
 pub(crate) use tokens::{terms, tied};
 

@@ -92,8 +92,8 @@ impl Cluster for Dying {
     fn update<'a>(&'a self, target: &'a Target, body: &'a Value) -> Answer<'a, Value> {
         self.pass(self.inner.update(target, body))
     }
-    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value) -> Answer<'a, Value> {
-        self.pass(self.inner.json_patch(target, patch))
+    fn json_patch<'a>(&'a self, target: &'a Target, patch: &'a Value, mode: Mode) -> Answer<'a, Value> {
+        self.pass(self.inner.json_patch(target, patch, mode))
     }
     fn delete<'a>(
         &'a self,

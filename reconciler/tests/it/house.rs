@@ -113,6 +113,22 @@ impl House {
         out.trim().to_owned()
     }
 
+    /// Changes an object of the stack's namespace with the real `kubectl edit`; the editor is sed.
+    pub(crate) fn edit(&self, object: &str, change: &str) {
+        let output = Command::new("kubectl")
+            .args(["--namespace=shop", "edit", object])
+            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
+            .env("KUBE_EDITOR", format!("sed -i -e '{change}'"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.contains("edited"),
+            "kubectl edit {object}\n{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
     /// A kubeconfig for a service account, with a token of its own.
     pub(crate) fn kubeconfig_of(&self, namespace: &str, account: &str) -> String {
         // `kubectl create token` speaks protobuf, which the sandbox does not.

@@ -17,6 +17,7 @@ mod kms;
 mod page;
 mod people;
 mod pools;
+mod renamed;
 mod replicas;
 mod sealed;
 mod sealing;

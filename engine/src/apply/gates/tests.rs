@@ -102,7 +102,7 @@ impl Cluster for Fake {
     fn update<'a>(&'a self, _: &'a Target, _: &'a Value) -> Answer<'a, Value> {
         Box::pin(async { never() })
     }
-    fn json_patch<'a>(&'a self, _: &'a Target, _: &'a Value) -> Answer<'a, Value> {
+    fn json_patch<'a>(&'a self, _: &'a Target, _: &'a Value, _: Mode) -> Answer<'a, Value> {
         Box::pin(async { never() })
     }
     fn delete<'a>(&'a self, _: &'a Target, _: &'a Precondition, _: Propagation, _: Mode) -> Answer<'a, ()> {
