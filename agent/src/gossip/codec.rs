@@ -1,12 +1,12 @@
-//! Members and SWIM messages as bytes. Big endian, no optional parts, every value checked: a packet was authenticated before it gets
-//! here, but a node of another version may have made it.
+//! Members and SWIM messages as bytes. Big endian, no optional parts, all members of one length, every value checked: a packet was
+//! authenticated before it gets here, but a node of another version may have made it.
 
 use super::member::{MemberId, Name};
 use super::seal::SESSION;
 use crate::presence::Presence;
 use bytes::{Buf, BufMut};
 use foca::{Header, Member, Message, State};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A packet that cannot be read or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,20 +34,29 @@ const PRESENCES: [Presence; 5] = [
     Presence::Draining,
 ];
 
+/// Bytes of a member's id.
+const ID: usize = 16 + 16 + 2 + 2 + 8 + 4 + 1 + SESSION + 1;
+
+/// Bytes of what is said of a member: its id, its incarnation, its state.
+pub(super) const WORD: usize = ID + 3;
+
+/// Bytes of a message's head without a third member in it; with one it is a word more.
+const HEAD: usize = ID + 2 + ID + 2;
+
+/// Words that fit into a packet: with its envelope and the heads of UDP and IP it fits an Ethernet frame, also inside of a tunnel.
+pub(super) const WORDS: usize = 17;
+
+/// Largest text of a packet: a head, a count, and words to the last byte. All words have the same length for this: into room that is
+/// left over, however small, SWIM tries to put each of all the things that it still has to say, for every packet that it sends.
+pub(super) const TEXT: usize = HEAD + 2 + WORDS * WORD;
+
 fn write(id: &MemberId, out: &mut Vec<u8>) {
-    let name = id.name.text().as_bytes();
-    out.push(u8::try_from(name.len()).unwrap_or(0));
-    out.extend_from_slice(name);
-    match id.address.ip() {
-        IpAddr::V4(ip) => {
-            out.push(4);
-            out.extend_from_slice(&ip.octets());
-        }
-        IpAddr::V6(ip) => {
-            out.push(6);
-            out.extend_from_slice(&ip.octets());
-        }
-    }
+    out.extend_from_slice(&id.name.bytes());
+    let ip = match id.address.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    out.extend_from_slice(&ip.octets());
     out.extend_from_slice(&id.address.port().to_be_bytes());
     out.extend_from_slice(&id.port.to_be_bytes());
     out.extend_from_slice(&id.boot.to_be_bytes());
@@ -69,16 +78,8 @@ fn byte(from: &mut impl Buf) -> Result<u8, CodecError> {
 }
 
 fn read(from: &mut impl Buf) -> Result<MemberId, CodecError> {
-    let length = usize::from(byte(from)?);
-    let mut name = [0; 255];
-    from.try_copy_to_slice(&mut name[..length])
-        .map_err(|_| CodecError::Short)?;
-    let name = Name::of(&name[..length]).ok_or(CodecError::Unknown("name"))?;
-    let ip: IpAddr = match byte(from)? {
-        4 => array::<4>(from)?.into(),
-        6 => array::<16>(from)?.into(),
-        _ => return Err(CodecError::Unknown("kind of address")),
-    };
+    let name = Name::read(array(from)?).ok_or(CodecError::Unknown("name"))?;
+    let ip = Ipv6Addr::from(array::<16>(from)?).to_canonical();
     let address = SocketAddr::new(ip, u16::from_be_bytes(array(from)?));
     Ok(MemberId {
         name,
@@ -94,6 +95,36 @@ fn read(from: &mut impl Buf) -> Result<MemberId, CodecError> {
     })
 }
 
+/// A message of SWIM that says something of members.
+pub(super) struct Said<'t> {
+    pub(super) from: MemberId,
+    pub(super) to: MemberId,
+    /// All of it before the count of words.
+    pub(super) head: &'t [u8],
+    pub(super) words: &'t [u8],
+}
+
+/// Takes a message apart; None where it says nothing, or nothing whole.
+pub(super) fn said(text: &[u8]) -> Option<Said<'_>> {
+    let third = matches!(text.get(HEAD - 2)?, 2..=5);
+    let (head, rest) = text.split_at_checked(HEAD + if third { WORD } else { 0 })?;
+    let (count, words) = rest.split_first_chunk()?;
+    if usize::from(u16::from_be_bytes(*count)) * WORD != words.len() {
+        return None;
+    }
+    Some(Said {
+        from: read(&mut &head[..ID]).ok()?,
+        to: read(&mut &head[ID + 2..]).ok()?,
+        head,
+        words,
+    })
+}
+
+/// What is newer about a member when something changes: its name, its run, its word.
+pub(super) fn version(id: &MemberId) -> Vec<u8> {
+    [&id.name.bytes()[..], &id.boot.to_be_bytes(), &id.version.to_be_bytes()].concat()
+}
+
 fn put(bytes: &[u8], mut to: impl BufMut) -> Result<(), CodecError> {
     if to.remaining_mut() < bytes.len() {
         return Err(CodecError::Full);
@@ -106,13 +137,15 @@ impl foca::Codec<MemberId> for Codec {
     type Error = CodecError;
 
     fn encode_header(&mut self, header: &Header<MemberId>, buf: impl BufMut) -> Result<(), CodecError> {
-        let mut out = Vec::with_capacity(160);
+        let mut out = Vec::with_capacity(HEAD + WORD);
         write(&header.src, &mut out);
         out.extend_from_slice(&header.src_incarnation.to_be_bytes());
         write(&header.dst, &mut out);
         let mut with = |tag: u8, number: u8, id: &MemberId| {
             out.extend_from_slice(&[tag, number]);
             write(id, &mut out);
+            // As long as a word.
+            out.extend_from_slice(&[0; WORD - ID]);
         };
         match &header.message {
             Message::PingReq { target, probe_number } => with(2, *probe_number, target),
@@ -121,11 +154,11 @@ impl foca::Codec<MemberId> for Codec {
             Message::ForwardedAck { origin, probe_number } => with(5, *probe_number, origin),
             Message::Ping(number) => out.extend_from_slice(&[0, *number]),
             Message::Ack(number) => out.extend_from_slice(&[1, *number]),
-            Message::Announce => out.push(6),
-            Message::Feed => out.push(7),
-            Message::Gossip => out.push(8),
-            Message::Broadcast => out.push(9),
-            Message::TurnUndead => out.push(10),
+            Message::Announce => out.extend_from_slice(&[6, 0]),
+            Message::Feed => out.extend_from_slice(&[7, 0]),
+            Message::Gossip => out.extend_from_slice(&[8, 0]),
+            Message::Broadcast => out.extend_from_slice(&[9, 0]),
+            Message::TurnUndead => out.extend_from_slice(&[10, 0]),
         }
         put(&out, buf)
     }
@@ -135,12 +168,13 @@ impl foca::Codec<MemberId> for Codec {
         let src = read(from)?;
         let src_incarnation = u16::from_be_bytes(array(from)?);
         let dst = read(from)?;
-        let message = match byte(from)? {
-            0 => Message::Ping(byte(from)?),
-            1 => Message::Ack(byte(from)?),
-            tag @ 2..=5 => {
-                let probe_number = byte(from)?;
+        let [tag, probe_number] = array(from)?;
+        let message = match tag {
+            0 => Message::Ping(probe_number),
+            1 => Message::Ack(probe_number),
+            2..=5 => {
                 let id = read(from)?;
+                let _: [u8; WORD - ID] = array(from)?;
                 match tag {
                     2 => Message::PingReq {
                         target: id,
@@ -176,7 +210,7 @@ impl foca::Codec<MemberId> for Codec {
     }
 
     fn encode_member(&mut self, member: &Member<MemberId>, buf: impl BufMut) -> Result<(), CodecError> {
-        let mut out = Vec::with_capacity(80);
+        let mut out = Vec::with_capacity(WORD);
         write(member.id(), &mut out);
         out.extend_from_slice(&member.incarnation().to_be_bytes());
         out.push(match member.state() {
@@ -208,7 +242,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn id() -> impl Strategy<Value = MemberId> {
-        let text = "[a-z0-9-]{1,32}";
+        let text = "[a-zA-Z0-9-]{1,21}";
         let address = prop_oneof![
             any::<[u8; 4]>().prop_map(IpAddr::from),
             any::<[u8; 16]>().prop_map(IpAddr::from)
@@ -282,9 +316,29 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..500)) {
             let _ = Codec.decode_header(&bytes[..]);
             let _ = Codec.decode_member(&bytes[..]);
+            let _ = said(&bytes);
+        }
+
+        #[test]
+        fn words_fill_a_packet_to_its_last_byte_and_are_found_in_it(from in id(), to in id(), message in message(), members in prop::collection::vec(id(), 0..3)) {
+            let header = Header { src: from, src_incarnation: 7, dst: to, message };
+            let mut head = Vec::new();
+            Codec.encode_header(&header, &mut head).expect("there is room");
+            prop_assert_eq!((TEXT - head.len() - 2) % WORD, 0);
+            let mut words = Vec::new();
+            for member in &members {
+                Codec.encode_member(&Member::alive(*member), &mut words).expect("there is room");
+            }
+            prop_assert_eq!(words.len(), members.len() * WORD);
+            let count = u16::try_from(members.len()).expect("few").to_be_bytes();
+            let text = [&head[..], &count, &words].concat();
+            let found = said(&text).expect("it is whole");
+            prop_assert_eq!((found.from, found.to, found.head, found.words), (from, to, &head[..], &words[..]));
+            // Without a count, or with half a word, it is left to SWIM to say what is wrong.
+            prop_assert!(said(&head).is_none() && said(&text[..text.len() - 1]).is_none());
         }
     }
 }

@@ -7,45 +7,67 @@ use crate::presence::Presence;
 use std::net::SocketAddr;
 
 /// Longest name. Instance ids have 19 characters.
-const NAME: usize = 32;
+const NAME: u32 = 21;
 
-/// An instance id, held in place: members are copied all the time.
+/// What names are made of, in the order of their bytes. With their end these are 64: six bits each.
+const LETTERS: &[u8; 63] = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Bits of a letter.
+const LETTER: u32 = 6;
+
+/// An instance id, six bits a letter in two words: SWIM goes through all members for each thing that it hears of one, and compares
+/// nothing but this.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name {
-    length: u8,
-    bytes: [u8; NAME],
-}
+pub struct Name([u64; 2]);
 
 impl Name {
     /// Of a text of letters, digits and hyphens.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
-        Self::of(text.as_bytes())
-    }
-
-    pub(super) fn of(text: &[u8]) -> Option<Self> {
-        let fits = !text.is_empty() && text.len() <= NAME;
-        if !fits || !text.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-') {
+        if text.is_empty() || text.len() > NAME as usize {
             return None;
         }
-        let mut bytes = [0; NAME];
-        bytes[..text.len()].copy_from_slice(text);
-        Some(Self {
-            length: u8::try_from(text.len()).ok()?,
-            bytes,
-        })
+        let mut bits = 0_u128;
+        for byte in text.bytes() {
+            let at = LETTERS.iter().position(|l| *l == byte)?;
+            bits = bits << LETTER | (at as u128 + 1);
+        }
+        let unused = NAME - u32::try_from(text.len()).ok()?;
+        Some(Self::of(bits << (LETTER * unused)))
+    }
+
+    fn of(bits: u128) -> Self {
+        let [high, low] = [bits >> 64, bits & u128::from(u64::MAX)];
+        Self([high, low].map(|word| u64::try_from(word).unwrap_or(u64::MAX)))
+    }
+
+    fn bits(self) -> u128 {
+        u128::from(self.0[0]) << 64 | u128::from(self.0[1])
+    }
+
+    /// As it travels.
+    pub(super) fn bytes(self) -> [u8; 16] {
+        self.bits().to_be_bytes()
+    }
+
+    /// What travelled; None where it is no name.
+    pub(super) fn read(bytes: [u8; 16]) -> Option<Self> {
+        let read = Self::of(u128::from_be_bytes(bytes));
+        (Self::new(&read.text()) == Some(read)).then_some(read)
     }
 
     /// The text.
     #[must_use]
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    pub fn text(self) -> String {
+        let letter = |at: u32| (self.bits() >> (LETTER * (NAME - 1 - at)) & 63) as usize;
+        let letters = (0..NAME).map(letter).take_while(|letter| *letter > 0);
+        letters.map(|letter| char::from(LETTERS[letter - 1])).collect()
     }
 }
 
 impl std::fmt::Debug for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.text())
+        f.write_str(&self.text())
     }
 }
 
@@ -75,7 +97,7 @@ impl MemberId {
     #[must_use]
     pub fn peer(&self) -> Peer {
         Peer {
-            instance: self.name.text().to_owned(),
+            instance: self.name.text(),
             address: self.address.ip(),
             port: self.port,
             presence: self.presence,
@@ -145,12 +167,18 @@ mod tests {
 
     #[test]
     fn names_are_instance_ids_and_nothing_else() {
-        assert_eq!(
-            Name::new("i-0abc").map(|n| n.text().to_owned()).as_deref(),
-            Some("i-0abc")
-        );
-        for text in ["", "i 1", "i/1", "ä", &"x".repeat(33)] {
+        let name = |text: &str| Name::new(text).expect("a name");
+        for text in ["i-0abc", "i-0123456789abcdef0", "z", "-", &"Z".repeat(21)] {
+            assert_eq!(name(text).text(), text);
+            assert_eq!(Name::read(name(text).bytes()), Some(name(text)), "{text}");
+        }
+        assert!(name("i-0a") < name("i-0ab") && name("i-0ab") < name("i-0b"), "as their texts");
+        for text in ["", "i 1", "i/1", "ä", &"x".repeat(22)] {
             assert_eq!(Name::new(text), None, "{text}");
+        }
+        // Nothing, a letter after the end, and more than fits.
+        for bits in [0, 1, 1 << 127] {
+            assert_eq!(Name::read(u128::to_be_bytes(bits)), None, "{bits}");
         }
     }
 }

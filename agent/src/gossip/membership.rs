@@ -5,26 +5,28 @@
 //! node learns everybody at once, and from time to time everybody compares with somebody), and a word to all at once when a node
 //! stops taking work: gossip alone would need seconds for that in a large cluster.
 
-use super::codec::Codec;
+use super::codec::{self, Codec, TEXT, WORD};
+use super::heard::Heard;
 use super::member::MemberId;
 use super::peer::Peer;
 use super::seal::{Dropped, Kind, NOBODY, Sealer, Session};
 use crate::presence::Presence;
+use aws_lc_rs::digest;
 use foca::{
     AccumulatingRuntime, Codec as _, Config, Foca, Member, NoCustomBroadcast, OwnedNotification, PeriodicParams,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-/// Largest text of a packet: with its envelope and the heads of UDP and IP it fits an Ethernet frame.
-const TEXT: usize = 1_300;
+/// Members in one packet of a list.
+const LISTED: usize = (TEXT - 2) / WORD;
 
-/// Members in one packet of a list; each has at most 80 bytes.
-const LISTED: usize = 15;
+/// Nodes of one answer of EC2 that are greeted.
+const GREETED: usize = 5;
 
 /// Greetings that are waited for.
 const GREETINGS: usize = 256;
@@ -70,6 +72,7 @@ pub struct Membership {
     sealer: Sealer,
     rng: StdRng,
     greeted: VecDeque<u64>,
+    heard: Heard,
     size: u32,
     changed: bool,
     /// What was dropped.
@@ -139,6 +142,7 @@ impl Membership {
             sealer,
             rng,
             greeted: VecDeque::new(),
+            heard: Heard::default(),
             size: 2,
             changed: false,
             drops: Drops::default(),
@@ -159,6 +163,11 @@ impl Membership {
         peers
     }
 
+    /// Where the others listen that are there.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.foca.iter_members().map(|m| m.id().address)
+    }
+
     /// How many others are there.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -174,7 +183,7 @@ impl Membership {
     /// Whether somebody listens there.
     #[must_use]
     pub fn knows(&self, address: SocketAddr) -> bool {
-        self.foca.iter_members().any(|m| m.id().address == address)
+        self.addresses().any(|known| known == address)
     }
 
     /// Whether something changed since this was asked last.
@@ -192,6 +201,22 @@ impl Membership {
             Duration::from_millis(self.rng.random_range(10_000..30_000)),
             Token::Compare,
         )
+    }
+
+    /// Greets some of those that EC2 lists and nobody here knows; whom they know, they will tell.
+    pub fn found(&mut self, listed: impl IntoIterator<Item = SocketAddr>) -> Vec<Out> {
+        let known: HashSet<SocketAddr> = self.addresses().collect();
+        let own = self.me().address;
+        let mut strangers: Vec<SocketAddr> = listed
+            .into_iter()
+            .filter(|address| *address != own && !known.contains(address))
+            .collect();
+        let mut out = Vec::new();
+        for _ in 0..GREETED.min(strangers.len()) {
+            let at = self.rng.random_range(0..strangers.len());
+            out.extend(self.greet(strangers.swap_remove(at)));
+        }
+        out
     }
 
     /// Greets a node that EC2 lists.
@@ -232,7 +257,9 @@ impl Membership {
                 Some(())
             }
             Kind::Welcome => self.welcomed(&mut text, &opened.session, &mut out),
-            Kind::Swim => self.foca.handle_data(text, &mut self.runtime).ok(),
+            Kind::Swim => self.swim(text),
+            // Who sees the same needs no list of it.
+            Kind::Ask if text == self.digest() => Some(()),
             Kind::Ask => {
                 // Those that are down as well: who missed that would go on to count on them.
                 let members: Vec<Member<MemberId>> = self.foca.iter_membership_state().cloned().collect();
@@ -244,16 +271,64 @@ impl Membership {
                 }
                 Some(())
             }
-            Kind::Members => read_list(text).and_then(|(members, pass_on)| {
-                self.foca
-                    .apply_many(members.into_iter(), pass_on, &mut self.runtime)
-                    .ok()
-            }),
+            Kind::Members => self.listed(text),
         };
         if read.is_none() {
             self.drops.unreadable += 1;
         }
         self.settle(out)
+    }
+
+    /// A message of SWIM, of which it gets no more to see than what is new.
+    fn swim(&mut self, text: &[u8]) -> Option<()> {
+        let Some(said) = codec::said(text) else {
+            return self.foca.handle_data(text, &mut self.runtime).ok();
+        };
+        let news = self.news(said.words);
+        let mut shorter = said.head.to_vec();
+        shorter.extend_from_slice(&u16::try_from(news.len()).ok()?.to_be_bytes());
+        news.iter().for_each(|word| shorter.extend_from_slice(word));
+        let to_me = said.to == *self.me();
+        self.foca.handle_data(&shorter, &mut self.runtime).ok()?;
+        // What is for somebody that this node was a moment ago, or is from one that counts as down, SWIM does not take.
+        if !news.is_empty() && to_me && self.foca.iter_members().any(|m| *m.id() == said.from) {
+            news.into_iter().for_each(|word| self.heard.take(word));
+        }
+        Some(())
+    }
+
+    /// Some members of a list.
+    fn listed(&mut self, text: &[u8]) -> Option<()> {
+        let (pass_on, words) = read_list(text)?;
+        let news = self.news(words);
+        let read = |mut word: &[u8]| Codec.decode_member(&mut word);
+        let members: Vec<Member<MemberId>> = news.iter().map(|word| read(word)).collect::<Result<_, _>>().ok()?;
+        self.foca
+            .apply_many(members.into_iter(), pass_on, &mut self.runtime)
+            .ok()?;
+        news.into_iter().for_each(|word| self.heard.take(word));
+        Some(())
+    }
+
+    /// The words that were not taken before.
+    fn news<'t>(&self, words: &'t [u8]) -> Vec<&'t [u8]> {
+        let words = words.chunks_exact(WORD);
+        words.filter(|word| !self.heard.knows(word)).collect()
+    }
+
+    /// Sums up who is there: nodes that see the same have the same.
+    fn digest(&self) -> Vec<u8> {
+        let mut all: Vec<Vec<u8>> = self.foca.iter_members().map(|m| codec::version(m.id())).collect();
+        all.push(codec::version(self.me()));
+        all.sort_unstable();
+        digest::digest(&digest::SHA256, &all.concat()).as_ref()[..16].to_vec()
+    }
+
+    /// Asks somebody for all members, unless they are those that this node knows.
+    fn ask(&mut self, them: &MemberId) -> Out {
+        let digest = self.digest();
+        let (packet, _) = self.sealer.seal(Kind::Ask, &them.session, &digest);
+        Out::Send(them.address, packet)
     }
 
     fn welcomed(&mut self, text: &mut &[u8], session: &Session, out: &mut Vec<Out>) -> Option<()> {
@@ -266,8 +341,7 @@ impl Membership {
             return None;
         }
         self.foca.announce(them, &mut self.runtime).ok()?;
-        let (packet, _) = self.sealer.seal(Kind::Ask, &them.session, &[]);
-        out.push(Out::Send(them.address, packet));
+        out.push(self.ask(&them));
         Some(())
     }
 
@@ -294,11 +368,11 @@ impl Membership {
                 }
             }
             Token::Compare => {
+                self.heard.forget();
                 let some = self.rng.random_range(0..self.len().max(1));
                 let them = self.foca.iter_members().nth(some).map(|m| *m.id());
                 if let Some(them) = them {
-                    let (packet, _) = self.sealer.seal(Kind::Ask, &them.session, &[]);
-                    out.push(Out::Send(them.address, packet));
+                    out.push(self.ask(&them));
                 }
                 let next = self.next_compare();
                 out.push(next);
@@ -387,23 +461,17 @@ impl Membership {
 }
 
 fn member(of: &Member<MemberId>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(80);
+    let mut out = Vec::with_capacity(WORD);
     Codec.encode_member(of, &mut out).expect("a vector has room");
     out
 }
 
-/// Members, and whether to pass them on; None for what cannot be read.
-fn read_list(mut text: &[u8]) -> Option<(Vec<Member<MemberId>>, bool)> {
-    let (pass_on, count) = match text {
-        [pass_on @ (0 | 1), count, ..] => (*pass_on == 1, *count),
-        _ => return None,
-    };
-    text = &text[2..];
-    let mut members = Vec::new();
-    for _ in 0..count {
-        members.push(Codec.decode_member(&mut text).ok()?);
+/// Whether to pass the words of a list on, and the words; None for what cannot be read.
+fn read_list(text: &[u8]) -> Option<(bool, &[u8])> {
+    match text {
+        [pass_on @ (0 | 1), count, words @ ..] if words.len() == usize::from(*count) * WORD => Some((*pass_on == 1, words)),
+        _ => None,
     }
-    text.is_empty().then_some((members, pass_on))
 }
 
 #[cfg(test)]
@@ -503,5 +571,82 @@ mod tests {
         let (packet, _) = b.sealer.seal(Kind::Welcome, &a.sealer.session(), &text);
         assert_eq!(a.packet(b.me().address, &packet), []);
         assert_eq!((a.len(), a.drops.unreadable), (0, 1));
+    }
+
+    fn two_that_know_each_other() -> [Membership; 2] {
+        let mut nodes = [node(1, "x"), node(2, "x")];
+        let out = nodes[0].greet(SocketAddr::from(([10, 0, 0, 2], 7946)));
+        deliver(&mut nodes, 0, out);
+        nodes
+    }
+
+    #[test]
+    fn who_sees_the_same_sends_no_list_and_who_sees_something_else_does() {
+        let mut nodes = two_that_know_each_other();
+        let answers = |nodes: &mut [Membership; 2]| {
+            let asked = nodes[0].timer(Token::Compare);
+            let sent = asked.iter().find_map(|o| match o {
+                Out::Send(_, packet) => Some(packet.clone()),
+                Out::After(..) => None,
+            });
+            let from = nodes[0].me().address;
+            nodes[1].packet(from, &sent.expect("it asks")).len()
+        };
+        assert_eq!(answers(&mut nodes), 0);
+        // The second learns of a third, which the first does not hear.
+        let third = MemberId {
+            name: Name::new("i-3").expect("a name"),
+            ..*nodes[0].me()
+        };
+        let text = [&[0, 1][..], &member(&Member::alive(third))].concat();
+        assert_eq!(nodes[1].listed(&text), Some(()));
+        assert!(answers(&mut nodes) >= 1);
+        // One that changed what it is differs as well, though the same are there.
+        let mut nodes = two_that_know_each_other();
+        let _ = nodes[1].set_presence(Presence::Sick);
+        assert!(answers(&mut nodes) >= 1);
+    }
+
+    /// A message of SWIM with one word in it.
+    fn gossip(from: MemberId, to: MemberId, word: &Member<MemberId>) -> Vec<u8> {
+        let header = foca::Header {
+            src: from,
+            src_incarnation: 0,
+            dst: to,
+            message: foca::Message::Gossip,
+        };
+        let mut text = Vec::new();
+        Codec.encode_header(&header, &mut text).expect("there is room");
+        [&text[..], &[0, 1], &member(word)].concat()
+    }
+
+    #[test]
+    fn a_word_that_swim_did_not_take_is_heard_when_it_comes_again() {
+        let mut nodes = two_that_know_each_other();
+        let (own, other) = (*nodes[0].me(), *nodes[1].me());
+        let third = MemberId {
+            name: Name::new("i-3").expect("a name"),
+            ..other
+        };
+        let word = Member::alive(third);
+        // It is for what this node was before it was sick.
+        let _ = nodes[0].set_presence(Presence::Sick);
+        assert_eq!(nodes[0].swim(&gossip(other, own, &word)), Some(()));
+        assert_eq!(nodes[0].len(), 1, "SWIM does not take it");
+        let own = *nodes[0].me();
+        assert_eq!(nodes[0].swim(&gossip(other, own, &word)), Some(()));
+        assert_eq!(nodes[0].len(), 2);
+        // From one that is not known as a member that is there, nothing is taken either.
+        let down = [&[0, 1][..], &member(&Member::down(other))].concat();
+        assert_eq!(nodes[0].listed(&down), Some(()));
+        let fourth = Member::alive(MemberId {
+            name: Name::new("i-4").expect("a name"),
+            ..other
+        });
+        assert_eq!(nodes[0].swim(&gossip(other, own, &fourth)), Some(()));
+        assert_eq!(nodes[0].len(), 1);
+        let again = gossip(third, own, &fourth);
+        assert_eq!(nodes[0].swim(&again), Some(()));
+        assert_eq!(nodes[0].len(), 2, "from one that is there it is");
     }
 }

@@ -11,7 +11,6 @@ use crate::ec2::Found;
 use crate::identity::TAG_STATE;
 use crate::node::Shared;
 use crate::presence::Presence;
-use rand::RngExt as _;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
@@ -24,9 +23,6 @@ use tokio::time::Instant;
 
 /// Largest packet that is read.
 const PACKET: usize = 2_048;
-
-/// Nodes of one answer of EC2 that are greeted.
-const GREETED: usize = 5;
 
 /// Largest key file.
 const KEY: u64 = 4_096;
@@ -250,17 +246,10 @@ impl Net {
         };
         self.schedule.answered();
         let own = &self.shared.identity.instance;
-        let mut strangers: Vec<SocketAddr> = found
+        let listed = found
             .iter()
             .filter(|f| f.instance != *own)
-            .map(|f| SocketAddr::new(f.address, self.port))
-            .filter(|a| !self.membership.knows(*a))
-            .collect();
-        let mut out = Vec::new();
-        for _ in 0..GREETED.min(strangers.len()) {
-            let at = rand::rng().random_range(0..strangers.len());
-            out.extend(self.membership.greet(strangers.swap_remove(at)));
-        }
-        out
+            .map(|f| SocketAddr::new(f.address, self.port));
+        self.membership.found(listed)
     }
 }

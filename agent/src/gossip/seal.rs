@@ -107,14 +107,28 @@ impl Window {
     }
 }
 
+/// A sender that said something authentic: its key, so that it is not derived for each packet, and what it said.
+struct Sender {
+    ring: [u8; ID],
+    key: [u8; 32],
+    window: Window,
+}
+
 /// Seals and opens for one node.
-#[derive(Debug)]
 pub struct Sealer {
     ring: Ring,
     session: Session,
     sealing: LessSafeKey,
     counter: u64,
-    windows: HashMap<Session, Window>,
+    senders: HashMap<Session, Sender>,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sealer")
+            .field("senders", &self.senders.len())
+            .finish_non_exhaustive()
+    }
 }
 
 fn cipher(key: &[u8; 32]) -> LessSafeKey {
@@ -137,7 +151,7 @@ impl Sealer {
             session,
             sealing,
             counter: 0,
-            windows: HashMap::new(),
+            senders: HashMap::new(),
         }
     }
 
@@ -150,7 +164,7 @@ impl Sealer {
     /// Whether it is time for a new session.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.windows.len() >= MOST
+        self.senders.len() >= MOST
     }
 
     /// Takes a new session: nothing that was sealed for the old one opens any more.
@@ -158,7 +172,7 @@ impl Sealer {
         self.sealing = cipher(&self.ring.seals().session(&session));
         self.session = session;
         self.counter = 0;
-        self.windows.clear();
+        self.senders.clear();
     }
 
     /// Seals a text for a receiver; the counter that it got.
@@ -201,14 +215,20 @@ impl Sealer {
         let to = if kind == Kind::Greeting { &NOBODY } else { &self.session };
         let bound = [&packet[..HEAD], to].concat();
         let mut text = packet[HEAD..].to_vec();
-        let length = cipher(&key.session(&session))
+        let known = self.senders.get(&session).filter(|sender| sender.ring == key.id);
+        let secret = known.map_or_else(|| key.session(&session), |sender| sender.key);
+        let length = cipher(&secret)
             .open_in_place(nonce(counter), Aad::from(bound), &mut text)
             .map_err(|_| Dropped::Foreign)?
             .len();
         text.truncate(length);
-        // Only what was authentic is remembered: a forger cannot fill the windows.
-        let window = self.windows.entry(session).or_insert(Window { highest: 0, seen: 1 });
-        if !window.take(counter) {
+        // Only what was authentic is remembered: a forger cannot fill the memory.
+        let sender = self.senders.entry(session).or_insert(Sender {
+            ring: key.id,
+            key: secret,
+            window: Window { highest: 0, seen: 1 },
+        });
+        if !sender.window.take(counter) {
             return Err(Dropped::Replayed);
         }
         Ok(Opened {

@@ -11,9 +11,9 @@ use myelin_agent::presence::{Presence, Tag};
 use myelin_agent::state_tag;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
-use std::net::SocketAddr;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
@@ -42,6 +42,29 @@ enum Event {
         refusals: u32,
     },
     Controller,
+}
+
+/// What happens at a time, in the order in which it was put there. In a box: a heap moves what it holds.
+struct Due(Duration, u64, Box<Event>);
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
 }
 
 /// One node.
@@ -105,8 +128,7 @@ pub(crate) struct Simulation {
     rng: StdRng,
     /// Of the waits for tags, so that they change nothing else.
     tag_rng: StdRng,
-    heap: BinaryHeap<Reverse<(Duration, u64)>>,
-    events: std::collections::HashMap<u64, Event>,
+    heap: BinaryHeap<Reverse<Due>>,
     serial: u64,
 }
 
@@ -114,6 +136,17 @@ pub(crate) struct Simulation {
 fn address(n: usize) -> SocketAddr {
     let [_, _, high, low] = u32::try_from(n).expect("few").to_be_bytes();
     SocketAddr::from(([10, 0, high, low], 7946))
+}
+
+/// Which node has an address.
+fn node_at(address: SocketAddr) -> Option<usize> {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            let [.., high, low] = ip.octets();
+            Some(usize::from(high) << 8 | usize::from(low))
+        }
+        IpAddr::V6(_) => None,
+    }
 }
 
 impl Simulation {
@@ -134,7 +167,6 @@ impl Simulation {
             rng: StdRng::seed_from_u64(seed),
             tag_rng: StdRng::seed_from_u64(!seed),
             heap: BinaryHeap::new(),
-            events: std::collections::HashMap::new(),
             serial: 0,
         };
         new.put(Duration::from_secs(1), Event::Controller);
@@ -213,8 +245,7 @@ impl Simulation {
 
     fn put(&mut self, at: Duration, event: Event) {
         self.serial += 1;
-        self.heap.push(Reverse((at, self.serial)));
-        self.events.insert(self.serial, event);
+        self.heap.push(Reverse(Due(at, self.serial, Box::new(event))));
     }
 
     /// Does what a node wants done.
@@ -234,10 +265,7 @@ impl Simulation {
         if let Some(recorded) = &mut self.recorded {
             recorded.push((from, to, bytes.clone()));
         }
-        let zone = |a: SocketAddr| match a.ip() {
-            std::net::IpAddr::V4(ip) => (usize::from(ip.octets()[2]) << 8 | usize::from(ip.octets()[3])) % 3,
-            std::net::IpAddr::V6(_) => 0,
-        };
+        let zone = |a: SocketAddr| node_at(a).map_or(0, |n| n % 3);
         let cut = self.way.cut.is_some_and(|z| (zone(from) == z) != (zone(to) == z));
         if cut || self.rng.random_bool(self.way.loss) {
             return;
@@ -254,7 +282,7 @@ impl Simulation {
         }
         self.nodes[n].asked += 1;
         let mut out = Vec::new();
-        let (cluster, own) = (self.nodes[n].cluster, self.nodes[n].address);
+        let cluster = self.nodes[n].cluster;
         let (now, lag, careless) = (self.now, self.tag_lag, self.careless);
         let seen = |node: &&Node| {
             let tagged = node.tagged.is_some_and(|at| at + lag <= now);
@@ -264,17 +292,7 @@ impl Simulation {
         let model = || nodes.iter().filter(seen).map(|node| node.address).collect();
         if let Some(listed) = self.account.list(now, cluster, model) {
             let membership = self.nodes[n].membership.as_mut().expect("it runs");
-            let known: BTreeSet<SocketAddr> = membership
-                .peers()
-                .iter()
-                .map(|p| SocketAddr::new(p.address, 7946))
-                .collect();
-            let mut strangers: Vec<SocketAddr> =
-                listed.into_iter().filter(|a| *a != own && !known.contains(a)).collect();
-            for _ in 0..5.min(strangers.len()) {
-                let at = self.rng.random_range(0..strangers.len());
-                out.extend(membership.greet(strangers.swap_remove(at)));
-            }
+            out = membership.found(listed);
             self.nodes[n].schedule.answered();
         } else {
             self.refused.0 += 1;
@@ -328,17 +346,13 @@ impl Simulation {
     }
 
     fn step(&mut self) {
-        let Some(Reverse((at, serial))) = self.heap.pop() else {
+        let Some(Reverse(Due(at, _, event))) = self.heap.pop() else {
             return;
         };
         self.now = at;
-        match self.events.remove(&serial).expect("it was put") {
+        match *event {
             Event::Packet { to, from, bytes } => {
-                let [.., high, low] = match to.ip() {
-                    std::net::IpAddr::V4(ip) => ip.octets(),
-                    std::net::IpAddr::V6(_) => return,
-                };
-                let n = usize::from(high) << 8 | usize::from(low);
+                let Some(n) = node_at(to) else { return };
                 if let Some(membership) = self.nodes.get_mut(n).and_then(|node| node.membership.as_mut()) {
                     let out = membership.packet(from, &bytes);
                     self.act(n, out);
@@ -362,7 +376,7 @@ impl Simulation {
     /// Lets time pass.
     pub(crate) fn pass(&mut self, time: Duration) {
         let end = self.now + time;
-        while self.heap.peek().is_some_and(|Reverse((at, _))| *at <= end) {
+        while self.heap.peek().is_some_and(|Reverse(due)| due.0 <= end) {
             self.step();
         }
         self.now = end;
@@ -412,7 +426,7 @@ impl Simulation {
         };
         // Numbers first: they are cheap to compare, and mostly differ while there is something to wait for.
         memberships().all(|(cluster, m)| m.is_some_and(|m| m.len() + 1 == sizes[cluster]))
-            && memberships().all(|(_, m)| m.is_some_and(|m| m.peers().iter().all(|p| self.runs(&p.instance))))
+            && memberships().all(|(_, m)| m.is_some_and(|m| m.addresses().all(|a| self.runs(a))))
     }
 
     /// Whether EC2 has taken every node's tag.
@@ -420,9 +434,9 @@ impl Simulation {
         self.nodes.iter().all(|node| node.tagged.is_some())
     }
 
-    fn runs(&self, instance: &str) -> bool {
-        let n = usize::from_str_radix(instance.trim_start_matches("i-"), 16).expect("a name of ours");
-        self.nodes[n].membership.is_some()
+    fn runs(&self, address: SocketAddr) -> bool {
+        let node = node_at(address).and_then(|n| self.nodes.get(n));
+        node.is_some_and(|node| node.membership.is_some())
     }
 
     /// How many nodes see another one so.
