@@ -172,7 +172,10 @@ mod tests {
             assert_eq!(name(text).text(), text);
             assert_eq!(Name::read(name(text).bytes()), Some(name(text)), "{text}");
         }
-        assert!(name("i-0a") < name("i-0ab") && name("i-0ab") < name("i-0b"), "as their texts");
+        assert!(
+            name("i-0a") < name("i-0ab") && name("i-0ab") < name("i-0b"),
+            "as their texts"
+        );
         for text in ["", "i 1", "i/1", "ä", &"x".repeat(22)] {
             assert_eq!(Name::new(text), None, "{text}");
         }

@@ -469,7 +469,9 @@ fn member(of: &Member<MemberId>) -> Vec<u8> {
 /// Whether to pass the words of a list on, and the words; None for what cannot be read.
 fn read_list(text: &[u8]) -> Option<(bool, &[u8])> {
     match text {
-        [pass_on @ (0 | 1), count, words @ ..] if words.len() == usize::from(*count) * WORD => Some((*pass_on == 1, words)),
+        [pass_on @ (0 | 1), count, words @ ..] if words.len() == usize::from(*count) * WORD => {
+            Some((*pass_on == 1, words))
+        }
         _ => None,
     }
 }

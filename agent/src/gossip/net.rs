@@ -4,7 +4,7 @@ use super::key::Ring;
 use super::member::{MemberId, Name};
 use super::membership::{Membership, Out, Token};
 use super::seal::Sealer;
-use super::seeds::Schedule;
+use super::seeds::{Next, Schedule};
 use crate::backoff;
 use crate::config;
 use crate::ec2::Found;
@@ -169,13 +169,13 @@ impl Net {
                     None => Vec::new(),
                 },
                 () = tokio::time::sleep_until(look_at) => {
-                    let members = self.membership.len();
-                    if self.schedule.is_due(members) {
-                        // Until the answer is there; it comes, or its absence does.
-                        look_at += Duration::from_secs(3_600);
-                        self.look(found.clone());
-                    } else {
-                        look_at = Instant::now() + self.schedule.wait(self.interval, members, rand::random());
+                    match self.schedule.next(self.interval, self.membership.len(), rand::random()) {
+                        Next::Ask => {
+                            // Until the answer is there; it comes, or its absence does.
+                            look_at += Duration::from_secs(3_600);
+                            self.look(found.clone());
+                        }
+                        Next::Wait(longer) => look_at = Instant::now() + longer,
                     }
                     Vec::new()
                 }
@@ -244,7 +244,7 @@ impl Net {
             self.schedule.refused();
             return Vec::new();
         };
-        self.schedule.answered();
+        self.schedule.answered(found.len());
         let own = &self.shared.identity.instance;
         let listed = found
             .iter()

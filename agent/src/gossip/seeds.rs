@@ -2,7 +2,8 @@
 //!
 //! EC2 answers twenty DescribeInstances a second for a whole account and region (EC2 developer guide, "Request throttling"). A quarter
 //! of that is the pool's share, so N nodes ask on average every max(30 s, N/5 s). A wait is spread over twice its mean: nodes that
-//! were launched together never ask together. The first wait is spread over one and a half: then a thousand that do not know of each
+//! were launched together never ask together. A wait is for the cluster as it is when the wait ends, which a node that has just asked
+//! for the first time does not know yet. The first wait is spread over one and a half: then a thousand that do not know of each
 //! other yet use up the rate and no more than half of the burst, and news of the last of them has reached everybody within two
 //! intervals. Who was found by others before its first question does not ask it.
 
@@ -19,29 +20,60 @@ const LONGEST: Duration = Duration::from_secs(600);
 pub struct Schedule {
     asked: bool,
     failures: u32,
+    /// How many nodes EC2 listed last: those that gossip does not reach share the rate as well.
+    listed: usize,
+    chance: f64,
+    waited: Duration,
+}
+
+/// What to do when a wait is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Ask.
+    Ask,
+    /// Wait on: the cluster has grown since, or others found this node before it asked for the first time.
+    Wait(Duration),
 }
 
 impl Schedule {
     /// The wait before the next question, in a cluster of so many.
-    #[must_use]
-    pub fn wait(&self, interval: Duration, members: usize, chance: f64) -> Duration {
-        let size = u32::try_from(members).unwrap_or(u32::MAX);
+    pub fn wait(&mut self, interval: Duration, members: usize, chance: f64) -> Duration {
+        self.chance = chance.clamp(0.0, 1.0);
+        self.waited = self.whole(interval, members);
+        self.waited
+    }
+
+    fn whole(&self, interval: Duration, members: usize) -> Duration {
+        let size = u32::try_from(members.max(self.listed)).unwrap_or(u32::MAX);
         let mean = interval.max(Duration::from_secs(u64::from(size / SHARE)));
         let mean = mean.saturating_mul(1 << self.failures.min(5)).min(LONGEST.max(mean));
         let spread = if self.asked { 2.0 } else { 1.5 };
-        mean.mul_f64(spread * chance.clamp(0.0, 1.0))
+        mean.mul_f64(spread * self.chance)
     }
 
-    /// Whether to ask, now that the wait is over.
-    pub fn is_due(&mut self, members: usize) -> bool {
-        let found_by_others = !self.asked && members > 0;
-        self.asked = true;
-        !found_by_others
+    /// Whether to ask, now that the wait is over, in a cluster that has so many by now: a node that had just asked did not know how
+    /// many there are. `chance` is that of the next wait.
+    pub fn next(&mut self, interval: Duration, members: usize, chance: f64) -> Next {
+        if !self.asked {
+            self.asked = true;
+            return match members {
+                0 => Next::Ask,
+                _ => Next::Wait(self.wait(interval, members, chance)),
+            };
+        }
+        let whole = self.whole(interval, members);
+        let left = whole.saturating_sub(self.waited);
+        if left.is_zero() {
+            return Next::Ask;
+        }
+        self.waited = whole;
+        Next::Wait(left)
     }
 
-    /// Notes an answer.
-    pub fn answered(&mut self) {
+    /// Notes an answer, and how many nodes it lists.
+    pub fn answered(&mut self, listed: usize) {
         self.failures = 0;
+        self.listed = listed;
     }
 
     /// Notes a question that was not answered.
@@ -54,37 +86,53 @@ impl Schedule {
 mod tests {
     use super::*;
 
+    const HALF: Duration = Duration::from_secs(30);
+
     #[test]
     fn who_was_found_before_its_first_question_waits_for_the_next() {
         let mut schedule = Schedule::default();
-        let longest = |s: &Schedule| s.wait(Duration::from_secs(30), 0, 1.0).as_secs();
-        assert_eq!(longest(&schedule), 45);
-        assert!(!schedule.is_due(999));
-        assert_eq!(longest(&schedule), 60);
-        assert!(schedule.is_due(999));
+        assert_eq!(schedule.wait(HALF, 0, 1.0).as_secs(), 45);
+        assert_eq!(
+            schedule.next(HALF, 999, 0.25),
+            Next::Wait(Duration::from_millis(99_500))
+        );
+        assert_eq!(schedule.next(HALF, 999, 0.25), Next::Ask);
+    }
+
+    #[test]
+    fn a_wait_in_a_cluster_that_grew_is_as_long_as_if_that_had_been_known() {
+        let mut schedule = Schedule::default();
+        let _ = schedule.wait(HALF, 0, 0.5);
+        assert_eq!(schedule.next(HALF, 0, 0.5), Next::Ask);
+        assert_eq!(schedule.wait(HALF, 0, 0.5).as_secs(), 30);
+        assert_eq!(schedule.next(HALF, 500, 0.9), Next::Wait(Duration::from_secs(70)));
+        assert_eq!(schedule.next(HALF, 1_000, 0.9), Next::Wait(Duration::from_secs(100)));
+        assert_eq!(schedule.next(HALF, 990, 0.9), Next::Ask, "it may shrink");
+        // Whom gossip does not reach EC2 lists all the same.
+        schedule.answered(1_000);
+        assert_eq!(schedule.wait(HALF, 3, 0.5).as_secs(), 200);
     }
 
     #[test]
     fn the_mean_grows_with_the_cluster_and_with_refusals() {
-        let half = Duration::from_secs(30);
-        let mean = |s: &Schedule, n| s.wait(half, n, 0.5).as_secs();
+        let mean = |s: &mut Schedule, n| s.wait(HALF, n, 0.5).as_secs();
         let mut schedule = Schedule::default();
-        assert!(schedule.is_due(0), "nobody found it");
-        schedule.answered();
+        assert_eq!(schedule.next(HALF, 0, 0.0), Next::Ask, "nobody found it");
+        schedule.answered(0);
         assert_eq!(
-            [0, 100, 150, 600, 1_000].map(|n| mean(&schedule, n)),
+            [0, 100, 150, 600, 1_000].map(|n| mean(&mut schedule, n)),
             [30, 30, 30, 120, 200]
         );
         assert_eq!(
-            (schedule.wait(half, 0, 0.0), schedule.wait(half, 0, 1.0)),
+            (schedule.wait(HALF, 0, 0.0), schedule.wait(HALF, 0, 1.0)),
             (Duration::ZERO, Duration::from_secs(60))
         );
         schedule.refused();
         schedule.refused();
-        assert_eq!(mean(&schedule, 10), 120);
+        assert_eq!(mean(&mut schedule, 10), 120);
         for _ in 0..10 {
             schedule.refused();
         }
-        assert_eq!((mean(&schedule, 10), mean(&schedule, 10_000)), (600, 2_000));
+        assert_eq!((mean(&mut schedule, 10), mean(&mut schedule, 10_000)), (600, 2_000));
     }
 }

@@ -6,7 +6,7 @@ use myelin_agent::gossip::key::Ring;
 use myelin_agent::gossip::member::{MemberId, Name};
 use myelin_agent::gossip::membership::{Membership, Out, Token};
 use myelin_agent::gossip::seal::Sealer;
-use myelin_agent::gossip::seeds::Schedule;
+use myelin_agent::gossip::seeds::{Next, Schedule};
 use myelin_agent::presence::{Presence, Tag};
 use myelin_agent::state_tag;
 use rand::rngs::StdRng;
@@ -276,8 +276,10 @@ impl Simulation {
 
     fn look(&mut self, n: usize) {
         let members = self.nodes[n].membership.as_ref().map_or(0, Membership::len);
-        if !self.nodes[n].schedule.is_due(members) {
-            self.look_again(n);
+        let chance = self.rng.random();
+        if let Next::Wait(longer) = self.nodes[n].schedule.next(INTERVAL, members, chance) {
+            let run = self.nodes[n].run;
+            self.put(self.now + longer, Event::Look { node: n, run });
             return;
         }
         self.nodes[n].asked += 1;
@@ -292,8 +294,9 @@ impl Simulation {
         let model = || nodes.iter().filter(seen).map(|node| node.address).collect();
         if let Some(listed) = self.account.list(now, cluster, model) {
             let membership = self.nodes[n].membership.as_mut().expect("it runs");
+            let count = listed.len();
             out = membership.found(listed);
-            self.nodes[n].schedule.answered();
+            self.nodes[n].schedule.answered(count);
         } else {
             self.refused.0 += 1;
             self.nodes[n].schedule.refused();
