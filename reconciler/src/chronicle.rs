@@ -3,7 +3,8 @@
 use crate::deployment::{Deployment, Report};
 use crate::events::{About, Event, Kind};
 use myelin_engine::apply::Fate;
-use myelin_engine::desired::Desired;
+use myelin_engine::desired::{Desired, is_token};
+use myelin_engine::diagnostic::Severity;
 use myelin_engine::object::ObjectKey;
 use myelin_engine::plan::{Action, Change, Plan};
 
@@ -62,6 +63,14 @@ pub(crate) fn of(deployment: &Deployment, report: &Report, commit: &str) -> Vec<
                 );
                 all.push(event(about, kind, reason, action, note));
             }
+        }
+    }
+    for warning in report.stacks.values().flat_map(|outcome| outcome.diagnostics.iter()) {
+        // What only the apply found out: a mint that was interrupted and taken for alive when the plan was made.
+        let token = warning.object.as_ref().is_some_and(is_token);
+        if token && warning.severity == Severity::Warning {
+            let note = format!("{}; {} (commit {commit})", warning.summary, warning.detail);
+            all.push(event(About::Source, Kind::Warning, "MintInterrupted", "Apply", note));
         }
     }
     for (id, outcome) in &report.removed {

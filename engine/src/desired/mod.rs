@@ -17,8 +17,8 @@ mod tokens;
 
 pub use masked::{Redaction, masked, redact};
 pub(crate) use shape::scale_target;
-pub use tokens::{WantedToken, lone_token, token_key};
-pub(crate) use tokens::{is_token, token_text};
+pub(crate) use tokens::token_text;
+pub use tokens::{WantedToken, is_token, lone_token, token_key};
 
 use crate::diagnostic::{Diagnostics, FilePlace};
 use crate::document::{Adopt, Check, Conflicts, Drift, OnFailure, ProtectedKind, Requirement, Stack, Text};

@@ -27,7 +27,7 @@ pub struct WantedToken {
 
 /// Whether a key is a token's.
 #[must_use]
-pub(crate) fn is_token(key: &ObjectKey) -> bool {
+pub fn is_token(key: &ObjectKey) -> bool {
     key.group == GROUP && key.kind == "ProvisioningToken"
 }
 

@@ -17,7 +17,7 @@ pub(crate) use asks::checks;
 pub use between::between;
 pub(crate) use decide::{WAR_REVERTS, WAR_SECONDS, may_take, stands_beside};
 pub use prune::keeps;
-pub(crate) use tokens::{terms, tied};
+pub(crate) use tokens::{interrupted, terms, tied};
 
 use crate::desired::Desired;
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};

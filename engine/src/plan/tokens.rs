@@ -126,20 +126,26 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
         }
         Step::Mint(Why::First) => made(Action::Create, "it will be minted once".into()),
         Step::Mint(why) => {
-            if let Why::Interrupted(_) = &why {
-                let revoke = wanted.token.revoke.as_ref().map_or_else(
-                    || "look at the issuer for an entry that nobody uses".to_owned(),
-                    |argv| {
-                        format!(
-                            "the token's revoke command ({}) takes a value on its standard input",
-                            argv.join(" ")
-                        )
-                    },
-                );
-                let summary = format!("token {}: {why}", wanted.token.name);
-                problems.push(Diagnostic::warning(summary).detail(revoke).object(wanted.key.clone()));
-            }
+            problems.extend(interrupted(wanted, &why));
             made(Action::Update, format!("a new one will be minted: {why}"))
         }
     }
+}
+
+/// That an earlier mint of a token was interrupted: the issuer may hold a value that nobody uses. None for any other reason to mint.
+pub(crate) fn interrupted(wanted: &WantedToken, why: &Why) -> Option<Diagnostic> {
+    if !matches!(why, Why::Interrupted(_)) {
+        return None;
+    }
+    let revoke = wanted.token.revoke.as_ref().map_or_else(
+        || "look at the issuer for an entry that nobody uses".to_owned(),
+        |argv| {
+            format!(
+                "the token's revoke command ({}) takes a value on its standard input",
+                argv.join(" ")
+            )
+        },
+    );
+    let summary = format!("token {}: {why}", wanted.token.name);
+    Some(Diagnostic::warning(summary).detail(revoke).object(wanted.key.clone()))
 }

@@ -13,6 +13,7 @@ mod https;
 mod identities;
 mod install;
 mod kills;
+mod kills_in_mint;
 mod kms;
 mod page;
 mod people;

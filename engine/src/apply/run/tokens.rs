@@ -10,7 +10,7 @@ use crate::document::{Issuer, PodChoice, ProvisioningToken};
 use crate::mask::hex;
 use crate::object::ObjectKey;
 use crate::observe::told;
-use crate::plan::Action;
+use crate::plan::{Action, interrupted};
 use crate::token::{Entry, Revoke, State, Stored, Why};
 use std::sync::Arc;
 
@@ -82,6 +82,13 @@ impl Executor<'_> {
             Judged::Failed(why) => return self.token_failed(key, why),
             Judged::Mint(why) => why,
         };
+        if let Some(warning) = interrupted(wanted, &why) {
+            // The plan may have been made while that mint was taken to be alive: then this is the first that anybody hears of it.
+            tracing::warn!(object = %key, "{}", warning.summary);
+            if !self.plan.diagnostics.iter().any(|told| *told == warning) {
+                self.outcome.tell(warning);
+            }
+        }
         let mint = self.mint(wanted);
         let id = hex(&rand::random::<[u8; 8]>());
         let until = mint.alive_until();
