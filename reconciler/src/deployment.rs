@@ -184,11 +184,13 @@ fn of_document(placed: &Placed, desired: Desired) -> WantedStack {
         Body::Stack(stack) => stack.source.as_str(),
         Body::Token(_) | Body::Pool(_) => ".",
     };
+    // The reader of documents has checked its form.
     let account = match &placed.body {
-        // The reader of documents has checked its form.
-        Body::Stack(stack) => stack.service_account.as_ref().and_then(|account| account.parse().ok()),
-        Body::Token(_) | Body::Pool(_) => None,
+        Body::Stack(stack) => stack.service_account.as_ref(),
+        Body::Token(token) => token.service_account.as_ref(),
+        Body::Pool(_) => None,
     };
+    let account = account.and_then(|account| account.parse().ok());
     WantedStack {
         account,
         place: placed.place.clone(),

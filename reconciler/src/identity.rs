@@ -1,4 +1,4 @@
-//! As whom stacks are looked at and changed: the source's account, or one that a stack's document names and the configuration allows.
+//! As whom stacks and tokens are looked at and changed: the source's account, or one that a document names and the configuration allows.
 //!
 //! A repository is not trusted: what it names is a choice among what the configuration gives, and nothing falls back to other rights.
 //!
@@ -21,9 +21,9 @@ pub(crate) enum Identities {
     Person(Arc<dyn Cluster>),
     /// A source.
     Source {
-        /// For stacks that name no account, tokens and pools.
+        /// For stacks and tokens that name no account, and for pools.
         usual: Arc<dyn Cluster>,
-        /// The accounts that its stacks may name.
+        /// The accounts that its stacks and tokens may name.
         allowed: BTreeMap<ServiceAccount, Arc<dyn Cluster>>,
     },
 }

@@ -4,6 +4,7 @@
 //! names) and get the same [`Stack`] or all problems at once. Nothing here reads files or looks at manifests. A field that
 //! is known but not built yet is an error that says so; no field is accepted and ignored.
 
+mod account;
 mod dependency;
 mod duration;
 mod fields;

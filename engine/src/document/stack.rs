@@ -1,5 +1,6 @@
 //! JSON of a `Stack` document → [`Stack`], all problems at once.
 
+use super::account::read_account;
 use super::dependency::read_depends_on;
 use super::fields::{Fields, Places, problem};
 use super::policy::read_policies;
@@ -166,25 +167,6 @@ fn read_spec(name: String, mut spec: Fields<'_>, places: Places<'_>, p: &mut Dia
         depends_on,
         service_account,
     }
-}
-
-/// `NAME`, of the stack's own namespace, or `NAMESPACE/NAME`.
-fn read_account(spec: &mut Fields<'_>, namespace: &str, p: &mut Diagnostics) -> Option<String> {
-    let text = spec.text("serviceAccount", p)?;
-    let account = if text.contains('/') {
-        text.clone()
-    } else {
-        format!("{namespace}/{text}")
-    };
-    // An empty one must never mean: with other rights.
-    let is_good = account
-        .split_once('/')
-        .is_some_and(|(namespace, name)| is_label(namespace) && !name.is_empty() && name.split('.').all(is_label));
-    if !is_good {
-        let fix = "write the name of an account of the stack's namespace, or NAMESPACE/NAME";
-        spec.problem("serviceAccount", format!("\"{text}\" is no service account"), fix, p);
-    }
-    is_good.then_some(account)
 }
 
 fn read_tokens(spec: &mut Fields<'_>, namespace: &str, p: &mut Diagnostics) -> BTreeMap<String, ProvisioningToken> {

@@ -1,5 +1,6 @@
 //! JSON of a `ProvisioningToken` document, or of an entry of a stack's `tokens` → [`ProvisioningToken`].
 
+use super::account::read_account;
 use super::dependency::read_depends_on;
 use super::fields::{Fields, Places};
 use super::stack::{is_label, label_name};
@@ -53,6 +54,8 @@ pub struct ProvisioningToken {
     pub adopt: bool,
     /// Documents of the same source that must be ready first. Always empty in a stack: its components say it there.
     pub depends_on: BTreeSet<DocumentName>,
+    /// Account as `namespace/name`, as which a reconciler mints and stores, if that allows it. None in a stack: it is the stack's there.
+    pub service_account: Option<String>,
 }
 
 /// Who makes the value.
@@ -165,8 +168,9 @@ pub fn token_from_value(value: Value, places: Places<'_>) -> Result<Provisioning
     let mut spec = Fields::new(top.take("spec").unwrap_or_default(), vec!["spec".into()], places, p);
     top.end(p);
     let depends_on = read_depends_on(&mut spec, p);
+    let service_account = read_account(&mut spec, &namespace, p);
     let mut token = read_token(name, &namespace, spec, p);
-    token.depends_on = depends_on;
+    (token.depends_on, token.service_account) = (depends_on, service_account);
     if problems.has_errors() {
         Err(problems)
     } else {
@@ -244,6 +248,7 @@ pub(super) fn read_token(
         revoke: (!revoke.is_empty()).then_some(revoke),
         adopt,
         depends_on: BTreeSet::new(),
+        service_account: None,
     }
 }
 

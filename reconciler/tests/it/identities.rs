@@ -148,6 +148,83 @@ async fn each_stack_has_the_rights_of_its_account_and_one_that_is_denied_stops_n
     );
 }
 
+/// The value that a token of namespace `other` has.
+fn minted(house: &House) -> Option<String> {
+    let said = house.kubectl(&[
+        "get",
+        "secret",
+        "key",
+        "-n",
+        "other",
+        "--ignore-not-found",
+        "-o",
+        "json",
+    ]);
+    let secret: serde_json::Value = serde_json::from_str(&said).ok()?;
+    secret["data"]["value"].as_str().map(str::to_owned)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_minted_and_taken_away_as_the_account_that_it_names() {
+    let house = House::new().await;
+    house.kubectl(&["apply", "-k", &kustomization()]);
+    house.kubectl(&["delete", "clusterrolebinding", "myelin-deploy"]);
+    for namespace in ["shop", "other"] {
+        house.kubectl(&["create", "namespace", namespace]);
+        account(&house, namespace, "deployer");
+        bind(&house, namespace, "myelin-impersonate", "myelin-system:myelin");
+    }
+    bind(&house, "shop", "myelin-deploy", "shop:deployer");
+    let kubeconfig = house.kubeconfig_of("myelin-system", "myelin");
+    let url = format!("file://{}", house.repository().display());
+    let configuration = format!(
+        "sources:\n- name: git\n  url: {url}\n  interval: 1s\n  blastRadius: 100\n  serviceAccount: shop/deployer\n  serviceAccounts: [other/deployer]\n"
+    );
+    let configuration = house.file("myelin.yaml", &configuration);
+    let token = "apiVersion: myelin.dev/v1alpha1\nkind: ProvisioningToken\nmetadata: {name: key, namespace: other}\nspec:\n  \
+                 issuer: {random: {bytes: 24}}\n  secret: {name: key, key: value}\n  serviceAccount: deployer\n";
+    let first = house.commit(
+        "first",
+        &[
+            ("one.yaml", &stack("one", "")),
+            ("one/map.yaml", &map("one", "red")),
+            ("key.yaml", token),
+        ],
+    );
+    let _reconciler = house.reconciler_of(&["--config", &configuration, "--kubeconfig", &kubeconfig]);
+    // The account may nothing yet: the token says so, the stack of the source's account is there.
+    let status = house.reaches("failed", &first).await;
+    let said = status["message"].as_str().unwrap();
+    assert!(said.contains("system:serviceaccount:other:deployer"), "{said}");
+    assert_eq!(house.value("one", "color").await.as_deref(), Some("red"));
+    assert_eq!(minted(&house), None);
+
+    bind(&house, "other", "myelin-deploy", "other:deployer");
+    house.says(0, &["reconcile", "git"]);
+    house.reaches("ready", &first).await;
+    let value = minted(&house).expect("a value");
+    // Without its line it would be minted as shop/deployer, who has no rights there: it is kept, and told.
+    let second = house.commit(
+        "another's",
+        &[("key.yaml", &token.replace("  serviceAccount: deployer\n", ""))],
+    );
+    let status = house.reaches("failed", &second).await;
+    let said = status["message"].as_str().unwrap();
+    assert!(said.contains("system:serviceaccount:shop:deployer"), "{said}");
+    assert_eq!(minted(&house), Some(value));
+
+    let third = house.commit("its own again", &[("key.yaml", token)]);
+    house.reaches("ready", &third).await;
+    house.git(&["rm", "--quiet", "key.yaml"]);
+    let fourth = house.commit("without", &[]);
+    house.reaches("ready", &fourth).await;
+    assert_eq!(
+        minted(&house),
+        None,
+        "its document is gone, and its account may take it away"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_cannot_name_an_account_that_its_configuration_does_not_allow() {
     let house = House::new().await;

@@ -130,6 +130,16 @@ fn depends_on() -> Field {
     )
 }
 
+/// As whom a token of its own is minted and stored.
+fn account() -> Field {
+    field(
+        "serviceAccount",
+        Shape::Text,
+        "Service account, NAME (of the token's namespace) or NAMESPACE/NAME, as which `myelin run` runs the issuer's command and stores \
+         the value. The source's configuration has to allow it. Default: the source's account.",
+    )
+}
+
 fn metadata(kind: DocumentKind) -> Vec<Field> {
     let mut fields = vec![required(
         "name",
@@ -156,7 +166,7 @@ fn fields(kind: DocumentKind) -> Vec<Field> {
         DocumentKind::ProvisioningToken => (
             &["ProvisioningToken"],
             "A one-time secret, minted once.",
-            token::fields().into_iter().chain([depends_on()]).collect(),
+            token::fields().into_iter().chain([depends_on(), account()]).collect(),
         ),
         DocumentKind::NodePool => (&["NodePool"], "EC2 workers.", pool::fields()),
     };
