@@ -6,6 +6,7 @@
 use myelin_engine::diagnostic as engine;
 use myelin_proto::tfplugin6 as tf;
 
+use crate::spelling::in_hcl;
 use crate::value::{Path, Step};
 
 /// One problem.
@@ -57,10 +58,36 @@ impl Diagnostic {
             }
             .into(),
             summary: self.summary.clone(),
-            detail: self.detail.clone(),
-            attribute: self.path.as_ref().map(wire_path),
+            detail: self.detail_with_place(),
+            attribute: self.path.as_ref().map(|path| wire_path(&shown(path))),
         }
     }
+
+    /// The detail, and the whole place where Terraform is told only its beginning and the text does not name it.
+    fn detail_with_place(&self) -> String {
+        let Some(path) = self.path.as_ref().filter(|path| shown(path) != **path) else {
+            return self.detail.clone();
+        };
+        let place = path.to_string();
+        if self.summary.contains(&place) || self.detail.contains(&place) {
+            return self.detail.clone();
+        }
+        let gap = if self.detail.is_empty() { "" } else { "\n\n" };
+        format!("{}{gap}At {place}.", self.detail)
+    }
+}
+
+/// As much of a path as Terraform finds in the source: an attribute of the resource and, in it, one key or position. What lies
+/// deeper it looks up by its last name among the resource's own attributes, and shows the wrong line or none.
+fn shown(path: &Path) -> Path {
+    let deepest = match path.steps() {
+        [Step::Attribute(_), Step::Key(_) | Step::Index(_), ..] => 2,
+        _ => 1,
+    };
+    path.steps()
+        .iter()
+        .take(deepest)
+        .fold(Path::root(), |path, step| path.then(step.clone()))
 }
 
 /// All problems of one call, in the order in which they were found.
@@ -147,14 +174,16 @@ pub fn from_engine(problem: &engine::Diagnostic, locate: impl Fn(&[String]) -> O
     if !problem.detail.is_empty() {
         detail.push(problem.detail.clone());
     }
-    let (summary, rest) = headline(&problem.summary);
+    let of_document = !problem.attribute.is_empty();
+    let summary = in_hcl(&problem.summary, of_document);
+    let (summary, rest) = headline(&summary);
     if !rest.is_empty() {
         detail.insert(0, rest.to_owned());
     }
     Diagnostic {
         is_error: problem.is_error(),
         summary: summary.to_owned(),
-        detail: detail.join("\n\n"),
+        detail: in_hcl(&detail.join("\n\n"), of_document),
         path: if problem.attribute.is_empty() {
             None
         } else {
@@ -181,6 +210,23 @@ fn headline(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terraform_is_told_the_attribute_and_one_key_and_the_text_names_the_rest() {
+        let place = Path::root()
+            .then(Step::Attribute("tokens".into()))
+            .then(Step::Key("t".into()))
+            .then(Step::Attribute("secret".into()))
+            .then(Step::Attribute("name".into()));
+        let problem = Diagnostic::error("\"A B\" cannot name a Secret", "use lower-case letters").at(place);
+        let told = problem.to_wire();
+        assert_eq!(told.attribute.expect("a place").steps.len(), 2);
+        assert_eq!(told.detail, "use lower-case letters\n\nAt tokens[\"t\"].secret.name.");
+        let flat = Diagnostic::error("no", "").at(Path::root().then(Step::Attribute("name".into())));
+        let told = flat.to_wire();
+        assert_eq!(told.attribute.expect("a place").steps.len(), 1);
+        assert_eq!(told.detail, "");
+    }
 
     #[test]
     fn a_long_reason_has_a_headline_and_the_rest_below() {

@@ -32,6 +32,7 @@ pub mod reference;
 pub mod resource;
 pub mod schema;
 pub mod server;
+pub mod spelling;
 pub mod streams;
 pub mod tls;
 pub mod value;
