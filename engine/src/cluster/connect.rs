@@ -2,13 +2,17 @@
 //!
 //! Nothing is looked for that was not named: no kubeconfig from the environment, no service account, unless asked.
 
-use super::KubeCluster;
+use super::{KubeCluster, credentials};
 use crate::diagnostic::Diagnostic;
 use http::Uri;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How long a credential plugin may take: some of them open a browser and wait for a person.
+const PLUGIN: Duration = Duration::from_secs(120);
 
 /// Whether a kubeconfig's `exec` credential plugin may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -174,15 +178,49 @@ pub async fn connect_as(access: &Access, account: Option<&ServiceAccount>) -> Re
     config.read_timeout = None;
     config.default_retry = false;
     let server = config.cluster_url.to_string();
-    kube::Client::try_from(config)
-        .map(|client| KubeCluster::new(client).at(server.trim_end_matches('/')))
-        .map_err(|e| Diagnostic::error("the cluster's configuration cannot be used").detail(e.to_string()))
+    let wrong = |why: String| Diagnostic::error("the cluster's configuration cannot be used").detail(why);
+    if let Some(token) = bearer(&config.auth_info) {
+        credentials::fits_a_header(&token).map_err(|why| wrong(why.to_owned()))?;
+    }
+    let client = client(config).await.map_err(wrong)?;
+    Ok(KubeCluster::new(client).at(server.trim_end_matches('/')))
+}
+
+/// The token that credentials spell out.
+fn bearer(auth: &AuthInfo) -> Option<Zeroizing<String>> {
+    match serde_json::to_value(auth).ok()?.get_mut("token")?.take() {
+        serde_json::Value::String(token) => Some(Zeroizing::new(token)),
+        _ => None,
+    }
+}
+
+/// Makes the client, which may run a credential plugin: in a thread of its own, because the library waits for the program
+/// without a deadline and does not bear everything that one prints.
+async fn client(config: Config) -> Result<kube::Client, String> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    let made = std::thread::Builder::new().name("credentials".into()).spawn(move || {
+        let _entered = runtime.enter();
+        let client =
+            kube::Client::try_from(config).map_err(|e| credentials::in_causes(&e).unwrap_or_else(|| e.to_string()));
+        // Nobody listens any more once the deadline is over.
+        drop(tell.send(client));
+    });
+    made.map_err(|e| format!("no thread can be started: {e}"))?;
+    match tokio::time::timeout(PLUGIN, told).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(_)) => Err("the credentials are not of a form that HTTP can carry".to_owned()),
+        Err(_) => Err(format!(
+            "the credential plugin that the kubeconfig names did not end within {} s; run it by hand",
+            PLUGIN.as_secs()
+        )),
+    }
 }
 
 async fn kubeconfig(path: &std::path::Path, context: Option<&str>, exec: ExecPlugins) -> Result<Config, Diagnostic> {
     let wrong =
         |why: String| Diagnostic::error(format!("the kubeconfig {} cannot be used", path.display())).detail(why);
-    let read = Kubeconfig::read_from(path).map_err(|e| wrong(e.to_string()))?;
+    let read = Kubeconfig::read_from(path).map_err(|e| wrong(credentials::of_kubeconfig(&e)))?;
     let name = context.map(str::to_owned).or_else(|| read.current_context.clone());
     let user = read
         .contexts
@@ -206,7 +244,7 @@ async fn kubeconfig(path: &std::path::Path, context: Option<&str>, exec: ExecPlu
     };
     Config::from_custom_kubeconfig(read, &options)
         .await
-        .map_err(|e| wrong(e.to_string()))
+        .map_err(|e| wrong(credentials::of_kubeconfig(&e)))
 }
 
 /// The DER of every certificate of a PEM text.

@@ -4,6 +4,7 @@
 //! what may succeed; tests put their own behind the same trait.
 
 pub mod connect;
+mod credentials;
 mod error;
 mod exec;
 pub mod kinds;

@@ -55,7 +55,7 @@ impl KubeCluster {
         self
     }
 
-    fn unreachable(&self, error: impl std::error::Error) -> ClusterError {
+    fn unreachable(&self, error: impl std::error::Error + 'static) -> ClusterError {
         match unreachable(error) {
             ClusterError::Unreachable(why) if !self.server.is_empty() => {
                 ClusterError::Unreachable(format!("{}: {why}", self.server))
@@ -125,7 +125,10 @@ fn parse(bytes: &[u8]) -> Result<Value, ClusterError> {
 }
 
 /// The chain of causes in one line; the outermost alone says only "client error".
-pub(super) fn unreachable(error: impl std::error::Error) -> ClusterError {
+pub(super) fn unreachable(error: impl std::error::Error + 'static) -> ClusterError {
+    if let Some(credentials) = super::credentials::in_causes(&error) {
+        return ClusterError::Unreachable(credentials);
+    }
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

@@ -1,0 +1,140 @@
+//! What may be said of credentials that cannot be used. The library's own messages quote what it read: lines of the kubeconfig,
+//! what a credential plugin printed and the variables it was given. Here only the kind of the problem and its place are
+//! told, and of a plugin its exit status and what it wrote for people, on standard error.
+
+use std::error::Error;
+
+use kube::client::AuthError;
+use kube::config::KubeconfigError;
+
+/// How much of a plugin's standard error is told, in characters.
+const LONGEST: usize = 500;
+
+/// A kubeconfig that cannot be read or used.
+pub(super) fn of_kubeconfig(error: &KubeconfigError) -> String {
+    match error {
+        // The parser's message can hold the value that it stumbled over.
+        KubeconfigError::Parse(parser) => match parser.location() {
+            Some(place) => format!(
+                "it is not the YAML of a kubeconfig from line {}, column {} on",
+                place.line(),
+                place.column()
+            ),
+            None => "it is not the YAML of a kubeconfig".to_owned(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// The credentials' part in an error, if its causes name one.
+pub(super) fn in_causes(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(auth) = cause.downcast_ref::<AuthError>() {
+            return Some(of_plugin(auth));
+        }
+        if let Some(kubeconfig) = cause.downcast_ref::<KubeconfigError>() {
+            return Some(of_kubeconfig(kubeconfig));
+        }
+        next = cause.source();
+    }
+    None
+}
+
+fn of_plugin(error: &AuthError) -> String {
+    const PLUGIN: &str = "the credential plugin that the kubeconfig names";
+    match error {
+        AuthError::AuthExecStart(why) => format!("{PLUGIN} cannot be started: {why}"),
+        AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said: String = said.trim().chars().take(LONGEST).collect();
+            let gap = if said.is_empty() { "" } else { ": " };
+            format!("{PLUGIN} failed with {}{gap}{said}", out.status)
+        }
+        AuthError::AuthExecParse(_) => {
+            format!("{PLUGIN} printed something else than an ExecCredential; run it by hand")
+        }
+        AuthError::ParseTokenKey(_) => format!("{PLUGIN} printed no token where its key says; run it by hand"),
+        other => format!("the credentials cannot be used: {other}"),
+    }
+}
+
+/// Whether an HTTP header can carry a token. The library takes that for granted.
+pub(super) fn fits_a_header(token: &str) -> Result<(), &'static str> {
+    let bearable = |c: char| c.is_ascii_graphic() || c == ' ' || c == '\t';
+    match token.chars().find(|c| !bearable(*c)) {
+        None => Ok(()),
+        Some('\n' | '\r') => {
+            Err("the token holds a line break, as a file's last line has one: remove it (in Terraform with trimspace)")
+        }
+        Some(_) => Err("the token holds a character that an HTTP header cannot carry: is it the token, and as text?"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connect::{Access, ExecPlugins, connect};
+
+    const SECRET: &str = "kept-to-itself";
+
+    /// What a person is told when a kubeconfig with this user is used.
+    async fn told(user: &str) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("config");
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
+             clusters: [{{name: a, cluster: {{server: \"https://127.0.0.1:1\"}}}}]\nusers:\n- name: a\n  user:\n{user}\n"
+        );
+        std::fs::write(&path, text).expect("written");
+        let access = Access::Kubeconfig {
+            path,
+            context: None,
+            exec: ExecPlugins::Run,
+        };
+        connect(&access).await.err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    fn plugin(script: &str) -> String {
+        format!(
+            "    exec: {{apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never, command: sh, env: [{{name: A, value: {SECRET}}}], args: [-c, {script:?}]}}"
+        )
+    }
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_used_are_named_and_never_shown() {
+        let credential = "kind: ExecCredential, apiVersion: client.authentication.k8s.io/v1";
+        for (user, why) in [
+            (
+                format!("    token: {SECRET}\n   bad: indent"),
+                "from line 10, column 4 on",
+            ),
+            (format!("    token: [{SECRET}]"), "from line 9, column 12 on"),
+            (format!("    token: {{{SECRET}: {SECRET}"), "from line"),
+            (format!("    token: \"{SECRET}\\n\""), "line break"),
+            (format!("    token: \"{SECRET}\\u00e9\""), "cannot carry"),
+            (
+                format!("    client-certificate-data: \"{SECRET}!!\"\n    client-key-data: \"{SECRET}!!\""),
+                "client certificate",
+            ),
+            (
+                plugin(&format!("echo {SECRET}; echo not logged in >&2; exit 3")),
+                "exit status: 3: not logged in",
+            ),
+            (
+                plugin(&format!("echo '{{status: {{token: {SECRET}, x: [}}}}'")),
+                "something else than an ExecCredential",
+            ),
+            (
+                plugin(&format!(
+                    "echo '{{{credential}, status: {{token: \"{SECRET}\\u0001\"}}}}'"
+                )),
+                "HTTP",
+            ),
+            (plugin("exec /none"), "exit status: 127"),
+        ] {
+            let told = told(&user).await;
+            assert!(told.contains(why), "{user}\n{told}");
+            assert!(!told.contains(SECRET), "{user}\n{told}");
+        }
+    }
+}
