@@ -1,9 +1,10 @@
 //! Which cluster: flags, then the variables that kubectl reads, and never a kubeconfig that nobody named.
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use myelin_engine::cluster::Cluster;
 use myelin_engine::cluster::connect::{Access, ExecPlugins, ServiceAccount, connect_as};
+use myelin_engine::diagnostic::Diagnostics;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -59,10 +60,7 @@ impl ClusterArguments {
                 exec: ExecPlugins::Run,
             }
         };
-        let cluster = connect_as(&access, account)
-            .await
-            .map_err(|problem| anyhow::anyhow!("{problem}"))
-            .context("cannot connect to the cluster")?;
+        let cluster = connect_as(&access, account).await.map_err(Diagnostics::from)?;
         Ok(Arc::new(cluster))
     }
 }

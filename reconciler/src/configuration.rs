@@ -9,6 +9,7 @@ pub(crate) use schema::json_schema;
 use crate::git::{FORMS, Remote, Transport};
 use crate::hook::{Caller, Hook};
 use crate::notify::{Target, is_safe};
+use crate::shared::IN_FLIGHT;
 use crate::sops::KeyChoice;
 use axum::http::Uri;
 use myelin_engine::cluster::connect::ServiceAccount;
@@ -35,6 +36,8 @@ pub(crate) struct SourceConfiguration {
     pub(crate) timeout: Duration,
     /// What a commit may remove, in per cent of the objects that there are.
     pub(crate) blast_radius: u8,
+    /// Requests to the cluster that the source has in flight at once, at most.
+    pub(crate) concurrency: usize,
     /// What a remote wants to see, and what we want to see of it.
     pub(crate) transport: Transport,
     /// Files of those whose signature a commit needs; no signature is needed if there are none.
@@ -54,7 +57,9 @@ pub(crate) struct SourceConfiguration {
 /// Looks at a branch this often when nothing is said.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
-const FIELDS: [&str; 18] = [
+/// The shortest interval and timeout.
+const SHORTEST: Duration = Duration::from_secs(1);
+const FIELDS: [&str; 19] = [
     "name",
     "url",
     "branch",
@@ -62,6 +67,7 @@ const FIELDS: [&str; 18] = [
     "interval",
     "timeout",
     "blastRadius",
+    "concurrency",
     "credentials",
     "authorities",
     "identity",
@@ -90,6 +96,7 @@ impl SourceConfiguration {
             interval: INTERVAL,
             timeout: TIMEOUT,
             blast_radius: 30,
+            concurrency: IN_FLIGHT,
             transport: Transport::default(),
             signers: Vec::new(),
             keys: KeyChoice::default(),
@@ -124,23 +131,33 @@ fn sources(text: &str, file: &str) -> Result<Vec<SourceConfiguration>, Diagnosti
             reading.unknown(entry, "the only field is sources");
         }
     }
+    let given = node.get("sources").unwrap_or(&node);
     let list = node.get("sources").map(Node::items).unwrap_or_default();
-    let sources: Vec<SourceConfiguration> = list.iter().filter_map(|item| reading.source(item)).collect();
-    if sources.is_empty() && reading.problems.is_empty() {
-        reading.problem(
-            &node,
-            "names no source",
+    if list.is_empty() {
+        let what = if given.is_map() && node.get("sources").is_some() {
+            "sources is a map, and a list is needed"
+        } else {
+            "the configuration names no source"
+        };
+        reading.tell(
+            given.at,
+            what.to_owned(),
             "write sources: [{name: main, url: https://…}]",
         );
     }
-    for (i, source) in sources.iter().enumerate() {
-        if sources[..i].iter().any(|other| other.name == source.name) {
-            reading.problem(
-                &list[i],
-                &format!("is the second source named {}", source.name),
-                "give each its own name",
-            );
+    let mut sources: Vec<SourceConfiguration> = Vec::new();
+    for item in list {
+        if !item.is_map() {
+            let what = format!("a source is a map, not {}", item.kind_name());
+            reading.tell(item.at, what, "write {name: main, url: https://…}");
+            continue;
         }
+        let source = reading.source(item);
+        if !source.name.is_empty() && sources.iter().any(|other| other.name == source.name) {
+            let what = format!("{} is the name of two sources", source.name);
+            reading.tell(item.at, what, "give each its own name; records know their owner by it");
+        }
+        sources.push(source);
     }
     reading.problems.or(sources).map(|(sources, _)| sources)
 }
@@ -151,11 +168,35 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
+    /// What is wrong with a value: its text first, where it has one.
     fn problem(&mut self, node: &Node, what: &str, fix: &str) {
-        let subject = node
-            .text()
-            .map_or_else(|| "this".to_owned(), |text| format!("\"{text}\""));
+        let subject = match node.text().filter(|text| !text.is_empty()) {
+            Some(text) => format!("\"{text}\""),
+            None if node.is_null() || node.text().is_some() => "nothing".to_owned(),
+            None => node.kind_name().to_owned(),
+        };
         self.tell(node.at, format!("{subject} {what}"), fix);
+    }
+
+    /// A text under a name; None where nothing is said. What is said and is no text is a problem: nothing is passed over.
+    fn text<'n>(&mut self, node: &'n Node, name: &str) -> Option<&'n str> {
+        let value = node.get(name)?;
+        let text = value.text().filter(|text| !text.is_empty() && !value.is_null());
+        if text.is_none() {
+            let found = if value.is_map() || value.is_seq() {
+                value.kind_name()
+            } else {
+                "empty"
+            };
+            let what = format!("{name} is a text, and here it is {found}");
+            self.tell(value.at, what, "write a text, or leave the field out");
+        }
+        text
+    }
+
+    /// A name of a file.
+    fn file(&mut self, node: &Node, name: &str) -> Option<PathBuf> {
+        self.text(node, name).map(PathBuf::from)
     }
 
     fn unknown(&mut self, entry: &Entry, fix: &str) {
@@ -170,49 +211,60 @@ impl Reading<'_> {
         }));
     }
 
-    fn source(&mut self, item: &Node) -> Option<SourceConfiguration> {
+    fn source(&mut self, item: &Node) -> SourceConfiguration {
         for entry in item.entries() {
             if !FIELDS.contains(&&*entry.key) {
                 self.unknown(entry, &format!("fields: {}", FIELDS.join(", ")));
             }
         }
-        let text = |name: &str| item.get(name).and_then(Node::text).filter(|text| !text.is_empty());
-        let remote = match text("url").map(Remote::parse) {
+        let name = self.text(item, "name").unwrap_or_default();
+        // What a source is called in what is wrong with it.
+        let subject = if name.is_empty() {
+            "a source".to_owned()
+        } else {
+            format!("source {name}")
+        };
+        if !is_name(name) {
+            self.tell(
+                item.get("name").map_or(item.at, |node| node.at),
+                if name.is_empty() {
+                    format!("{subject} needs a name")
+                } else {
+                    format!("\"{name}\" cannot name a source")
+                },
+                "name: at most 40 lower-case letters, digits and dashes",
+            );
+        }
+        let remote = match self.text(item, "url").map(Remote::parse) {
             Some(Ok(remote)) => remote,
             other => {
                 let why = other.map_or_else(
                     || "needs a url".to_owned(),
                     |parsed| format!("has a url that {}", parsed.err().unwrap_or_default()),
                 );
-                self.problem(item, &why, &format!("url: {FORMS}"));
+                let at = item.get("url").map_or(item.at, |node| node.at);
+                self.tell(at, format!("{subject} {why}"), &format!("url: {FORMS}"));
                 // Nothing is done with it: there is a problem.
                 Remote::Local("/".to_owned())
             }
         };
-        let mut source = SourceConfiguration::new(text("name").unwrap_or_default(), remote);
-        if !is_name(&source.name) {
-            self.problem(
-                item,
-                "needs a name",
-                "name: at most 40 lower-case letters, digits and dashes",
-            );
+        let mut source = SourceConfiguration::new(name, remote);
+        if let Some(branch) = self.text(item, "branch") {
+            branch.clone_into(&mut source.branch);
         }
-        source.branch = text("branch").unwrap_or("main").to_owned();
-        source.path = text("path").unwrap_or(".").to_owned();
-        source.transport.credentials = text("credentials").map(PathBuf::from);
-        source.transport.authorities = text("authorities").map(PathBuf::from);
-        source.transport.identity = text("identity").map(PathBuf::from);
-        source.transport.known_hosts = text("knownHosts").map(PathBuf::from);
-        if matches!(source.remote, Remote::Ssh(_)) {
-            for (name, given) in [
-                ("identity", source.transport.identity.is_some()),
-                ("knownHosts", source.transport.known_hosts.is_some()),
-            ] {
-                if !given {
-                    let fix = "ssh needs the file with the private key under identity, and the keys of its host under knownHosts";
-                    self.problem(item, &format!("needs {name}"), fix);
-                }
-            }
+        if let Some(path) = self.text(item, "path") {
+            path.clone_into(&mut source.path);
+        }
+        source.transport = Transport {
+            credentials: self.file(item, "credentials"),
+            authorities: self.file(item, "authorities"),
+            identity: self.file(item, "identity"),
+            known_hosts: self.file(item, "knownHosts"),
+        };
+        for (name, _) in source.transport.missing(&source.remote) {
+            let fix =
+                "ssh needs the file with the private key under identity, and the keys of its host under knownHosts";
+            self.tell(item.at, format!("{subject} needs {name}"), fix);
         }
         source.signers = self.signers(item);
         source.hook = item.get("webhook").and_then(|hook| self.hook(hook));
@@ -233,16 +285,16 @@ impl Reading<'_> {
         }
         source.service_accounts = self.accounts(item);
         if !source.service_accounts.is_empty() && source.service_account.is_none() {
-            self.problem(
-                item,
-                "lets stacks name accounts and needs serviceAccount for those that do not",
+            self.tell(
+                item.at,
+                format!("{subject} lets stacks name accounts and needs serviceAccount for those that do not"),
                 "serviceAccount: NAMESPACE/NAME; it may be one without rights",
             );
         }
         for (name, value) in [("interval", &mut source.interval), ("timeout", &mut source.timeout)] {
             if let Some(node) = item.get(name) {
-                match node.text().map(parse_duration) {
-                    Some(Ok(span)) if span >= Duration::from_secs(1) => *value = span,
+                match node.text().map(span) {
+                    Some(Ok(span)) => *value = span,
                     _ => self.problem(
                         node,
                         "is not a duration of at least one second",
@@ -260,13 +312,30 @@ impl Reading<'_> {
                 _ => self.problem(node, "is not a share", "write for example 30%"),
             }
         }
-        Some(source)
+        if let Some(node) = item.get("concurrency") {
+            match node.text().and_then(|text| text.parse().ok()) {
+                Some(number @ 1..=IN_FLIGHT) => source.concurrency = number,
+                _ => self.problem(
+                    node,
+                    "is no number of requests at once",
+                    &format!("write a number from 1 to {IN_FLIGHT}"),
+                ),
+            }
+        }
+        source
     }
 
     /// `serviceAccounts: [NAMESPACE/NAME, …]`.
     fn accounts(&mut self, item: &Node) -> Vec<ServiceAccount> {
         let mut accounts = Vec::new();
-        for node in item.get("serviceAccounts").map(Node::items).unwrap_or_default() {
+        let Some(list) = item.get("serviceAccounts") else {
+            return accounts;
+        };
+        if !list.is_seq() {
+            let fix = "write serviceAccounts: [NAMESPACE/NAME, …]";
+            self.problem(list, "is no list of service accounts", fix);
+        }
+        for node in list.items() {
             match node.text().unwrap_or_default().parse() {
                 Ok(account) => accounts.push(account),
                 Err(_) => self.problem(
@@ -279,7 +348,12 @@ impl Reading<'_> {
         accounts
     }
 
+    /// The fields of a map; what is no map has none of them, and says so.
     fn fields(&mut self, node: &Node, known: &[&str]) {
+        if !node.is_map() {
+            let fix = format!("fields: {}", known.join(", "));
+            self.problem(node, "is no map of fields", &fix);
+        }
         for entry in node.entries().iter().filter(|entry| !known.contains(&&*entry.key)) {
             self.unknown(entry, &format!("fields: {}", known.join(", ")));
         }
@@ -288,13 +362,14 @@ impl Reading<'_> {
     /// `webhook: {kind: github, secretFile: FILE}`.
     fn hook(&mut self, node: &Node) -> Option<Hook> {
         self.fields(node, &HOOK);
-        let caller = node.get("kind").and_then(Node::text).and_then(Caller::from_word);
-        let secret = node.get("secretFile").and_then(Node::text).map(PathBuf::from);
+        let caller = self.text(node, "kind").and_then(Caller::from_word);
+        let secret = self.file(node, "secretFile");
         if let (Some(caller), Some(secret)) = (caller, secret) {
             return Some(Hook { caller, secret });
         }
         let fix = "webhook: {kind: github, secretFile: FILE}; kinds: github, gitlab, gitea, generic";
-        self.problem(node, "needs a kind of caller and the file with the secret", fix);
+        let what = "webhook needs a kind of caller and the file with the secret";
+        self.tell(node.at, what.to_owned(), fix);
         None
     }
 
@@ -303,14 +378,10 @@ impl Reading<'_> {
         self.fields(node, &REPORT);
         let mut targets = Vec::new();
         // The text of a URL is not repeated: there may be a secret in it.
-        let url = |node: &Node, name: &str, usual: &str| {
-            let text = node.get(name).and_then(Node::text).unwrap_or(usual);
-            text.parse::<Uri>().ok().filter(is_safe)
-        };
-        let file = |node: &Node| node.get("tokenFile").and_then(Node::text).map(PathBuf::from);
+        let url = |text: &str| text.parse::<Uri>().ok().filter(is_safe);
         if let Some(github) = node.get("github") {
             self.fields(github, &REPORT_GITHUB);
-            let repository = github.get("repository").and_then(Node::text).unwrap_or_default();
+            let repository = self.text(github, "repository").unwrap_or_default();
             let plain = |part: &str| {
                 !part.is_empty()
                     && part
@@ -318,7 +389,8 @@ impl Reading<'_> {
                         .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
             };
             let is_repository = repository.split('/').count() == 2 && repository.split('/').all(plain);
-            match (url(github, "api", "https://api.github.com"), file(github)) {
+            let api = self.text(github, "api").unwrap_or("https://api.github.com");
+            match (url(api), self.file(github, "tokenFile")) {
                 (Some(api), Some(token)) if is_repository => targets.push(Target::GitHub {
                     api,
                     repository: repository.to_owned(),
@@ -333,11 +405,9 @@ impl Reading<'_> {
         }
         if let Some(webhook) = node.get("webhook") {
             self.fields(webhook, &REPORT_WEBHOOK);
-            match url(webhook, "url", "") {
-                Some(url) => targets.push(Target::Webhook {
-                    url,
-                    token: file(webhook),
-                }),
+            let token = self.file(webhook, "tokenFile");
+            match self.text(webhook, "url").and_then(url) {
+                Some(url) => targets.push(Target::Webhook { url, token }),
                 None => self.tell(
                     webhook.at,
                     "webhook needs a url over https (http on this machine only) without a password".to_owned(),
@@ -359,20 +429,32 @@ impl Reading<'_> {
         let given = verify
             .and_then(|verify| verify.get("signers"))
             .or_else(|| item.get("signers"));
-        let files: Vec<PathBuf> = match given {
+        let named: Vec<&Node> = match given {
             None => Vec::new(),
-            Some(one) if one.text().is_some() => one.text().into_iter().map(PathBuf::from).collect(),
-            Some(list) => list.items().iter().filter_map(Node::text).map(PathBuf::from).collect(),
+            Some(one) if one.is_seq() => one.items().iter().collect(),
+            Some(one) => vec![one],
         };
+        let name = |node: &&Node| node.text().filter(|text| !text.is_empty()).map(PathBuf::from);
+        let files: Vec<PathBuf> = named.iter().filter_map(name).collect();
         // Whoever writes that signatures are to be verified must never run without.
-        if files.iter().all(|file| file.as_os_str().is_empty()) && (given.is_some() || verify.is_some()) {
-            self.problem(
-                item,
-                "asks for signatures and names no signers",
-                "verify: {signers: [FILE, …]}",
-            );
+        if (given.is_some() || verify.is_some()) && (files.is_empty() || files.len() < named.len()) {
+            let at = given.or(verify).map_or(item.at, |node| node.at);
+            let what = "signatures are asked for and not every signer is the name of a file";
+            self.tell(at, what.to_owned(), "verify: {signers: [FILE, …]}");
         }
         files
+    }
+}
+
+/// How often something is done, or how long it may take: a second at least, or it would never rest.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    match parse_duration(text) {
+        Ok(span) if span >= SHORTEST => Ok(span),
+        Ok(_) => Err(format!("{text} is shorter than one second")),
+        Err(why) => Err(why),
     }
 }
 
@@ -423,19 +505,75 @@ mod tests {
         let told = sources(text, "myelin.yaml").expect_err("problems").to_string();
         for expected in [
             "myelin.yaml:1",
-            "needs a name",
+            "\"Main\" cannot name a source",
             "has a url that is of no kind",
             "intervall",
             "password",
             "soon",
-            "second source",
+            "name of two sources",
             "needs identity",
             "needs knownHosts",
-            "names no signers",
+            "not every signer is the name of a file",
         ] {
             assert!(told.contains(expected), "{expected} is missing in\n{told}");
         }
         assert!(!told.contains("u:p"), "{told}");
-        assert!(sources("sources: []", "f").is_err());
+    }
+
+    #[test]
+    fn nothing_that_is_said_is_passed_over() {
+        let url = "sources: [{name: a, url: /x, ";
+        for (text, said) in [
+            ("sources: []", "names no source"),
+            ("other: 1", "names no source"),
+            (
+                "sources: {a: {url: /x}}",
+                "f:1:10: error: sources is a map, and a list is needed",
+            ),
+            ("sources: [text]", "a source is a map, not a string"),
+            ("sources: [{name: a, url: /x}, null]", "a source is a map, not null"),
+            (
+                &format!("{url}branch: [main]}}]"),
+                "branch is a text, and here it is a list",
+            ),
+            (
+                &format!("{url}path: {{a: b}}}}]"),
+                "path is a text, and here it is a map",
+            ),
+            (
+                &format!("{url}credentials: ''}}]"),
+                "credentials is a text, and here it is empty",
+            ),
+            (&format!("{url}identity: null}}]"), "identity is a text"),
+            (&format!("{url}webhook: null}}]"), "webhook needs a kind"),
+            (&format!("{url}report: null}}]"), "is no map of fields"),
+            (&format!("{url}report: [x]}}]"), "a list is no map of fields"),
+            (
+                &format!("{url}report: {{webhook: {{url: 'https://x', tokenFile: []}}}}}}]"),
+                "tokenFile is a text",
+            ),
+            (&format!("{url}decryption: null}}]"), "names no key"),
+            (
+                &format!("{url}signers: {{a: b}}}}]"),
+                "not every signer is the name of a file",
+            ),
+            (
+                &format!("{url}signers: [one, '']}}]"),
+                "not every signer is the name of a file",
+            ),
+            (
+                &format!("{url}serviceAccounts: shop/x}}]"),
+                "is no list of service accounts",
+            ),
+            (&format!("{url}interval: 10ms}}]"), "at least one second"),
+            (&format!("{url}concurrency: 0}}]"), "from 1 to 64"),
+            (&format!("{url}concurrency: 65}}]"), "from 1 to 64"),
+            (&format!("{url}concurrency: many}}]"), "from 1 to 64"),
+        ] {
+            let told = sources(text, "f").expect_err(text).to_string();
+            assert!(told.contains(said), "{text}\n{told}");
+        }
+        let found = sources(&format!("{url}concurrency: 3}}]"), "f").expect("a source");
+        assert_eq!(found[0].concurrency, 3);
     }
 }

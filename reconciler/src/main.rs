@@ -36,6 +36,7 @@ mod web;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use command::exit;
+use myelin_engine::diagnostic::Diagnostics;
 use std::process::ExitCode;
 
 /// Deploys phased stacks to Kubernetes from git.
@@ -149,7 +150,12 @@ fn main() -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{error:#}");
+            // Problems of documents say themselves how bad they are, each with its place.
+            if error.is::<Diagnostics>() {
+                eprintln!("{error}");
+            } else {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::from(exit::FAILED)
         }
     }

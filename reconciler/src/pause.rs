@@ -1,4 +1,5 @@
-//! Pauses between attempts: longer each time, never exactly as long as another's.
+//! Pauses between attempts: longer each time, never exactly as long as another's. The rhythm of looks at a branch, which slows
+//! down while nobody answers.
 
 use rand::RngExt as _;
 use std::time::Duration;
@@ -31,9 +32,66 @@ impl Pause {
     }
 }
 
+/// When something that is looked at all the time is looked at next.
+#[derive(Debug)]
+pub(crate) struct Rhythm {
+    interval: Duration,
+    failures: u32,
+}
+
+impl Rhythm {
+    /// Once in an interval, as long as there is an answer.
+    pub(crate) fn new(interval: Duration) -> Self {
+        Self { interval, failures: 0 }
+    }
+
+    /// There was an answer.
+    pub(crate) fn reached(&mut self) {
+        self.failures = 0;
+    }
+
+    /// There was none.
+    pub(crate) fn failed(&mut self) {
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// How long to wait now: the interval, a tenth more or less so that sources do not all ask at once; after failures twice as
+    /// long for each, up to five minutes or the interval if that is longer.
+    pub(crate) fn next(&self) -> Duration {
+        let mut rng = rand::rng();
+        if self.failures == 0 {
+            return self.interval.mul_f64(rng.random_range(0.9..1.1));
+        }
+        let full = self.interval.saturating_mul(1 << self.failures.min(9));
+        full.min(LONGEST.max(self.interval)).mul_f64(rng.random_range(0.5..1.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_branch_that_does_not_answer_is_asked_ever_more_rarely_and_then_as_before() {
+        let interval = Duration::from_secs(30);
+        let mut rhythm = Rhythm::new(interval);
+        let is_usual = |span: Duration| span >= interval.mul_f64(0.9) && span <= interval.mul_f64(1.1);
+        assert!((0..100).all(|_| is_usual(rhythm.next())));
+        let mut longest = Duration::ZERO;
+        for failures in 1..40_u32 {
+            rhythm.failed();
+            let span = rhythm.next();
+            let full = interval.saturating_mul(1 << failures.min(9)).min(LONGEST);
+            assert!(span >= full / 2 && span <= full, "{failures}: {span:?}");
+            longest = longest.max(span);
+        }
+        assert!(longest > LONGEST / 2);
+        rhythm.reached();
+        assert!(is_usual(rhythm.next()));
+        let mut rare = Rhythm::new(LONGEST * 2);
+        rare.failed();
+        assert!(rare.next() <= LONGEST * 2);
+    }
 
     #[test]
     fn pauses_grow_to_a_limit_and_start_anew() {

@@ -3,6 +3,7 @@
 
 use crate::deployment::Deployment;
 use crate::health::{Health, glance};
+use crate::waits::without;
 use myelin_engine::apply::Progress;
 use myelin_engine::object::ObjectKey;
 use myelin_engine::record::{Entry, Record, StackId};
@@ -125,12 +126,6 @@ impl Picture {
         };
         self.drawn().health.insert(key, health);
     }
-}
-
-/// A reason that stands beside its object need not begin with it.
-fn without<'a>(key: &ObjectKey, why: &'a str) -> &'a str {
-    let rest = why.strip_prefix(key.human().as_str());
-    rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why)
 }
 
 /// What the record says, where nothing newer is known.

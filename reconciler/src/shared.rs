@@ -17,20 +17,26 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
 
-/// Requests in flight. Watches and commands in pods, which last, are not among them.
-const IN_FLIGHT: usize = 64;
+/// Requests in flight, of all sources together. Watches and commands in pods, which last, are not among them.
+pub(crate) const IN_FLIGHT: usize = 64;
 
 /// A cluster with a limit on requests in flight.
 pub(crate) struct Shared {
     inner: Arc<dyn Cluster>,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
 }
 
 impl Shared {
+    /// With a limit of its own.
     pub(crate) fn new(inner: Arc<dyn Cluster>) -> Self {
+        Self::among(inner, &Arc::new(Semaphore::new(IN_FLIGHT)))
+    }
+
+    /// With a limit that it has in common with others.
+    pub(crate) fn among(inner: Arc<dyn Cluster>, permits: &Arc<Semaphore>) -> Self {
         Self {
             inner,
-            permits: Semaphore::new(IN_FLIGHT),
+            permits: Arc::clone(permits),
         }
     }
 

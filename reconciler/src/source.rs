@@ -16,7 +16,7 @@ use crate::drift::Left;
 use crate::events::Events;
 use crate::git::{Branch, Limits};
 use crate::identity::Identities;
-use crate::pause::Pause;
+use crate::pause::{Pause, Rhythm};
 use crate::picture::Picture;
 use crate::pulse::Pulse;
 use crate::waits::Waits;
@@ -76,6 +76,10 @@ pub(crate) struct Source {
     seen: Option<Seen>,
     /// A commit that was looked at and is not good.
     rejected: Option<Rejected>,
+    /// Why the branch did not answer when it was asked last.
+    unreachable: Option<String>,
+    /// When the branch is asked.
+    rhythm: Rhythm,
     /// Between looks at a commit that may be good later.
     patience: Pause,
     stop: CancellationToken,
@@ -84,6 +88,7 @@ pub(crate) struct Source {
 /// A commit that is not good.
 struct Rejected {
     commit: String,
+    why: String,
     /// When it is worth another look, if what it lacked was not in it.
     again: Option<Instant>,
 }
@@ -117,6 +122,7 @@ impl Source {
             Limits::default(),
             configuration.timeout,
         );
+        let rhythm = Rhythm::new(configuration.interval);
         let events = Events::start(Arc::clone(&cluster), namespace, &configuration.name);
         Self {
             events,
@@ -139,6 +145,8 @@ impl Source {
             fresh: None,
             seen: None,
             rejected: None,
+            unreachable: None,
+            rhythm,
             patience: Pause::default(),
             stop,
         }
@@ -177,7 +185,8 @@ impl Source {
                 .as_ref()
                 .map(|good| (good.hash.clone(), Arc::clone(&good.files)))
             else {
-                self.rest(Some(self.configuration.interval)).await;
+                let rest = self.rhythm.next();
+                self.rest(Some(rest)).await;
                 continue;
             };
             match Box::pin(self.enforce(&good.0, &good.1)).await {

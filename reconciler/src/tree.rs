@@ -13,6 +13,9 @@ use serde::Serialize;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The state of what was not looked at.
+const UNKNOWN: &str = "unknown";
+
 /// How deep the tree is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, ValueEnum)]
 pub(crate) enum Depth {
@@ -112,7 +115,8 @@ impl Forest {
             let mut stacks: Vec<StackNode> = owned_by(name).map(|record| stack(record, health)).collect();
             for stack in &mut stacks {
                 if let Some(word) = status.stacks.get(&stack.name)
-                    && stack.state == "ready"
+                    // Where objects were not looked at, the source's own word is all there is.
+                    && ["ready", UNKNOWN].contains(&stack.state.as_str())
                 {
                     stack.state.clone_from(word);
                 }
@@ -210,7 +214,7 @@ fn stack(record: &Record, health: &BTreeMap<ObjectKey, Health>) -> StackNode {
         let health = health.get(&entry.key);
         let node = ObjectNode {
             object: entry.key.clone(),
-            state: health.map_or("unknown", |health| health.state).to_owned(),
+            state: health.map_or(UNKNOWN, |health| health.state).to_owned(),
             reason: health.map(|health| health.reason.clone()).unwrap_or_default(),
         };
         let component = entry.component.as_deref().unwrap_or_default();
@@ -271,7 +275,12 @@ struct Lines {
 impl Lines {
     fn source(&mut self, source: &SourceNode, now: i64) {
         let commit = source.commit.as_deref().map_or("no commit yet", short);
-        let mut line = format!("{}: {} at {commit}", source.name, self.colour.state(&source.state));
+        let state = if source.state.is_empty() {
+            "silent"
+        } else {
+            source.state.as_str()
+        };
+        let mut line = format!("{}: {} at {commit}", source.name, self.colour.state(state));
         if !source.subject.is_empty() {
             line.push_str(&format!(" \"{}\"", printable(&source.subject)));
         }

@@ -1,6 +1,7 @@
 //! What an apply waits for just now, for whoever looks: a few objects and why, told at most once a second.
 
 use myelin_engine::apply::Progress;
+use myelin_engine::object::ObjectKey;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,12 @@ use tokio::time::Instant;
 const SHOWN: usize = 5;
 /// The next change is told after this long at the earliest.
 const EACH: Duration = Duration::from_secs(1);
+
+/// A reason that stands beside its object need not begin with it.
+pub(crate) fn without<'a>(key: &ObjectKey, why: &'a str) -> &'a str {
+    let rest = why.strip_prefix(key.human().as_str());
+    rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why)
+}
 
 /// Shared by the apply, which notes, and the source, which tells.
 #[derive(Debug, Clone, Default)]
@@ -36,7 +43,10 @@ impl Waits {
     pub(crate) fn note(&self, step: &Progress) {
         let mut state = self.state();
         let changed = match step {
-            Progress::Waiting(key, why) => state.all.insert(key.human(), why.clone()).as_ref() != Some(why),
+            Progress::Waiting(key, why) => {
+                let why = without(key, why);
+                state.all.insert(key.human(), why.to_owned()).as_deref() != Some(why)
+            }
             Progress::Ready(key) | Progress::Failed(key, _) | Progress::Gone(key) => {
                 state.all.remove(&key.human()).is_some()
             }

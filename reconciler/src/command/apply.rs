@@ -6,6 +6,7 @@ use super::local::{LocalArguments, told};
 use crate::access::ClusterArguments;
 use crate::deployment::{BlastRadius, deployment, execute};
 use crate::identity::Identities;
+use crate::waits::without;
 use clap::Args;
 use myelin_engine::apply::{Progress, Run};
 use myelin_engine::cloud::Calls;
@@ -102,8 +103,8 @@ pub(crate) fn line(step: &Progress) -> String {
     match step {
         Progress::Applied(key) => format!("  applied {}", key.human()),
         Progress::Ready(key) => format!("  ready   {}", key.human()),
-        Progress::Waiting(key, why) => format!("  waiting {}: {why}", key.human()),
-        Progress::Failed(key, why) => format!("  failed  {}: {why}", key.human()),
+        Progress::Waiting(key, why) => format!("  waiting {}: {}", key.human(), without(key, why)),
+        Progress::Failed(key, why) => format!("  failed  {}: {}", key.human(), without(key, why)),
         Progress::Gone(key) => format!("  gone    {}", key.human()),
         Progress::ComponentReady(name) => format!("component {name} is ready"),
     }

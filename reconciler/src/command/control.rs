@@ -1,11 +1,19 @@
 //! What people tell a source: `suspend`, `resume`, `reconcile`, `rollback`, `release`, `confirm`. All through the source's ConfigMap, so it works from anywhere that reaches the cluster.
 
 use super::exit;
-use super::wait::WaitArguments;
+use super::wait::{WaitArguments, until_done};
 use crate::access::ClusterArguments;
-use crate::control::{Board, Control, NAMESPACE};
+use crate::control::{self, Board, Control, NAMESPACE, Status};
 use anyhow::{Context as _, bail};
 use clap::Args;
+use myelin_engine::cluster::Cluster;
+use std::sync::Arc;
+
+/// Hex digits of a commit, and of a plan.
+const COMMIT: usize = 40;
+const PLAN: usize = 32;
+/// So many of them name one among a few.
+const SHORTEST_HASH: usize = 7;
 
 /// Which source.
 #[derive(Debug, Args)]
@@ -35,7 +43,7 @@ pub(crate) struct RollbackArguments {
 pub(crate) struct ConfirmArguments {
     /// Name of the source.
     source: String,
-    /// Hash of the plan, as the refusal names it.
+    /// Hash of the plan as the refusal names it, or the first 7 digits of it and more.
     hash: String,
     /// Namespace of the reconciler's own objects.
     #[arg(long, default_value = NAMESPACE)]
@@ -70,37 +78,82 @@ pub(crate) async fn rollback(arguments: &RollbackArguments) -> anyhow::Result<u8
 
 pub(crate) async fn confirm(arguments: &ConfirmArguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
-    let board = Board::new(cluster, &arguments.namespace, &arguments.source);
-    let said = format!("plan {} is confirmed", arguments.hash);
+    let (board, status) = known(cluster, &arguments.namespace, &arguments.source).await?;
+    let plan = meant(&arguments.hash, status.unconfirmed.as_deref())?;
+    let said = match &status.unconfirmed {
+        Some(_) => format!("plan {plan} is confirmed"),
+        None => format!("plan {plan} is confirmed in advance: no plan waits for a yes now"),
+    };
     say(&board, &arguments.source, &said, &arguments.wait, |control| {
-        control.confirmed = Some(arguments.hash.clone());
+        control.confirmed = Some(plan.clone());
     })
     .await
+}
+
+/// The plan that a hash, or the beginning of one, says yes to. `waiting` is the plan that waits for a yes.
+fn meant(given: &str, waiting: Option<&str>) -> anyhow::Result<String> {
+    let given = given.to_ascii_lowercase();
+    let is_hex = given.bytes().all(|b| b.is_ascii_hexdigit());
+    if given.len() < SHORTEST_HASH || given.len() > PLAN || !is_hex {
+        bail!("{given} is no hash of a plan: {PLAN} hex digits, or at least {SHORTEST_HASH} of the plan that waits");
+    }
+    match waiting {
+        Some(plan) if plan.starts_with(&given) => Ok(plan.to_owned()),
+        Some(plan) => bail!("the plan that waits for a yes is {plan}, and not {given}"),
+        None if given.len() == PLAN => Ok(given),
+        None => bail!("no plan waits for a yes now; in advance it takes all {PLAN} digits"),
+    }
+}
+
+/// The board of a source that has said something. A word to a source that nobody runs would be heard by nobody, and who mistypes
+/// would believe that it was.
+async fn known(cluster: Arc<dyn Cluster>, namespace: &str, source: &str) -> anyhow::Result<(Board, Status)> {
+    let mut all = control::all(&*cluster, namespace)
+        .await
+        .context("cannot read the sources")?;
+    match all.remove(source) {
+        Some((_, status)) if !status.state.is_empty() => Ok((Board::new(cluster, namespace, source), status)),
+        _ => bail!(unknown(source, namespace, all.keys())),
+    }
+}
+
+/// That there is no such source, and which there are.
+pub(crate) fn unknown<'a>(source: &str, namespace: &str, others: impl Iterator<Item = &'a String>) -> String {
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    let there = if others.is_empty() {
+        "none has; does `myelin run` run?".to_owned()
+    } else {
+        format!("there are: {}", others.join(", "))
+    };
+    format!("no source {source} has reported in namespace {namespace}; {there}")
 }
 
 /// A commit may be named by the beginning of its hash if the source has had it.
 async fn full_hash(arguments: &RollbackArguments) -> anyhow::Result<String> {
     let wanted = arguments.to.to_ascii_lowercase();
-    if wanted.len() < 7 || !wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
-        bail!("--to {}: a commit is named by at least 7 hex digits", arguments.to);
+    if wanted.len() < SHORTEST_HASH || wanted.len() > COMMIT || !wanted.bytes().all(|b| b.is_ascii_hexdigit()) {
+        bail!(
+            "--to {}: a commit is named by at least {SHORTEST_HASH} hex digits; `myelin history {}` lists those that the source has had",
+            arguments.to,
+            arguments.source.source
+        );
     }
-    if wanted.len() == 40 {
+    if wanted.len() == COMMIT {
         return Ok(wanted);
     }
     let cluster = arguments.source.cluster.connect().await?;
-    let board = Board::new(cluster, &arguments.source.namespace, &arguments.source.source);
-    let (_, status) = board.read().await.context("cannot read the source")?;
+    let (_, status) = known(cluster, &arguments.source.namespace, &arguments.source.source).await?;
     let mut found = status.history.iter().filter(|taken| taken.commit.starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(one), None) => Ok(one.commit.clone()),
         (Some(_), Some(_)) => bail!("{wanted} is the beginning of several commits; give more of it"),
-        (None, _) => bail!("the source has not had a commit {wanted}…; give all 40 digits of it"),
+        (None, _) => bail!("the source has not had a commit {wanted}…; give all {COMMIT} digits of it"),
     }
 }
 
 async fn tell(arguments: &SourceArguments, said: &str, change: impl FnOnce(&mut Control)) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
-    let board = Board::new(cluster, &arguments.namespace, &arguments.source);
+    let (board, _) = known(cluster, &arguments.namespace, &arguments.source).await?;
     say(&board, &arguments.source, said, &arguments.wait, change).await
 }
 
@@ -112,6 +165,8 @@ async fn say(
     wait: &WaitArguments,
     change: impl FnOnce(&mut Control),
 ) -> anyhow::Result<u8> {
+    // A mistake in it is told before anything is said.
+    let limit = wait.limit()?;
     let request = format!("{:016x}", rand::random::<u64>());
     board
         .tell(|control| {
@@ -121,9 +176,32 @@ async fn say(
         .await
         .context("cannot tell the source")?;
     println!("{source}: {said}");
-    if wait.is_wanted() {
-        wait.until_done(board, &request).await
-    } else {
-        Ok(exit::OK)
+    match limit {
+        Some(limit) => until_done(limit, board, &request).await,
+        None => Ok(exit::OK),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yes_is_for_the_plan_that_waits_and_never_for_another() {
+        let waiting = "0123456789abcdef0123456789abcdef";
+        let other = "f123456789abcdef0123456789abcdef";
+        assert_eq!(meant(waiting, Some(waiting)).unwrap(), waiting);
+        assert_eq!(meant("0123456789AB", Some(waiting)).unwrap(), waiting);
+        assert_eq!(meant(other, None).unwrap(), other, "in advance");
+        for (given, there, said) in [
+            (other, Some(waiting), waiting),
+            ("0123456", None, "no plan waits"),
+            ("012345", Some(waiting), "no hash"),
+            ("plan", Some(waiting), "no hash"),
+            ("0123456789abcdef0123456789abcdef0", None, "no hash"),
+        ] {
+            let told = meant(given, there).unwrap_err().to_string();
+            assert!(told.contains(said), "{given}: {told}");
+        }
     }
 }

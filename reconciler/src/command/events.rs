@@ -1,8 +1,9 @@
 //! `myelin events`: what the reconciler did to sources and objects, from the Events that it writes; `--follow` goes on.
 
+use super::control::unknown;
 use super::exit;
 use crate::access::ClusterArguments;
-use crate::control::NAMESPACE;
+use crate::control::{self, NAMESPACE};
 use crate::events::CONTROLLER;
 use crate::output::{Colour, Output, ago};
 use crate::pause::Pause;
@@ -74,6 +75,15 @@ impl Told {
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
+    if let Some(source) = &arguments.source {
+        let all = control::all(&*cluster, &arguments.namespace)
+            .await
+            .context("cannot read the sources")?;
+        anyhow::ensure!(
+            all.contains_key(source),
+            unknown(source, &arguments.namespace, all.keys())
+        );
+    }
     let wanted = |told: &Told| arguments.source.as_ref().is_none_or(|source| told.source == *source);
     let (mut all, mut version) = list(&*cluster).await.context("cannot list events")?;
     all.retain(|told| wanted(told));

@@ -79,5 +79,5 @@ impl LocalArguments {
 
 /// All problems as one error.
 pub(crate) fn told(problems: Diagnostics) -> anyhow::Error {
-    anyhow::anyhow!("{problems}")
+    problems.into()
 }

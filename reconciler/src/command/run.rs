@@ -25,26 +25,41 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+/// Flags of a single source: beside a configuration they would say nothing, so they are refused.
+const OF_ONE: [&str; 11] = [
+    "url",
+    "name",
+    "branch",
+    "path",
+    "credentials",
+    "authorities",
+    "identity",
+    "known_hosts",
+    "signers",
+    "service_account",
+    "interval",
+];
+
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Configuration with the sources.
-    #[arg(long, value_name = "FILE", conflicts_with = "url")]
+    /// Configuration with the sources. What describes a single source is then said there, and not by flags.
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE)]
     config: Option<PathBuf>,
     /// Repository of a single source: https, ssh (`git@host:path` too) or file URL, or an absolute path.
-    #[arg(long)]
+    #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Name of the single source; records name it as the owner.
-    #[arg(long, default_value = "git")]
+    #[arg(long, default_value = "git", value_name = "NAME")]
     name: String,
     /// Branch of the single source.
-    #[arg(long, default_value = "main")]
+    #[arg(long, default_value = "main", value_name = "BRANCH")]
     branch: String,
     /// Folder of the documents in the repository.
-    #[arg(long, default_value = ".")]
+    #[arg(long, default_value = ".", value_name = "DIR")]
     path: String,
     /// File with the token, or USER:PASSWORD, of a private https repository.
     #[arg(long, value_name = "FILE")]
@@ -67,8 +82,8 @@ pub(crate) struct Arguments {
     /// Service account as which everything is changed, NAMESPACE/NAME; with our own rights if not given.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<ServiceAccount>,
-    /// How often the branch is looked at.
-    #[arg(long, default_value = "30s")]
+    /// How often the branch is looked at, at least 1s.
+    #[arg(long, default_value = "30s", value_name = "DURATION")]
     interval: String,
     /// Folder for the objects of git; a fresh one if not given. Losing it loses nothing.
     #[arg(long, value_name = "DIR")]
@@ -120,6 +135,11 @@ impl LogFormat {
 impl Arguments {
     fn sources(&self) -> anyhow::Result<Vec<SourceConfiguration>> {
         if let Some(file) = &self.config {
+            if !self.keys.choice().is_empty() {
+                tracing::warn!(
+                    "--age-key-file and --kms-key are for a single source; sources of a configuration name their keys under decryption"
+                );
+            }
             return configuration::read(file).map_err(told);
         }
         let Some(url) = &self.url else {
@@ -129,7 +149,20 @@ impl Arguments {
             bail!("--name {}: at most 40 lower-case letters, digits and dashes", self.name);
         }
         let remote = Remote::parse(url).map_err(|why| anyhow::anyhow!("--url {why}"))?;
-        let interval = parse_duration(&self.interval).map_err(|why| anyhow::anyhow!("--interval: {why}"))?;
+        let interval = configuration::span(&self.interval).map_err(|why| anyhow::anyhow!("--interval: {why}"))?;
+        let transport = Transport {
+            credentials: self.credentials.clone(),
+            authorities: self.authorities.clone(),
+            identity: self.identity.clone(),
+            known_hosts: self.known_hosts.clone(),
+        };
+        let missing: Vec<&str> = transport.missing(&remote).iter().map(|(_, flag)| *flag).collect();
+        if !missing.is_empty() {
+            bail!(
+                "--url {url}: ssh needs {} FILE: the private key, and the keys that the host may show",
+                missing.join(" FILE and ")
+            );
+        }
         Ok(vec![SourceConfiguration {
             branch: self.branch.clone(),
             path: self.path.clone(),
@@ -137,12 +170,7 @@ impl Arguments {
             signers: self.signers.clone(),
             keys: self.keys.choice(),
             service_account: self.service_account.clone(),
-            transport: Transport {
-                credentials: self.credentials.clone(),
-                authorities: self.authorities.clone(),
-                identity: self.identity.clone(),
-                known_hosts: self.known_hosts.clone(),
-            },
+            transport,
             ..SourceConfiguration::new(&self.name, remote)
         }])
     }
@@ -249,11 +277,14 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
         let lock = Lock::new(&store, &configuration.name);
         let start = {
+            // Of this source, as whomever it asks.
+            let permits = Arc::new(Semaphore::new(configuration.concurrency));
             let as_account = async |account: &ServiceAccount| -> anyhow::Result<Arc<dyn Cluster>> {
-                let shared: Arc<dyn Cluster> =
-                    Arc::new(Shared::new(arguments.cluster.connect_as(Some(account)).await?));
+                let inner = arguments.cluster.connect_as(Some(account)).await?;
+                let shared: Arc<dyn Cluster> = Arc::new(Shared::among(inner, &permits));
                 Ok(shared)
             };
+            let cluster: Arc<dyn Cluster> = Arc::new(Shared::among(cluster.clone(), &permits));
             let usual = match &configuration.service_account {
                 None => cluster.clone(),
                 Some(account) => as_account(account).await?,

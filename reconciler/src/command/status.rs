@@ -1,9 +1,10 @@
 //! `myelin status`: the tree of sources, stacks, components and objects, each with its state and its reason. `history`: the
 //! commits that a source has had. Both read the cluster alone.
 
+use super::control::unknown;
 use super::exit;
 use crate::access::ClusterArguments;
-use crate::control::{self, Board, NAMESPACE, Taken};
+use crate::control::{self, NAMESPACE, Taken};
 use crate::deployment::records;
 use crate::health;
 use crate::output::{Colour, Output, columns, short};
@@ -52,9 +53,7 @@ pub(crate) async fn status(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(only) = &arguments.source {
         anyhow::ensure!(
             sources.contains_key(only),
-            "no source {only} has reported in namespace {}; there are: {}",
-            arguments.namespace,
-            sources.keys().cloned().collect::<Vec<_>>().join(", ")
+            unknown(only, &arguments.namespace, sources.keys())
         );
         sources.retain(|name, _| name == only);
     }
@@ -90,8 +89,12 @@ pub(crate) async fn status(arguments: &Arguments) -> anyhow::Result<u8> {
 
 pub(crate) async fn history(arguments: &HistoryArguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
-    let board = Board::new(cluster, &arguments.namespace, &arguments.source);
-    let (_, status) = board.read().await.context("cannot read the source")?;
+    let mut all = control::all(&*cluster, &arguments.namespace)
+        .await
+        .context("cannot read the sources")?;
+    let Some((_, status)) = all.remove(&arguments.source) else {
+        anyhow::bail!(unknown(&arguments.source, &arguments.namespace, all.keys()));
+    };
     arguments.output.print(&status.history, |history| table(history))?;
     Ok(exit::OK)
 }

@@ -9,6 +9,7 @@ use anyhow::bail;
 use clap::Args;
 use myelin_engine::document::parse_duration;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Whether and how long to wait.
@@ -23,62 +24,69 @@ pub(crate) struct WaitArguments {
 }
 
 impl WaitArguments {
-    /// Whether to wait at all.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.wait
-    }
-
-    /// Waits until the source has heard `request` and stands still. Ready (or suspended, where that was asked for) is success.
+    /// How long to wait; None for not at all.
     ///
     /// # Errors
-    /// When the cluster does not answer, or at the deadline with what was last said.
-    pub(crate) async fn until_done(&self, board: &Board, request: &str) -> anyhow::Result<u8> {
+    /// When the timeout is no duration.
+    pub(crate) fn limit(&self) -> anyhow::Result<Option<Duration>> {
         let limit = parse_duration(&self.timeout).map_err(|why| anyhow::anyhow!("--timeout: {why}"))?;
-        let end = Instant::now() + limit;
-        let mut screen = Screen::new();
-        let mut changes = board.statuses();
-        let mut pause = Pause::default();
-        let mut last = Status::default();
-        loop {
-            let next = tokio::time::timeout_at(end, changes.next()).await;
-            let status = match next {
-                Err(_) => {
-                    screen.end();
-                    bail!(
-                        "the source did not finish within {}: it is {} {}",
-                        self.timeout,
-                        if last.state.is_empty() {
-                            "silent; does `myelin run` run?"
-                        } else {
-                            &last.state
-                        },
-                        last.message
-                    );
-                }
-                Ok(Ok(status)) => status,
-                Ok(Err(error)) if error.is_denied() => return Err(error.into()),
-                Ok(Err(_)) => {
-                    pause.rest().await;
-                    continue;
-                }
-            };
-            pause.reset();
-            screen.show(&status);
-            let heard = status.heard.as_deref() == Some(request);
-            let code = match status.state.as_str() {
-                _ if !heard => None,
-                "ready" | "suspended" => Some(exit::OK),
-                "failed" | "rejected" | "refused" | "unreachable" => Some(exit::FAILED),
-                _ => None,
-            };
-            last = status;
-            if let Some(code) = code {
+        Ok(self.wait.then_some(limit))
+    }
+}
+
+/// Waits until the source has heard `request` and stands still. Ready (or suspended, where that was asked for) is success.
+///
+/// # Errors
+/// When the cluster does not answer, or at the deadline with what was last said.
+pub(crate) async fn until_done(limit: Duration, board: &Board, request: &str) -> anyhow::Result<u8> {
+    let end = Instant::now() + limit;
+    let mut screen = Screen::new();
+    let mut changes = board.statuses();
+    let mut pause = Pause::default();
+    let mut last = Status::default();
+    let mut heard = false;
+    loop {
+        let next = tokio::time::timeout_at(end, changes.next()).await;
+        let status = match next {
+            Err(_) => {
                 screen.end();
-                for line in last.message.lines() {
-                    eprintln!("{}", printable(line));
+                let limit = limit.as_secs_f64();
+                if !heard {
+                    bail!("within {limit} s the source did not take notice; does `myelin run` run?");
                 }
-                return Ok(code);
+                let why = if last.message.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", last.message)
+                };
+                bail!("the source did not finish within {limit} s; it is {}{why}", last.state);
             }
+            Ok(Ok(status)) => status,
+            Ok(Err(error)) if error.is_denied() => return Err(error.into()),
+            Ok(Err(_)) => {
+                pause.rest().await;
+                continue;
+            }
+        };
+        pause.reset();
+        heard = status.heard.as_deref() == Some(request);
+        // What it said before it heard is no news.
+        if heard {
+            screen.show(&status);
+        }
+        let code = match status.state.as_str() {
+            _ if !heard => None,
+            "ready" | "suspended" => Some(exit::OK),
+            "failed" | "rejected" | "refused" | "unreachable" => Some(exit::FAILED),
+            _ => None,
+        };
+        last = status;
+        if let Some(code) = code {
+            screen.end();
+            for line in last.message.lines() {
+                eprintln!("{}", printable(line));
+            }
+            return Ok(code);
         }
     }
 }

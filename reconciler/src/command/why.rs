@@ -15,6 +15,7 @@ use crate::tree::printable;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use myelin_engine::cluster::{Cluster, Target, kinds};
+use myelin_engine::diagnostic::Diagnostics;
 use myelin_engine::object::{ObjectKey, split_api_version};
 use myelin_engine::observe::kinds_of;
 use myelin_engine::record::{Entry, Owner, Record};
@@ -94,9 +95,7 @@ struct Writer {
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let cluster = arguments.cluster.connect().await?;
     let wanted = Wanted::parse(&arguments.object)?;
-    let records = records(&*cluster)
-        .await
-        .map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let records = records(&*cluster).await.map_err(Diagnostics::from)?;
     let mut asked = None;
     let found = match find(&records, &wanted)? {
         Some(found) => Some(found),
@@ -487,22 +486,22 @@ fn text(answer: &Answer, now: jiff::Timestamp) -> String {
         line("last writer", said(writer, now));
     }
     for writer in &answer.others {
-        line(
-            "also writes",
-            format!("{} {}", said(writer, now), writer.fields.join(", "))
-                .trim_end()
-                .to_owned(),
-        );
+        let more = if writer.fields.len() < FIELDS { "" } else { ", …" };
+        let said = format!("{} {}{more}", said(writer, now), writer.fields.join(", "));
+        line("also writes", said.trim_end().to_owned());
     }
     for (i, field) in answer.fields.iter().flatten().enumerate() {
         let name = if i == 0 { "fields" } else { "" };
-        let said = format!(
-            "{} set in {}, owned by {}",
-            printable(&field.field),
-            printable(&field.origin),
-            field.writers.join(", ")
-        );
-        line(name, said.trim_end_matches(", owned by ").to_owned());
+        let set = if field.origin == field_index::OURS {
+            ""
+        } else {
+            "set in "
+        };
+        let mut said = format!("{} {set}{}", printable(&field.field), printable(&field.origin));
+        if !field.writers.is_empty() {
+            said.push_str(&format!(", owned by {}", printable(&field.writers.join(", "))));
+        }
+        line(name, said);
     }
     if !answer.left.is_empty() {
         line("left alone", answer.left.join(", "));

@@ -3,7 +3,6 @@
 use super::Reading;
 use crate::sops::{KeyChoice, KmsKey};
 use myelin_engine::yaml::Node;
-use std::path::PathBuf;
 
 const KMS_FIX: &str = "kms: [arn:aws:kms:REGION:ACCOUNT:key/ID], or of each key {key: ARN, role: ARN, profile: NAME}";
 
@@ -12,11 +11,7 @@ impl Reading<'_> {
     pub(super) fn decryption(&mut self, node: &Node) -> KeyChoice {
         self.fields(node, &["ageKeyFile", "kms"]);
         let choice = KeyChoice {
-            age_key_file: node
-                .get("ageKeyFile")
-                .and_then(Node::text)
-                .filter(|file| !file.is_empty())
-                .map(PathBuf::from),
+            age_key_file: self.file(node, "ageKeyFile"),
             kms: node
                 .get("kms")
                 .map(Node::items)
@@ -26,9 +21,9 @@ impl Reading<'_> {
                 .collect(),
         };
         if choice.is_empty() {
-            self.problem(
-                node,
-                "asks for decryption and names no key",
+            self.tell(
+                node.at,
+                "decryption is asked for and names no key".to_owned(),
                 "decryption: {ageKeyFile: FILE} or decryption: {kms: [ARN]}",
             );
         }

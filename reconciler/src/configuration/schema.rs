@@ -2,6 +2,7 @@
 
 use super::{FIELDS, HOOK, REPORT, REPORT_GITHUB, REPORT_WEBHOOK};
 use crate::hook::Caller;
+use crate::shared::IN_FLIGHT;
 use serde_json::{Map, Value, json};
 
 /// ARN of a key or alias.
@@ -42,6 +43,10 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
         "blastRadius" => (
             json!({"type": ["integer", "string"], "pattern": "^(100|[0-9]{1,2})%?$", "minimum": 0, "maximum": 100}),
             "What a commit may remove without being asked, in per cent of the objects that there are. Default 30%.",
+        ),
+        "concurrency" => (
+            json!({"type": "integer", "minimum": 1, "maximum": IN_FLIGHT}),
+            "Requests to the cluster that this source has in flight at once, at most. Default 64.",
         ),
         "credentials" => (
             text,
@@ -150,10 +155,6 @@ fn report_webhook_field(name: &str) -> Option<(Value, &'static str)> {
     Some(match name {
         "url" => (url(), "Where the state is posted: https, or http on this machine."),
         "tokenFile" => (file(), "File with a token, sent as the bearer."),
-        "serviceAccounts" => (
-            json!({"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}}),
-            "Service accounts that stacks of this source may name in place of serviceAccount. Others are refused.",
-        ),
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! Names of the files with what a remote wants to see and what we want to see of it. Read at every connection, so that they may
 //! be renewed under a running reconciler.
 
+use super::Remote;
 use std::path::PathBuf;
 
 /// How to reach a remote.
@@ -14,4 +15,19 @@ pub(crate) struct Transport {
     pub(crate) identity: Option<PathBuf>,
     /// File with the keys that an ssh host may show, as OpenSSH writes it.
     pub(crate) known_hosts: Option<PathBuf>,
+}
+
+impl Transport {
+    /// What a remote cannot do without and was not given: the name of each in the configuration, and as a flag.
+    pub(crate) fn missing(&self, remote: &Remote) -> Vec<(&'static str, &'static str)> {
+        if !matches!(remote, Remote::Ssh(_)) {
+            return Vec::new();
+        }
+        let needed = [
+            (("identity", "--identity"), self.identity.is_some()),
+            (("knownHosts", "--known-hosts"), self.known_hosts.is_some()),
+        ];
+        let absent = needed.into_iter().filter(|(_, given)| !given);
+        absent.map(|(names, _)| names).collect()
+    }
 }

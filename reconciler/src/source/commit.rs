@@ -48,24 +48,35 @@ impl Source {
             Ok(target) => target,
             Err(error) => {
                 tracing::warn!(source = self.configuration.name, %error, "the branch could not be asked");
+                self.rhythm.failed();
+                self.unreachable = Some(error.to_string());
                 self.restore().await;
                 return self.say("unreachable", &error.to_string()).await;
             }
         };
-        self.status.head = Some(target.clone());
-        let known = self.good.as_ref().is_some_and(|good| good.hash == target);
-        let known_as_bad = self.rejected.as_ref().filter(|rejected| rejected.commit == target);
-        if known || known_as_bad.is_some_and(|bad| bad.again.is_none_or(|again| Instant::now() < again)) {
+        self.rhythm.reached();
+        self.unreachable = None;
+        if control.hold.is_none() {
+            // What is held says nothing of the branch.
+            self.status.head = Some(target.clone());
+        }
+        if self.good.as_ref().is_some_and(|good| good.hash == target) {
+            // The branch is back at what is kept.
+            self.rejected = None;
             return;
         }
-        let is_new = known_as_bad.is_none();
-        if is_new {
+        let known_as_bad = self.rejected.as_ref().filter(|rejected| rejected.commit == target);
+        if known_as_bad.is_some_and(|bad| bad.again.is_none_or(|again| Instant::now() < again)) {
+            return;
+        }
+        // What is looked at again and again is told once.
+        let told = known_as_bad.map(|bad| bad.why.clone());
+        if told.is_none() {
             self.patience.reset();
         }
         if let Err(refusal) = self.take(&target).await {
             let why = refusal.why();
-            // What is looked at again and again is told once.
-            if is_new || self.status.message != why {
+            if told.as_deref() != Some(why) {
                 tracing::error!(
                     source = self.configuration.name,
                     commit = target,
@@ -76,6 +87,7 @@ impl Source {
             }
             self.rejected = Some(Rejected {
                 commit: target,
+                why: why.to_owned(),
                 again: match &refusal {
                     Refusal::Bad(_) => None,
                     Refusal::ForNow(_) => Some(Instant::now() + self.patience.next()),
@@ -86,18 +98,28 @@ impl Source {
         }
     }
 
+    /// What is wrong between the branch and what is kept, as a state and why: the branch does not answer, or its commit is bad.
+    pub(super) fn trouble(&self) -> Option<(&'static str, String)> {
+        let unreachable = self.unreachable.clone().map(|why| ("unreachable", why));
+        unreachable.or_else(|| self.rejected.as_ref().map(|bad| ("rejected", bad.why.clone())))
+    }
+
     /// After a restart: the commit that was kept before, so that a bad branch or a dead remote leaves nothing unguarded.
     pub(super) async fn restore(&mut self) {
         if let (None, Some(last)) = (&self.good, self.status.commit.clone())
             && self.rejected.as_ref().is_none_or(|rejected| rejected.commit != last)
-            && let Err(refusal) = self.take(&last).await
         {
-            tracing::warn!(
-                source = self.configuration.name,
-                commit = last,
-                why = refusal.why(),
-                "the last good commit could not be taken again"
-            );
+            // It makes nothing better of what the branch has.
+            let rejected = self.rejected.take();
+            if let Err(refusal) = self.take(&last).await {
+                tracing::warn!(
+                    source = self.configuration.name,
+                    commit = last,
+                    why = refusal.why(),
+                    "the last good commit could not be taken again"
+                );
+            }
+            self.rejected = rejected;
         }
     }
 

@@ -89,14 +89,16 @@ impl Source {
         let how = format!("{refusal}\nmyelin confirm {} {plan}", self.configuration.name);
         self.say("refused", &how).await;
         while !self.stop.is_cancelled() && !self.control.has_changed().unwrap_or(true) {
-            self.rest(Some(self.configuration.interval)).await;
+            let rest = self.rhythm.next();
+            self.rest(Some(rest)).await;
             let control = self.control.borrow().clone();
             self.look(&control).await;
             if self.good.as_ref().is_none_or(|good| good.hash != hash) {
                 break;
             }
-            if self.status.state == "unreachable" && self.status.head.as_deref() == Some(hash) {
-                self.say("refused", &how).await;
+            match self.trouble() {
+                Some((state, why)) => self.say(state, &why).await,
+                None => self.say("refused", &how).await,
             }
         }
     }
@@ -159,10 +161,11 @@ impl Source {
 
     /// Returns when a newer good commit was taken or a person said something. Bad commits are noted and passed over.
     async fn newer(&mut self) {
-        let mut look = Instant::now() + self.configuration.interval;
+        let mut look = Instant::now() + self.rhythm.next();
         loop {
             // The apply goes on beside this loop and has deadlines of its own.
-            self.pulse.begin("applying", self.configuration.interval + SLACK);
+            let rest = look.saturating_duration_since(Instant::now());
+            self.pulse.begin("applying", rest + SLACK);
             tokio::select! {
                 () = tokio::time::sleep_until(look) => {}
                 () = self.waits.changed() => {
@@ -181,12 +184,15 @@ impl Source {
                     }
                 }
             }
-            look = Instant::now() + self.configuration.interval;
             let before = self.good.as_ref().map(|good| good.hash.clone());
             let control = self.control.borrow().clone();
             self.look(&control).await;
+            look = Instant::now() + self.rhythm.next();
             if self.good.as_ref().map(|good| good.hash.clone()) != before {
                 return;
+            }
+            if self.trouble().is_none() {
+                self.say("applying", "").await;
             }
         }
     }

@@ -34,7 +34,7 @@ impl Source {
         let mut gates = None;
         let pools: Vec<_> = files.documents.all.iter().filter_map(WantedPool::of).collect();
         let mut pools_at_work = false;
-        let mut look = Instant::now() + self.configuration.interval;
+        let mut look = Instant::now() + self.rhythm.next();
         loop {
             if working.is_empty() {
                 // Their watches are for waiting alone.
@@ -46,10 +46,8 @@ impl Source {
                 }
             }
             let due = queue.next();
-            self.pulse.begin(
-                "waiting for drift or the next look",
-                self.configuration.interval + SLACK,
-            );
+            let rest = look.saturating_duration_since(Instant::now());
+            self.pulse.begin("waiting for drift or the next look", rest + SLACK);
             tokio::select! {
                 told = drift.next() => {
                     let names: Vec<String> = told.iter().map(ToString::to_string).collect();
@@ -81,8 +79,8 @@ impl Source {
                     if self.good.as_ref().is_none_or(|good| good.hash != hash) {
                         break;
                     }
-                    if self.status.state == "unreachable" && self.status.head.as_deref() == Some(hash) {
-                        self.say("ready", "").await;
+                    if self.status.state != "applying" {
+                        self.say_ready().await;
                     }
                     // EC2 has no watch: the pools are looked at whenever the branch is.
                     let owner = Owner::Git(self.configuration.name.clone());
@@ -91,7 +89,7 @@ impl Source {
                         let tools = self.tools(files, &cancel, &mut gates);
                         working.push(Box::pin(repair(tools, None)));
                     }
-                    look = Instant::now() + self.configuration.interval;
+                    look = Instant::now() + self.rhythm.next();
                 }
                 _ = self.control.changed() => break,
                 () = self.stop.cancelled() => break,

@@ -46,13 +46,12 @@ impl Source {
         self.failed(hash, &report.diagnostics()).await
     }
 
-    /// Everything is as the commit says.
+    /// Everything is as the commit says; what is wrong with the branch itself is said all the same.
     pub(super) async fn say_ready(&mut self) {
-        let note = self.rejected.as_ref().map_or(String::new(), |bad| {
-            format!("commit {} was rejected; this one stays", bad.commit)
-        });
-        self.say(if note.is_empty() { "ready" } else { "rejected" }, &note)
-            .await;
+        match self.trouble() {
+            Some((state, why)) => self.say(state, &why).await,
+            None => self.say("ready", "").await,
+        }
     }
 
     /// Notes what became of each stack.

@@ -16,13 +16,15 @@ use crate::pulse::Pulse;
 use crate::tree::{Forest, SourceNode};
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -184,18 +186,66 @@ async fn stack(
     }
 }
 
-/// Lets in who knows the token, where there is one.
+/// Lets in who knows the token, where there is one; where there is none, whoever sits at this machine.
 async fn guard(State(shown): State<Shown>, request: Request, next: Next) -> Response {
-    if let Some(token) = &shown.token {
-        let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-        let expected = format!("Bearer {}", token.trim());
-        let known = given
-            .is_some_and(|given| aws_lc_rs::constant_time::verify_slices_are_equal(given, expected.as_bytes()).is_ok());
-        if !known {
-            return (StatusCode::UNAUTHORIZED, "send Authorization: Bearer TOKEN\n").into_response();
-        }
+    match refusal(shown.token.as_ref().map(|token| token.trim()), request.headers()) {
+        Some(refused) => refused,
+        None => next.run(request).await,
     }
-    next.run(request).await
+}
+
+fn refusal(token: Option<&str>, headers: &HeaderMap) -> Option<Response> {
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
+    if let Some(token) = token {
+        if header(header::AUTHORIZATION).is_some_and(|given| knows(given, token)) {
+            return None;
+        }
+        // A browser asks for a password then, and sends it with every request.
+        let ask = [(
+            header::WWW_AUTHENTICATE,
+            "Basic realm=\"Myelin: the token as password\"",
+        )];
+        let how = "send Authorization: Bearer TOKEN, or the token as the password of any user\n";
+        return Some((StatusCode::UNAUTHORIZED, ask, how).into_response());
+    }
+    // A page of somebody else whose name leads to loopback would otherwise be let in by the browser of whoever looks at it.
+    let here = header(header::HOST).is_none_or(is_this_machine);
+    let why = "without --listen-token the page is for this machine: ask for localhost or 127.0.0.1\n";
+    (!here).then(|| (StatusCode::MISDIRECTED_REQUEST, why).into_response())
+}
+
+/// Whether a header `Authorization` holds the token, as a bearer's or as a password; in a time that says nothing about it.
+fn knows(given: &[u8], token: &str) -> bool {
+    let same = |given: &[u8]| aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).is_ok();
+    let Some((scheme, rest)) = given.iter().position(|b| *b == b' ').map(|at| given.split_at(at)) else {
+        return false;
+    };
+    let rest = rest.trim_ascii();
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return same(rest);
+    }
+    let basic = scheme.eq_ignore_ascii_case(b"basic").then(|| BASE64.decode(rest).ok());
+    let Some(pair) = basic.flatten().map(Zeroizing::new) else {
+        return false;
+    };
+    let password = pair.iter().position(|b| *b == b':').and_then(|at| pair.get(at + 1..));
+    password.is_some_and(same)
+}
+
+/// Whether a header `Host` names loopback: `localhost`, `127.0.0.1` or `[::1]`, with a port or without.
+fn is_this_machine(host: &[u8]) -> bool {
+    let Ok(host) = std::str::from_utf8(host) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 async fn harden(mut response: Response) -> Response {
@@ -211,4 +261,61 @@ async fn harden(mut response: Response) -> Response {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_opens_as_a_bearers_and_as_a_password_and_nothing_else_does() {
+        let basic = |pair: &str| format!("Basic {}", BASE64.encode(pair));
+        for good in [
+            "Bearer s3cret",
+            "bearer  s3cret",
+            &basic("me:s3cret"),
+            &basic(":s3cret"),
+        ] {
+            assert!(knows(good.as_bytes(), "s3cret"), "{good}");
+        }
+        for bad in [
+            "",
+            "s3cret",
+            "Bearer",
+            "Bearer s3cret2",
+            "Bearer ",
+            "Basic s3cret",
+            "Basic !",
+            &basic("s3cret"),
+            &basic("s3cret:"),
+            &basic("me:s3cret:"),
+            "Digest s3cret",
+        ] {
+            assert!(!knows(bad.as_bytes(), "s3cret"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_loopback_are_this_machine() {
+        for good in [
+            "localhost",
+            "LOCALHOST:9810",
+            "127.0.0.1",
+            "127.0.0.1:9810",
+            "[::1]:9810",
+            "[::1]",
+        ] {
+            assert!(is_this_machine(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "",
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.example.com:9810",
+            "10.0.0.1",
+            ":9810",
+        ] {
+            assert!(!is_this_machine(bad.as_bytes()), "{bad}");
+        }
+    }
 }

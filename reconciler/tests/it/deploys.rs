@@ -330,6 +330,11 @@ async fn the_page_the_metrics_and_the_checks_say_how_it_stands_to_who_knows_the_
         metrics.contains("myelin_stack_ready{source=\"git\",stack=\"shop/one\"} 1"),
         "{metrics}"
     );
+    // A browser is asked for a password, and sends the token as one.
+    let unknown = get(address, "/", "").await.to_ascii_lowercase();
+    assert!(unknown.contains("www-authenticate: basic"), "{unknown}");
+    let password = "Authorization: Basic bWU6b3Blbi1zZXNhbWU=\r\n";
+    assert!(get(address, "/", password).await.starts_with("HTTP/1.1 200"));
     let page = get(address, "/", known).await;
     assert!(
         page.contains("Source git") && page.contains(&first) && page.contains("first &lt;b&gt;"),

@@ -212,7 +212,7 @@ impl House {
             .args(
                 ["--interval", "1s"]
                     .iter()
-                    .filter(|_| !arguments.contains(&"--interval")),
+                    .filter(|_| !arguments.contains(&"--interval") && !arguments.contains(&"--config")),
             )
             .args(arguments)
             // Part of a replica's name in the cluster.

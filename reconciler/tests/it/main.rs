@@ -3,6 +3,7 @@
 
 mod advisories;
 mod apart;
+mod branches;
 mod deploys;
 mod drift;
 mod errors;
@@ -15,6 +16,7 @@ mod install;
 mod kills;
 mod kills_in_mint;
 mod kms;
+mod mistakes;
 mod page;
 mod people;
 mod pools;
