@@ -86,7 +86,7 @@ pub(crate) struct Taken {
     pub(crate) author: String,
     /// When it was taken, in seconds since 1970.
     pub(crate) at: i64,
-    /// `ready`, `applying`, `rejected`, `failed`, `superseded`.
+    /// `ready`, `applying`, `rejected`, `refused` (it waits for a yes), `failed`.
     pub(crate) state: String,
     /// Hash of its last plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,7 +111,7 @@ pub(crate) struct PoolWord {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Status {
-    /// `ready`, `applying`, `failed`, `refused`, `suspended`, `unreachable`, `starting`.
+    /// `ready`, `applying`, `failed`, `rejected`, `refused`, `suspended`, `unreachable`, `starting`.
     pub(crate) state: String,
     /// Why, in words; empty when there is nothing to say.
     pub(crate) message: String,

@@ -89,6 +89,10 @@ pub(crate) fn wanted(tree: &Tree, folder: &TreePath) -> Result<(Documents, Wante
         Ok(_) if problems.has_errors() => Err(problems),
         Ok(commit) => Ok((documents, commit)),
         Err(found) => {
+            // A file that cannot be read is met here and there; who needs it says so with the place.
+            problems.0.retain(|problem| {
+                problem.place.is_some() || !found.iter().any(|other| other.summary == problem.summary)
+            });
             problems.extend(found);
             Err(problems)
         }

@@ -41,14 +41,16 @@ pub(super) fn assign(stack: &Stack, objects: &mut [DesiredObject], problems: &mu
         };
         if !filled.contains(name.as_str()) && !holds_another() {
             let all: Vec<_> = folders.keys().cloned().collect();
+            let found = match all[..] {
+                [] => "No object comes from anywhere".to_owned(),
+                _ => format!("Folders that objects come from: {}", all.join(", ")),
+            };
             problems.push(
                 Diagnostic::error(format!("component {name}: no object comes from {}", component.path))
                     .detail(format!(
-                        "components take objects by the folder of their manifests, relative to the source {}. Folders that \
-                         objects come from: {}. Correct spec.components.{name}.path, or list the folder in the \
-                         kustomization's resources",
-                        stack.source,
-                        all.join(", ")
+                        "components take objects by the folder of their manifests, relative to the source {}. {found}. \
+                         Correct spec.components.{name}.path, or list the folder in the kustomization's resources",
+                        stack.source
                     ))
                     .attribute(["spec", "components", name, "path"]),
             );

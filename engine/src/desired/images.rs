@@ -39,7 +39,10 @@ pub(super) fn set_images(images: &BTreeMap<String, Text>, objects: &mut [Desired
         let all: Vec<_> = seen.iter().cloned().collect();
         problems.push(
             Diagnostic::warning(format!("images names {name}, which no container uses"))
-                .detail(format!("images of the stack: {}", all.join(", ")))
+                .detail(match all[..] {
+                    [] => "no container of the stack names an image".to_owned(),
+                    _ => format!("images of the stack: {}", all.join(", ")),
+                })
                 .attribute(["spec", "images", name]),
         );
     }

@@ -251,8 +251,11 @@ impl Files<'_> {
                 }
                 Some(ObjectType::Blob) => self.file(item.id(), item.filemode() == 0o120_000, path)?,
                 // A submodule is a commit of another repository: its files are not here, and nothing is fetched for it. What
-                // needs them fails with the name of the missing file.
-                _ => {}
+                // needs them is told so.
+                _ => {
+                    let why = "it is a submodule, whose files are not fetched; commit the files themselves";
+                    self.take(path, Entry::Withheld(why.to_owned()))?;
+                }
             }
         }
         Ok(())
@@ -265,12 +268,6 @@ impl Files<'_> {
             .map_err(|error| GitError::Unfit(format!("{path}: {}", error.message())))?;
         let length = blob.size() as u64;
         self.bytes += length;
-        if self.entries.len() == self.limits.files {
-            return Err(GitError::Unfit(format!(
-                "the commit has more than {} files",
-                self.limits.files
-            )));
-        }
         if self.bytes > self.limits.total_bytes {
             let limit = self.limits.total_bytes >> 20;
             return Err(GitError::Unfit(format!(
@@ -290,6 +287,16 @@ impl Files<'_> {
         } else {
             Entry::File(blob.content().into())
         };
+        self.take(path, entry)
+    }
+
+    fn take(&mut self, path: String, entry: Entry) -> Result<(), GitError> {
+        if self.entries.len() == self.limits.files {
+            return Err(GitError::Unfit(format!(
+                "the commit has more than {} files",
+                self.limits.files
+            )));
+        }
         self.entries.push((path, entry));
         Ok(())
     }

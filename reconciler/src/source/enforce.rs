@@ -86,8 +86,9 @@ impl Source {
     /// Nothing is asked of the cluster until somebody says yes to that plan or the branch moves.
     async fn ask(&mut self, hash: &str, plan: &str, refusal: &Diagnostic) {
         self.status.unconfirmed = Some(plan.to_owned());
+        self.mark(hash, "refused");
         let how = format!("{refusal}\nmyelin confirm {} {plan}", self.configuration.name);
-        self.say("refused", &how).await;
+        self.say_refused(&how).await;
         while !self.stop.is_cancelled() && !self.control.has_changed().unwrap_or(true) {
             let rest = self.rhythm.next();
             self.rest(Some(rest)).await;
@@ -96,10 +97,15 @@ impl Source {
             if self.good.as_ref().is_none_or(|good| good.hash != hash) {
                 break;
             }
-            match self.trouble() {
-                Some((state, why)) => self.say(state, &why).await,
-                None => self.say("refused", &how).await,
-            }
+            self.say_refused(&how).await;
+        }
+    }
+
+    /// Says that a yes is waited for, and what is wrong with the branch since.
+    async fn say_refused(&mut self, how: &str) {
+        match self.trouble() {
+            Some((state, why)) => self.say(state, &format!("{why}\n{how}")).await,
+            None => self.say("refused", how).await,
         }
     }
 

@@ -107,7 +107,7 @@ impl Source {
         }
     }
 
-    fn mark(&mut self, hash: &str, state: &str) {
+    pub(super) fn mark(&mut self, hash: &str, state: &str) {
         if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash) {
             state.clone_into(&mut taken.state);
         }

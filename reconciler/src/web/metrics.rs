@@ -201,5 +201,19 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(!text.contains("script"), "{text}");
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let name = if kind == "counter" {
+                format!("{name}_total")
+            } else {
+                name.to_owned()
+            };
+            for (page, text) in [
+                ("README.md", include_str!("../../README.md")),
+                ("the guide", include_str!("../../../docs/guides/reconciler.md")),
+            ] {
+                assert!(text.contains(&format!("| `{name}` |")), "{page} does not name {name}");
+            }
+        }
     }
 }

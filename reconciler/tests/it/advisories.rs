@@ -232,8 +232,10 @@ async fn what_git_can_hold_and_we_do_not_follow_has_a_defined_answer() {
         .eventually("the submodule is named as missing", async || {
             let status = house.status().await;
             let message = status["message"].as_str()?.to_owned();
-            (status["head"] == submodule.as_str() && status["state"] == "rejected" && message.contains("sub"))
-                .then_some(())
+            (status["head"] == submodule.as_str()
+                && status["state"] == "rejected"
+                && message.contains("one/sub\": it is a submodule"))
+            .then_some(())
         })
         .await;
 

@@ -73,3 +73,48 @@ async fn what_is_wrong_with_a_branch_is_said_for_as_long_as_it_is_and_no_longer(
     house.git(&["branch", "--quiet", "--move", "elsewhere", "main"]);
     house.reaches("ready", &first).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_waits_for_a_yes_and_a_bad_commit_after_it_are_both_said() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    house.git(&["rm", "--quiet", "-r", "."]);
+    let nothing = house.commit("nothing", &[]);
+    let status = house.reaches("refused", &nothing).await;
+    let plan = status["unconfirmed"].as_str().unwrap().to_owned();
+    let bad = house.commit(
+        "bad",
+        &[
+            ("one.yaml", &stack("one", "  sorce: x\n")),
+            ("one/map.yaml", &map("paint", "red")),
+        ],
+    );
+    let both = async || {
+        let status = house.status().await;
+        let message = status["message"].as_str()?.to_owned();
+        let all = ["did you mean source?", &format!("confirm git {plan}")];
+        (status["state"] == "rejected" && status["head"] == bad && all.iter().all(|part| message.contains(part)))
+            .then_some(())
+    };
+    house.eventually("both are said", both).await;
+    // Asked again, it says the same again.
+    house.says(1, &["reconcile", "--wait"]);
+    house.eventually("both are said again", both).await;
+    let history = house.says(0, &["history"]);
+    let states: Vec<&str> = history
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    assert_eq!(states, ["rejected", "refused", "ready"], "{history}");
+    assert!(house.value("paint", "color").await.is_some(), "nothing was removed");
+    // The beginning of the hash is enough.
+    house.says(0, &["confirm", "git", &plan[..8]]);
+    let is_gone = async || house.value("paint", "color").await.is_none().then_some(());
+    house.eventually("removed after the yes", is_gone).await;
+}

@@ -127,7 +127,20 @@ async fn a_halved_render_is_refused_until_exactly_that_plan_is_confirmed() {
         "and nothing changed"
     );
     // Another plan's hash is no yes to this one.
-    house.says(0, &["confirm", "git", "0123456789abcdef0123456789abcdef"]);
+    let other = "0123456789abcdef0123456789abcdef";
+    house.says(1, &["confirm", "git", other]);
+    // Also not when somebody writes it down by hand.
+    let words = format!("{{\"data\": {{\"confirm\": \"{other}\", \"request\": \"1\"}}}}");
+    house.kubectl(&[
+        "patch",
+        "configmap",
+        "myelin-source-git",
+        "-n",
+        "myelin-system",
+        "--type=merge",
+        "-p",
+        &words,
+    ]);
     house.eventually("silence", async || house.is_silent().await).await;
     assert_eq!(house.value("m11", "color").await.as_deref(), Some("red"));
     let hash = status["unconfirmed"].as_str().unwrap();
