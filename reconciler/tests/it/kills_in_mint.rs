@@ -173,7 +173,6 @@ async fn killed_in_a_mint_the_next_process_finishes_it_or_says_that_it_was_inter
         let said = house.log().len();
         let next = house.reconciler();
         house.reaches("ready", &hash).await;
-        next.kill();
         let now = house.minted().await.expect("a value");
         stored += 1;
         orphans += usize::from(interrupted);
@@ -189,12 +188,14 @@ async fn killed_in_a_mint_the_next_process_finishes_it_or_says_that_it_was_inter
                 log.contains("was interrupted before its value was stored"),
                 "{what}: minted again in silence\n{log}"
             );
-            let events = house.says(0, &["events"]);
-            assert_eq!(
-                events.matches("was interrupted before its value was stored").count(),
-                orphans,
-                "{what}\n{events}"
-            );
+            // Events are written beside the work.
+            house
+                .eventually("an event", async || {
+                    let events = house.says(0, &["events"]);
+                    let told = events.matches("was interrupted before its value was stored").count();
+                    (told == orphans).then_some(())
+                })
+                .await;
         } else {
             assert_eq!(
                 (house.commands(), &now),
@@ -203,6 +204,7 @@ async fn killed_in_a_mint_the_next_process_finishes_it_or_says_that_it_was_inter
             );
             assert!(!log.contains("interrupted"), "{what}\n{log}");
         }
+        next.kill();
         assert!(values.insert(now), "{what}: new keepers, and the old value");
     }
     let readable = house.readable().await;
