@@ -138,6 +138,7 @@ async fn the_real_kubectl_works_as_against_a_cluster() {
             .trim(),
         "hello"
     );
+    ask_and_scale_as_typed_clients_do(&kubectl).await;
     follow_what_a_pod_prints(&kubectl).await;
     lose_a_node(&kubectl).await;
     kubectl
@@ -163,6 +164,46 @@ spec:
 "#;
 
 /// `logs --follow` shows all that a container prints, `attach` what it prints from then on; both end with it.
+/// Typed clients send these in protobuf, and nothing of them is stored.
+async fn ask_and_scale_as_typed_clients_do(kubectl: &Kubectl) {
+    assert_eq!(kubectl.run(&["auth", "can-i", "create", "pods"]).await, "yes\n");
+    kubectl.run(&["create", "serviceaccount", "reader"]).await;
+    kubectl
+        .run(&["create", "role", "reads", "--verb=get", "--resource=pods"])
+        .await;
+    kubectl
+        .run(&[
+            "create",
+            "rolebinding",
+            "reads",
+            "--role=reads",
+            "--serviceaccount=default:reader",
+        ])
+        .await;
+    let reader = "--as=system:serviceaccount:default:reader";
+    assert_eq!(kubectl.run(&["auth", "can-i", "get", "pods", reader]).await, "yes\n");
+    let no = kubectl.output(&["auth", "can-i", "delete", "pods", reader]).await;
+    assert_eq!(String::from_utf8_lossy(&no.stdout), "no\n");
+    kubectl.run(&["auth", "can-i", "--list"]).await;
+    let who = kubectl.run(&["auth", "whoami", reader]).await;
+    assert!(who.contains("system:serviceaccount:default:reader"), "{who}");
+    let token = kubectl.run(&["create", "token", "reader", "--duration=20m"]).await;
+    assert_eq!(token.trim().split('.').count(), 3, "a signed token");
+    let short = kubectl.output(&["create", "token", "reader", "--duration=1m"]).await;
+    let short = String::from_utf8_lossy(&short.stderr).into_owned();
+    assert!(
+        short.contains("may not specify a duration less than 10 minutes"),
+        "{short}"
+    );
+    kubectl
+        .run(&["autoscale", "deployment/web", "--min=2", "--max=4", "--cpu-percent=80"])
+        .await;
+    let path = "jsonpath={.spec.minReplicas} {.spec.maxReplicas} {.spec.scaleTargetRef.name}";
+    let scaled = kubectl.run(&["get", "hpa", "web", "-o", path]).await;
+    assert_eq!(scaled, "2 4 web");
+    kubectl.run(&["delete", "hpa", "web"]).await;
+}
+
 async fn follow_what_a_pod_prints(kubectl: &Kubectl) {
     let file = kubectl.folder.path().join("talker.yaml");
     std::fs::write(&file, TALKER).unwrap();

@@ -18,7 +18,7 @@ use crate::kubernetes::schema::builtin;
 use crate::kubernetes::schema::{NodeId, Scalar, Schema, Shape};
 
 /// Four bytes before every body (apimachinery, `runtime/serializer/protobuf`).
-const MAGIC: &[u8] = b"k8s\0";
+pub(crate) const MAGIC: &[u8] = b"k8s\0";
 /// Messages inside messages; deeper ones are refused.
 const DEPTH: usize = 64;
 /// Fields whose zero or false differs from their absence.

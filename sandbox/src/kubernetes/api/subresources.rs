@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::negotiate::Media;
 use super::reply::Reply;
 use super::route::{self, Target};
-use super::{Api, Call, bodies, body, verbs};
+use super::{Api, Call, bodies, body, protobuf, verbs};
 use crate::kubernetes::patch::Patch;
 use crate::kubernetes::registry::{DeleteOptions, Failure, FieldFault, WriteOptions};
 
@@ -85,7 +85,12 @@ fn scale(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Med
     ))
 }
 
+/// JSON, or the protobuf form that typed clients send: its magic bytes begin no JSON.
 fn parse(bytes: &Bytes) -> Result<Value, Failure> {
+    if bytes.starts_with(protobuf::MAGIC) {
+        return protobuf::decode(bytes)
+            .map_err(|error| Failure::bad_request(format!("the object provided is unrecognized: {error}")));
+    }
     body::json(bytes)
         .map(|parsed| parsed.value)
         .map_err(|error| Failure::bad_request(format!("couldn't get version/kind; json parse error: {error}")))
