@@ -8,6 +8,7 @@ use crate::identity::{Actors, Identities};
 use crate::pools::{self, PlannedPool, Pools, WantedPool};
 use crate::shared::{Survey, View};
 use crate::sops;
+use crate::traces::traced;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
@@ -27,6 +28,7 @@ use myelin_engine::tree::{Tree, TreePath};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use tracing::{Instrument as _, field};
 
 /// Stacks that are looked at at once.
 const LOOKED_AT: usize = 64;
@@ -674,7 +676,15 @@ pub(crate) async fn execute(acting: &Identities, deployment: &Deployment, run: &
             working.push(async move {
                 let ended = match step {
                     Step::Stack(stack, plan) => match actors.of(stack.account.as_ref()) {
-                        Ok((cluster, run)) => Ended::Stack(Box::new(apply(cluster, plan, &run).await)),
+                        Ok((cluster, run)) => {
+                            let span = tracing::info_span!("stack", myelin.stack = %stack.id, error = field::Empty);
+                            let run = traced(run, plan, &span);
+                            let outcome = apply(cluster, plan, &run).instrument(span.clone()).await;
+                            if !outcome.ready {
+                                span.record("error", true);
+                            }
+                            Ended::Stack(Box::new(outcome))
+                        }
                         Err(why) => Ended::Refused(why),
                     },
                     Step::Pool(pool) => Ended::Pool(Box::new(

@@ -30,6 +30,7 @@ mod report;
 mod shared;
 mod sops;
 mod source;
+mod traces;
 mod tree;
 mod waits;
 mod web;

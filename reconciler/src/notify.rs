@@ -6,7 +6,7 @@
 use crate::control::Status;
 use crate::git::{connector, dial};
 use crate::pause::Pause;
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -123,7 +123,7 @@ async fn tell(source: &str, target: &Target, status: &Status, message: Option<&V
 }
 
 /// Why a message did not arrive.
-enum Failed {
+pub(crate) enum Failed {
     /// It may the next time.
     Again(String),
     /// It will not.
@@ -178,30 +178,51 @@ impl Target {
                 Some(Zeroizing::new(text))
             }
         };
-        let host = url.host().unwrap_or_default();
-        let is_https = url.scheme_str() == Some("https");
-        let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
-        let stream = dial(host, port).await.map_err(Failed::Again)?;
-        let authority = url.authority().map_or(host, |authority| authority.as_str());
-        let request = request(authority, &path, token.as_ref(), body)?;
-        if !is_https {
-            return answer(stream, request).await;
+        let mut headers = Vec::new();
+        if let Some(token) = token {
+            let text = Zeroizing::new(format!("Bearer {}", token.trim()));
+            let mut value =
+                HeaderValue::from_str(&text).map_err(|_| Failed::Never("the token is no text".to_owned()))?;
+            value.set_sensitive(true);
+            headers.push((header::AUTHORIZATION, value));
         }
-        let name = rustls::pki_types::ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|_| Failed::Never(format!("{host} is no host name")))?;
-        let tls = connector(None).await.map_err(Failed::Again)?;
-        let stream = tls
-            .connect(name, stream)
-            .await
-            .map_err(|error| Failed::Again(format!("{host} is not who it should be: {error}")))?;
-        answer(stream, request).await
+        exchange(url, &path, &headers, body).await
     }
+}
+
+/// Posts JSON to a URL and looks at the answer.
+///
+/// # Errors
+/// When it did not arrive or was not taken; the text names no more of the URL than its host.
+pub(crate) async fn post(url: &Uri, headers: &[(HeaderName, HeaderValue)], body: &str) -> Result<(), Failed> {
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    exchange(url, path, headers, body).await
+}
+
+async fn exchange(url: &Uri, path: &str, headers: &[(HeaderName, HeaderValue)], body: &str) -> Result<(), Failed> {
+    let host = url.host().unwrap_or_default();
+    let is_https = url.scheme_str() == Some("https");
+    let port = url.port_u16().unwrap_or(if is_https { 443 } else { 80 });
+    let stream = dial(host, port).await.map_err(Failed::Again)?;
+    let authority = url.authority().map_or(host, |authority| authority.as_str());
+    let request = request(authority, path, headers, body)?;
+    if !is_https {
+        return answer(stream, request).await;
+    }
+    let name = rustls::pki_types::ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+        .map_err(|_| Failed::Never(format!("{host} is no host name")))?;
+    let tls = connector(None).await.map_err(Failed::Again)?;
+    let stream = tls
+        .connect(name, stream)
+        .await
+        .map_err(|error| Failed::Again(format!("{host} is not who it should be: {error}")))?;
+    answer(stream, request).await
 }
 
 fn request(
     authority: &str,
     path: &str,
-    token: Option<&Zeroizing<String>>,
+    headers: &[(HeaderName, HeaderValue)],
     body: &str,
 ) -> Result<hyper::Request<Full<axum::body::Bytes>>, Failed> {
     let mut request = hyper::Request::post(path)
@@ -209,11 +230,8 @@ fn request(
         .header(header::USER_AGENT, concat!("myelin/", env!("CARGO_PKG_VERSION")))
         .header(header::CONTENT_TYPE, "application/json")
         .header(header::ACCEPT, "application/json");
-    if let Some(token) = token {
-        let text = Zeroizing::new(format!("Bearer {}", token.trim()));
-        let mut value = HeaderValue::from_str(&text).map_err(|_| Failed::Never("the token is no text".to_owned()))?;
-        value.set_sensitive(true);
-        request = request.header(header::AUTHORIZATION, value);
+    for (name, value) in headers {
+        request = request.header(name, value);
     }
     let body = Full::new(axum::body::Bytes::copy_from_slice(body.as_bytes()));
     request

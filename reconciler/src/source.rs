@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span, field};
 
 /// What a step may take beyond what it waits for, on a machine that is busy.
 const SLACK: Duration = Duration::from_secs(60);
@@ -76,6 +77,8 @@ pub(crate) struct Source {
     seen: Option<Seen>,
     /// A commit that was looked at and is not good.
     rejected: Option<Rejected>,
+    /// The trace of the commit that was taken last, until it is applied.
+    pass: Option<Span>,
     /// Why the branch did not answer when it was asked last.
     unreachable: Option<String>,
     /// When the branch is asked.
@@ -145,6 +148,7 @@ impl Source {
             fresh: None,
             seen: None,
             rejected: None,
+            pass: None,
             unreachable: None,
             rhythm,
             patience: Pause::default(),
@@ -189,7 +193,14 @@ impl Source {
                 self.rest(Some(rest)).await;
                 continue;
             };
-            match Box::pin(self.enforce(&good.0, &good.1)).await {
+            // It began when the commit was fetched; after a restart or a failure, it begins here.
+            let pass = self.pass.take().unwrap_or_else(|| self.trace(&good.0));
+            let enforced = Box::pin(self.enforce(&good.0, &good.1)).instrument(pass.clone()).await;
+            if matches!(enforced, Enforced::NotReady) {
+                pass.record("error", true);
+            }
+            drop(pass);
+            match enforced {
                 Enforced::Ready => {
                     pause.reset();
                     Box::pin(self.keep(&good.0, &good.1)).await;
@@ -215,6 +226,12 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// A trace of bringing the cluster to a commit.
+    fn trace(&self, commit: &str) -> Span {
+        let source = self.configuration.name.as_str();
+        tracing::info_span!(parent: None, "pass", myelin.source = source, myelin.revision = commit, error = field::Empty)
     }
 
     /// Waits for a time, a person, or the end.

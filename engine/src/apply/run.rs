@@ -30,6 +30,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// How long requests in flight may take after a cancellation.
 const GRACE: Duration = Duration::from_secs(5);
@@ -237,10 +238,11 @@ impl<'a> Executor<'a> {
         let step = self.step(object, change);
         let permits = Arc::clone(&self.permits);
         let id = key.clone();
-        let handle = self.tasks.spawn(async move {
+        let stepping = async move {
             let _permit = permits.acquire_owned().await;
             Done::Stepped(id, Box::new(step.run().await))
-        });
+        };
+        let handle = self.tasks.spawn(stepping.in_current_span());
         self.running.insert(handle.id(), key.clone());
         Vec::new()
     }

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::{Instrument as _, field};
 
 /// The end of one request. Above the API server's own limit for mutating requests with webhooks (30 s).
 const DEADLINE: Duration = Duration::from_secs(35);
@@ -72,6 +73,15 @@ impl KubeCluster {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<Vec<u8>, ClusterError> {
+        // Who traces a pass sees its requests: names of objects and codes, nothing that is sent or answered.
+        let span = tracing::info_span!(
+            "request",
+            http.request.method = method.as_str(),
+            url.path = uri.split('?').next(),
+            myelin.dry_run = uri.contains("dryRun=All"),
+            http.response.status_code = field::Empty,
+            error = field::Empty
+        );
         let mut request = Request::builder()
             .method(method)
             .uri(uri)
@@ -102,9 +112,15 @@ impl KubeCluster {
                 Err(ClusterError::from_status(status.as_u16(), &body, retry_after))
             }
         };
-        tokio::time::timeout(deadline, exchange)
-            .await
-            .unwrap_or(Err(ClusterError::TimedOut(deadline)))
+        let answered = tokio::time::timeout(deadline, exchange).instrument(span.clone());
+        let answered = answered.await.unwrap_or(Err(ClusterError::TimedOut(deadline)));
+        if let Err(e) = &answered {
+            span.record("error", true);
+            if let ClusterError::Refused { code, .. } = e {
+                span.record("http.response.status_code", code);
+            }
+        }
+        answered
     }
 
     async fn json(

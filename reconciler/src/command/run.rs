@@ -14,6 +14,7 @@ use crate::notify;
 use crate::pause::Pause;
 use crate::shared::Shared;
 use crate::source::Source;
+use crate::traces;
 use crate::web::{self, Face, Shown};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
@@ -27,6 +28,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::{FilterExt as _, FilterFn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use zeroize::Zeroizing;
 
 /// Flags of a single source: beside a configuration they would say nothing, so they are refused.
@@ -120,15 +125,24 @@ enum LogFormat {
 }
 
 impl LogFormat {
-    fn start(self) {
+    /// Starts the log, and the traces if the environment names a collector; answers what sends them.
+    fn start(self) -> Option<traces::Exporter> {
         let filter = tracing_subscriber::EnvFilter::try_from_env("MYELIN_LOG").unwrap_or_else(|_| "info".into());
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr);
-        match self {
-            Self::Json => log.json().init(),
-            Self::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        // Spans are for the traces alone: a line of the log is the same with and without them.
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let log = match self {
+            Self::Json => log.json().with_current_span(false).with_span_list(false).boxed(),
+            Self::Text => log.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        };
+        let log = log.with_filter(filter.and(FilterFn::new(|of| !of.is_span())));
+        let (target, odd) = traces::Target::from_environment(&|name| std::env::var(name).ok());
+        let (gather, exporter) = target.map(traces::start).unzip();
+        let gather = gather.map(|gather| gather.with_filter(FilterFn::new(traces::is_ours)));
+        tracing_subscriber::registry().with(log).with(gather).init();
+        for odd in odd {
+            tracing::warn!("{odd}");
         }
+        exporter
     }
 }
 
@@ -243,12 +257,15 @@ impl Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    arguments.log_format.start();
+    let exporter = arguments.log_format.start();
     let sources = arguments.sources()?;
     let cluster: Arc<dyn Cluster> = Arc::new(Shared::new(arguments.cluster.connect().await?));
     let scratch = tempfile::tempdir().context("make a folder for git's objects")?;
     let store = arguments.data.clone().unwrap_or_else(|| scratch.path().to_owned());
     let stop = CancellationToken::new();
+    // The last thing that ends: the sources' last spans are to be sent.
+    let traced = CancellationToken::new();
+    let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(traced.clone())));
     // One task for all turns; the work of each source goes on in a thread of its own.
     let mut work = Vec::new();
     let replica = arguments.replica()?;
@@ -332,6 +349,10 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some((_, (farewell, thread))) = replica {
         farewell.cancel();
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+    traced.cancel();
+    if let Some(exporting) = exporting {
+        let _ = exporting.await;
     }
     result.map(|()| exit::OK)
 }

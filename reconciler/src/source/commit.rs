@@ -12,6 +12,7 @@ use myelin_engine::tree::{Tree, TreePath};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 /// The files and documents of a commit.
 pub(super) struct Files {
@@ -74,7 +75,14 @@ impl Source {
         if told.is_none() {
             self.patience.reset();
         }
-        if let Err(refusal) = self.take(&target).await {
+        let pass = self.trace(&target);
+        let taken = self.take(&target).instrument(pass.clone()).await;
+        if taken.is_err() {
+            pass.record("error", true);
+        } else {
+            self.pass = Some(pass);
+        }
+        if let Err(refusal) = taken {
             let why = refusal.why();
             if told.as_deref() != Some(why) {
                 tracing::error!(
@@ -124,7 +132,11 @@ impl Source {
     }
 
     async fn take(&mut self, hash: &str) -> Result<(), Refusal> {
-        let commit = self.branch.commit(hash.to_owned()).await.map_err(|error| match error {
+        let fetched = self
+            .branch
+            .commit(hash.to_owned())
+            .instrument(tracing::info_span!("fetch"));
+        let commit = fetched.await.map_err(|error| match error {
             GitError::Unfit(why) => Refusal::Bad(why),
             error => Refusal::ForNow(error.to_string()),
         })?;
@@ -151,7 +163,7 @@ impl Source {
             acting.check(&wanted)?;
             Ok((files, wanted))
         });
-        let read: Result<Result<_, Diagnostics>, _> = read.await;
+        let read: Result<Result<_, Diagnostics>, _> = read.instrument(tracing::info_span!("render")).await;
         match read.map_err(|panicked| Refusal::Bad(format!("the renderer failed: {panicked}")))? {
             Ok((files, wanted)) => {
                 "applying".clone_into(&mut taken.state);

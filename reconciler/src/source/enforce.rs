@@ -12,6 +12,7 @@ use myelin_engine::record::Owner;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 impl Source {
     /// Brings the cluster to the commit.
@@ -32,6 +33,7 @@ impl Source {
             DryRun::Decisions,
             true,
         )
+        .instrument(tracing::info_span!("plan"))
         .await;
         let mut planned = match planned {
             Ok(planned) => planned,
@@ -70,7 +72,7 @@ impl Source {
         }
         self.picture.expect(&planned);
         let settled = planned.take_settled();
-        let (report, finished) = self.carry_out(&planned).await;
+        let (report, finished) = self.carry_out(&planned).instrument(tracing::info_span!("apply")).await;
         self.waits.clear();
         self.status.waiting.clear();
         for event in chronicle::of(&planned, &report, hash) {
@@ -124,7 +126,8 @@ impl Source {
         }
         let files = Arc::clone(files);
         let work = move || wanted_of(&files.tree, &files.documents);
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(|panicked| {
+        let rendering = tokio::task::spawn_blocking(work).instrument(tracing::info_span!("render"));
+        rendering.await.unwrap_or_else(|panicked| {
             let problem = Diagnostic::error("the renderer failed").detail(panicked.to_string());
             Err(Diagnostics::from(problem))
         })

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, Span};
 
 /// Stacks that are repaired at the same time.
 const AT_ONCE: usize = 32;
@@ -60,7 +61,8 @@ impl Source {
                 () = at(due), if working.len() < AT_ONCE => {
                     for stack in queue.take(Instant::now(), AT_ONCE - working.len()) {
                         let tools = self.tools(files, &cancel, &mut gates);
-                        working.push(Box::pin(repair(tools, Some(stack))));
+                        let span = self.repairing(hash, &stack.to_string());
+                        working.push(Box::pin(repair(tools, Some(stack)).instrument(span)));
                     }
                 }
                 Some(done) = working.next() => {
@@ -87,7 +89,8 @@ impl Source {
                     if !pools.is_empty() && !pools_at_work && have_drifted(&self.cluster, &pools, &owner).await {
                         pools_at_work = true;
                         let tools = self.tools(files, &cancel, &mut gates);
-                        working.push(Box::pin(repair(tools, None)));
+                        let span = self.repairing(hash, "pools");
+                        working.push(Box::pin(repair(tools, None).instrument(span)));
                     }
                     look = Instant::now() + self.rhythm.next();
                 }
@@ -105,6 +108,12 @@ impl Source {
         }
         self.waits.clear();
         self.status.waiting.clear();
+    }
+
+    /// A trace of bringing back what has drifted.
+    fn repairing(&self, commit: &str, stack: &str) -> Span {
+        let source = self.configuration.name.as_str();
+        tracing::info_span!(parent: None, "repair", myelin.source = source, myelin.revision = commit, myelin.stack = stack)
     }
 
     /// Watches everything that the source owns, from where everything was looked at last; None when the cluster does not answer.

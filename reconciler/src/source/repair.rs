@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Drift after this long without any of that stack is new, not the same again.
 const CALM: Duration = Duration::from_secs(5);
@@ -108,7 +109,9 @@ pub(super) async fn repair(tools: Tools, stack: Option<StackId>) -> Result<Repai
         // A stack that drifts says nothing of the pools: EC2 is not asked.
         wanted.pools.clear();
     }
-    let planned = deployment(Some(&cluster), Some(&acting), &wanted, &owner, DryRun::Decisions, false).await?;
+    let planned = deployment(Some(&cluster), Some(&acting), &wanted, &owner, DryRun::Decisions, false)
+        .instrument(tracing::info_span!("plan"))
+        .await?;
     if planned.diagnostics().has_errors() {
         return Err(planned.diagnostics());
     }
@@ -118,7 +121,9 @@ pub(super) async fn repair(tools: Tools, stack: Option<StackId>) -> Result<Repai
     if let Some(refusal) = limit.refuse(&planned, None) {
         return Err(refusal.into());
     }
-    let report = execute(&acting, &planned, &run).await;
+    let report = execute(&acting, &planned, &run)
+        .instrument(tracing::info_span!("apply"))
+        .await;
     let Some(stack) = stack else {
         return Ok(Repaired {
             planned,

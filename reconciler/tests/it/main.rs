@@ -28,3 +28,4 @@ mod signed;
 mod ssh;
 mod steady;
 mod tokens;
+mod traces;

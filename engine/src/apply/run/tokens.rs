@@ -13,6 +13,7 @@ use crate::observe::told;
 use crate::plan::{Action, interrupted};
 use crate::token::{Entry, Revoke, State, Stored, Why};
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// Orphans that a record names at most.
 const ORPHANS: usize = 10;
@@ -118,7 +119,7 @@ impl Executor<'_> {
         let id_of = key.clone();
         let handle = self
             .tasks
-            .spawn(async move { Done::Minted(id_of, Box::new(mint.run(id, why, until).await)) });
+            .spawn(async move { Done::Minted(id_of, Box::new(mint.run(id, why, until).await)) }.in_current_span());
         self.running.insert(handle.id(), key.clone());
         Vec::new()
     }
