@@ -563,8 +563,13 @@ async fn record_secrets(cluster: &dyn Cluster) -> Result<Vec<serde_json::Value>,
         .list(&kinds::known("v1", "Secret"), &selection)
         .await
         .map_err(|error| {
-            Diagnostic::error("the records of stacks could not be listed")
-                .detail(format!("{error}\nallow list of Secrets in all namespaces"))
+            // A remedy only where it is one.
+            let next = if error.is_denied() {
+                "\nallow list of Secrets in all namespaces"
+            } else {
+                ""
+            };
+            Diagnostic::error("the records of stacks could not be listed").detail(format!("{error}{next}"))
         })?;
     Ok(list.items)
 }

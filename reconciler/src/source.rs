@@ -203,14 +203,25 @@ impl Source {
             match enforced {
                 Enforced::Ready => {
                     pause.reset();
-                    Box::pin(self.keep(&good.0, &good.1)).await;
+                    if !self.is_asked() {
+                        Box::pin(self.keep(&good.0, &good.1)).await;
+                    }
                 }
                 Enforced::NotReady => {
-                    self.rest(Some(pause.next().max(Duration::from_secs(2)))).await;
+                    let rest = pause.next().max(Duration::from_secs(2));
+                    if !self.is_asked() {
+                        self.rest(Some(rest)).await;
+                    }
                 }
                 Enforced::Interrupted => {}
             }
         }
+    }
+
+    /// Whether somebody has asked for a look and was not told yet that it was heard: while a commit was applied, which is not ended
+    /// for that.
+    fn is_asked(&self) -> bool {
+        self.control.borrow().request != self.status.heard
     }
 
     /// What the cluster holds of this source; None when the reconciler stops before it answers.

@@ -28,7 +28,14 @@ pub(crate) fn revision(folder: &Path, name: &str) -> Result<Revision, GitError> 
     let commit = store
         .revparse_single(name)
         .and_then(|object| object.peel_to_commit())
-        .map_err(|error| refused("looking for the revision in", &error))?;
+        .map_err(|error| {
+            let mut refusal = refused("looking for the revision in", &error);
+            // What a pipeline meets first.
+            if let (GitError::Refused { said, .. }, true) = (&mut refusal, store.is_shallow()) {
+                said.push_str("; the clone is shallow: fetch more of its history (git fetch --unshallow)");
+            }
+            refusal
+        })?;
     let unfit = |why: String| GitError::Unfit(format!("{}: {why}", folder.display()));
     let top = store
         .workdir()

@@ -296,8 +296,27 @@ async fn who_waits_is_told_what_is_waited_for_and_how_it_ended() {
         tree.contains("Pod shop/web: waiting") || tree.contains("Pod shop/web: failed"),
         "{tree}"
     );
+    // Also one that cannot become ready is heard of at once, not after the pause between its attempts.
     let back = house.says(0, &["rollback", "--to", &first[..8], "--wait"]);
     assert!(back.contains("ready at"), "{back}");
     let suspended = house.says(0, &["suspend", "--wait"]);
     assert!(suspended.contains("suspended at"), "{suspended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_while_something_is_applied_is_heard_when_it_is_done() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    // A Deployment without a probe is believed after some seconds only.
+    let slow = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: slow}\nspec:\n  selector: {matchLabels: {a: b}}\n  template:\n    metadata: {labels: {a: b}}\n    spec:\n      containers: [{name: c, image: 'nginx:1.27'}]\n";
+    let second = house.commit("slow", &[("one/slow.yaml", slow)]);
+    house.reaches("applying", &second).await;
+    let said = house.says(0, &["reconcile", "--wait", "--timeout", "60s"]);
+    assert!(said.contains("ready at"), "{said}");
+    house.reaches("ready", &second).await;
 }
