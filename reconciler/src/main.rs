@@ -30,6 +30,7 @@ mod report;
 mod shared;
 mod sops;
 mod source;
+mod token_watch;
 mod traces;
 mod tree;
 mod waits;

@@ -8,6 +8,7 @@ use crate::chronicle;
 use crate::deployment::owned;
 use crate::drift::Drift;
 use crate::pools::{WantedPool, have_drifted};
+use crate::token_watch::Tokens;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use myelin_engine::apply::Gates;
@@ -28,7 +29,9 @@ const AT_ONCE: usize = 32;
 impl Source {
     /// Keeps the cluster at the commit until the branch moves, a person speaks, or something cannot be repaired.
     pub(super) async fn keep(&mut self, hash: &str, files: &Arc<Files>) {
-        let Some(drift) = self.watch().await else { return };
+        let Some((drift, mut tokens)) = self.watch().await else {
+            return;
+        };
         let cancel = self.stop.child_token();
         let mut queue = Queue::default();
         let mut working = FuturesUnordered::new();
@@ -58,6 +61,12 @@ impl Source {
                         queue.note(stack, now);
                     }
                 }
+                due = tokens.next() => {
+                    let now = Instant::now();
+                    for stack in due {
+                        queue.note(stack, now);
+                    }
+                }
                 () = at(due), if working.len() < AT_ONCE => {
                     for stack in queue.take(Instant::now(), AT_ONCE - working.len()) {
                         let tools = self.tools(files, &cancel, &mut gates);
@@ -67,7 +76,7 @@ impl Source {
                 }
                 Some(done) = working.next() => {
                     pools_at_work &= !done.as_ref().is_ok_and(|done| done.record.is_none());
-                    if !self.repaired(hash, done, &drift).await {
+                    if !self.repaired(hash, done, (&drift, &mut tokens)).await {
                         break;
                     }
                 }
@@ -117,7 +126,7 @@ impl Source {
     }
 
     /// Watches everything that the source owns, from where everything was looked at last; None when the cluster does not answer.
-    async fn watch(&mut self) -> Option<Drift> {
+    async fn watch(&mut self) -> Option<(Drift, Tokens)> {
         let owner = Owner::Git(self.configuration.name.clone());
         let (records, kinds, seen) = if let Some(seen) = self.seen.take() {
             let owns = |kind: &&Resource| {
@@ -131,10 +140,12 @@ impl Source {
             let kinds = kinds_of(&*self.cluster, &records).await.ok()?;
             (records, kinds, BTreeMap::new())
         };
+        let tokens = Tokens::follow(&self.cluster, &records);
         let records: Vec<_> = records.into_iter().map(Arc::new).collect();
         self.picture.all(&records);
         let faces = (&self.picture, &self.pulse);
-        Some(Drift::watch(&self.cluster, faces, records, kinds, &self.left, &seen))
+        let drift = Drift::watch(&self.cluster, faces, records, kinds, &self.left, &seen);
+        Some((drift, tokens))
     }
 
     fn tools(&self, files: &Arc<Files>, cancel: &CancellationToken, gates: &mut Option<Arc<Gates>>) -> Tools {
@@ -161,7 +172,12 @@ impl Source {
     }
 
     /// Takes in what became of a stack; whether everything is as it should be.
-    async fn repaired(&mut self, hash: &str, done: Result<Repaired, Diagnostics>, drift: &Drift) -> bool {
+    async fn repaired(
+        &mut self,
+        hash: &str,
+        done: Result<Repaired, Diagnostics>,
+        (drift, tokens): (&Drift, &mut Tokens),
+    ) -> bool {
         let done = match done {
             Ok(done) => done,
             Err(problems) => {
@@ -178,6 +194,7 @@ impl Source {
         }
         if let Some(record) = done.record {
             let left = self.left.get(&record.stack).cloned().unwrap_or_default();
+            tokens.settle(&record);
             drift.settle(record, left);
         }
         if self.written.as_ref().is_none_or(|said| said.drift != self.status.drift) {

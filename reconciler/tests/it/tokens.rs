@@ -50,17 +50,35 @@ async fn a_token_from_git_is_minted_once_between_its_stacks_and_goes_with_its_do
     let rotated = value(&house).await.expect("a value");
     assert_ne!(rotated, minted);
 
-    // The Secret is deleted by hand: the next commit mints anew.
+    // The Secret is deleted by hand: it is minted anew, without a commit.
     let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
     secrets.delete("key", &DeleteParams::default()).await.unwrap();
-    let fourth = house.commit("white", &[("one/map.yaml", &map("one", "white"))]);
-    house.reaches("ready", &fourth).await;
-    house
+    let anew = house
         .eventually("minted again", async || value(&house).await.filter(|v| *v != rotated))
         .await;
+    // So it is when only its key goes, and another key of the Secret stays.
+    house.reaches("ready", &third).await;
+    let keep_other = r#"{"data": {"value": null, "other": "eA=="}}"#;
+    house.kubectl(&[
+        "--namespace=shop",
+        "patch",
+        "secret/key",
+        "--type=merge",
+        "--patch",
+        keep_other,
+    ]);
+    let last = house
+        .eventually("its key is there again", async || {
+            value(&house).await.filter(|v| *v != anew)
+        })
+        .await;
+    assert!(secrets.get("key").await.unwrap().data.unwrap().contains_key("other"));
+    // A token that is as it should be is asked nothing.
+    house.reaches("ready", &third).await;
+    house.eventually("silence", async || house.is_silent().await).await;
 
     let log = house.log();
-    for secret in [&minted, &rotated] {
+    for secret in [&minted, &rotated, &anew, &last] {
         let text = String::from_utf8_lossy(secret);
         assert!(!log.contains(&*text) && !said.contains(&*text), "a value in a log");
     }
@@ -76,6 +94,30 @@ async fn a_token_from_git_is_minted_once_between_its_stacks_and_goes_with_its_do
     let fifth = house.commit("without", &[("two.yaml", &stack("two", ""))]);
     house.reaches("ready", &fifth).await;
     assert!(value(&house).await.is_none(), "its document is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_tied_to_a_new_object_is_minted_anew_without_a_commit() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[
+            ("one.yaml", &stack("one", "")),
+            ("one/map.yaml", &map("one", "red")),
+            ("key.yaml", &token("  rotateWith: [ConfigMap/volume]\n")),
+        ],
+    );
+    let volume = house.file("volume.yaml", &map("volume", "red"));
+    house.kubectl(&["create", "namespace", "shop"]);
+    house.kubectl(&["--namespace=shop", "create", "-f", &volume]);
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    let minted = value(&house).await.expect("a value");
+    house.kubectl(&["--namespace=shop", "delete", "-f", &volume]);
+    house.kubectl(&["--namespace=shop", "create", "-f", &volume]);
+    house
+        .eventually("a new object", async || value(&house).await.filter(|v| *v != minted))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
