@@ -80,8 +80,9 @@ pub(crate) fn of(deployment: &Deployment, report: &Report, commit: &str) -> Vec<
         all.push(event(About::Source, Kind::Normal, "StackRemoved", "Prune", note));
     }
     if touched > 0 && report.is_ready() {
+        let what = if touched == 1 { "change" } else { "changes" };
         let note = format!(
-            "{touched} changes of commit {commit} are applied and ready (plan {})",
+            "{touched} {what} of commit {commit}, applied and ready (plan {})",
             deployment.hash
         );
         all.push(event(About::Source, Kind::Normal, "Applied", "Apply", note));

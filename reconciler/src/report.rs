@@ -266,7 +266,8 @@ pub(crate) fn diff(deployment: &Deployment, drift: bool, colour: Colour) -> Stri
         let shown = plan
             .changes
             .iter()
-            .filter(|change| change.action != Action::Unchanged && (!drift || change.drift));
+            // What is only reported is a difference as well, though no apply takes it back.
+            .filter(|change| change.drift || (!drift && change.action != Action::Unchanged));
         for change in shown {
             one(&mut text, stack, change, colour);
         }

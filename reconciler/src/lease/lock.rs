@@ -36,7 +36,15 @@ impl Lock {
         let mut told = false;
         loop {
             match self.try_once() {
-                Ok(Some(held)) => return Some(held),
+                Ok(Some(held)) => {
+                    if told {
+                        tracing::info!(
+                            source = self.source,
+                            "the other process let the source go; it is worked on here now"
+                        );
+                    }
+                    return Some(held);
+                }
                 Ok(None) if !told => {
                     told = true;
                     let file = self.path.display();

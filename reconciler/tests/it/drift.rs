@@ -25,6 +25,13 @@ async fn where_drift_is_only_reported_it_stays_is_told_once_and_goes_with_the_ne
             status["drift"]["shop/one"][0].is_string().then_some(status)
         })
         .await;
+    for arguments in [&["diff", "repository"][..], &["diff", "repository", "--drift"]] {
+        let shown = house.says(2, arguments);
+        assert!(
+            shown.contains("left alone") && shown.contains("- data.color: \"green\""),
+            "{arguments:?}\n{shown}"
+        );
+    }
     let said = status["drift"]["shop/one"][0].as_str().unwrap();
     assert!(
         said.contains("ConfigMap shop/paint") && said.contains("data.color"),
