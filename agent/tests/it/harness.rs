@@ -50,6 +50,8 @@ impl Network {
 pub(crate) struct World {
     pub(crate) cloud: Cloud,
     pub(crate) endpoint: Endpoint,
+    /// The address by which nodes reach it.
+    pub(crate) host: String,
     pub(crate) folder: tempfile::TempDir,
     network: Network,
     nodes: AtomicU8,
@@ -76,6 +78,7 @@ impl World {
         Self {
             cloud,
             endpoint,
+            host: "127.0.0.1".into(),
             folder,
             network: Network::claim(),
             nodes: AtomicU8::new(1),
@@ -111,7 +114,13 @@ impl World {
             id,
             address,
             folder,
+            namespace: None,
         }
+    }
+
+    /// Where nodes reach EC2.
+    fn url(&self) -> String {
+        self.endpoint.url().replace("127.0.0.1", &self.host)
     }
 
     pub(crate) async fn post(&self, path: &str, body: String) -> Answer {
@@ -138,6 +147,8 @@ pub(crate) struct Node<'w> {
     pub(crate) id: String,
     pub(crate) address: String,
     pub(crate) folder: PathBuf,
+    /// The network namespace that its agent runs in, where that is not the test's.
+    pub(crate) namespace: Option<String>,
 }
 
 impl Node<'_> {
@@ -199,7 +210,7 @@ impl Node<'_> {
 
     /// Starts the agent with a command.
     pub(crate) fn agent_with(&self, configuration: &str, workload: &[String]) -> Agent {
-        self.agent_at(&self.world.endpoint.url(), configuration, workload)
+        self.agent_at(&self.world.url(), configuration, workload)
     }
 
     /// Starts the agent with a command, and with another way to AWS.
@@ -220,7 +231,15 @@ impl Node<'_> {
             .append(true)
             .open(self.folder.join("log"))
             .expect("room");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_myelin-agent"));
+        let mut command = match &self.namespace {
+            // It becomes the agent: the process is the same.
+            Some(name) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", name, env!("CARGO_BIN_EXE_myelin-agent")]);
+                command
+            }
+            None => Command::new(env!("CARGO_BIN_EXE_myelin-agent")),
+        };
         command.args(["run", "--config"]).arg(&file).arg("--").args(workload);
         command
             .env_clear()
@@ -228,7 +247,10 @@ impl Node<'_> {
             .env("AWS_ENDPOINT_URL", aws)
             .env(
                 "AWS_EC2_METADATA_SERVICE_ENDPOINT",
-                self.world.endpoint.metadata_url(&self.id),
+                self.world
+                    .endpoint
+                    .metadata_url(&self.id)
+                    .replace("127.0.0.1", &self.world.host),
             )
             .envs(keys.iter().copied())
             .env(workload::ADDRESS, format!("{}:{WORKLOAD}", self.address))

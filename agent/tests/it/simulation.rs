@@ -71,7 +71,6 @@ impl Ord for Due {
 pub(crate) struct Node {
     pub(crate) membership: Option<Membership>,
     pub(crate) cluster: &'static str,
-    pub(crate) zone: usize,
     pub(crate) address: SocketAddr,
     /// When its state tag was written.
     tagged: Option<Duration>,
@@ -87,8 +86,8 @@ pub(crate) struct Node {
 pub(crate) struct Way {
     /// Share of packets that are lost.
     pub(crate) loss: f64,
-    /// Zones that are cut off from all others.
-    pub(crate) cut: Option<usize>,
+    /// Whether what one node says never reaches another one.
+    pub(crate) cut: fn(usize, usize) -> bool,
 }
 
 /// A controller that looks every second, and marks a node every second, as a roll at full speed does.
@@ -154,7 +153,10 @@ impl Simulation {
         let mut new = Self {
             now: Duration::ZERO,
             nodes: Vec::new(),
-            way: Way { loss: 0.0, cut: None },
+            way: Way {
+                loss: 0.0,
+                cut: |_, _| false,
+            },
             tag_lag: Duration::ZERO,
             careless: false,
             recorded: None,
@@ -173,7 +175,7 @@ impl Simulation {
         new
     }
 
-    /// Launches nodes over three zones, all at this moment.
+    /// Launches nodes over three zones (the remainder of its number by three is a node's zone), all at this moment.
     pub(crate) fn launch(&mut self, count: usize, cluster: &'static str) {
         for _ in 0..count {
             let n = self.nodes.len();
@@ -181,7 +183,6 @@ impl Simulation {
             self.nodes.push(Node {
                 membership: None,
                 cluster,
-                zone: n % 3,
                 address: address(n),
                 tagged: None,
                 schedule: Schedule::default(),
@@ -265,8 +266,8 @@ impl Simulation {
         if let Some(recorded) = &mut self.recorded {
             recorded.push((from, to, bytes.clone()));
         }
-        let zone = |a: SocketAddr| node_at(a).map_or(0, |n| n % 3);
-        let cut = self.way.cut.is_some_and(|z| (zone(from) == z) != (zone(to) == z));
+        let ends = node_at(from).zip(node_at(to));
+        let cut = ends.is_some_and(|(from, to)| (self.way.cut)(from, to));
         if cut || self.rng.random_bool(self.way.loss) {
             return;
         }
@@ -440,6 +441,16 @@ impl Simulation {
     fn runs(&self, address: SocketAddr) -> bool {
         let node = node_at(address).and_then(|n| self.nodes.get(n));
         node.is_some_and(|node| node.membership.is_some())
+    }
+
+    /// Whether these nodes know exactly each other.
+    pub(crate) fn are_alone(&self, nodes: impl Fn(usize) -> bool) -> bool {
+        let these: Vec<usize> = self.alive().into_iter().filter(|n| nodes(*n)).collect();
+        let alone = |n: &usize| {
+            let membership = self.nodes[*n].membership.as_ref().expect("it runs");
+            membership.len() + 1 == these.len() && membership.addresses().filter_map(node_at).all(&nodes)
+        };
+        these.iter().all(alone)
     }
 
     /// How many nodes see another one so.

@@ -28,6 +28,11 @@ pub(super) fn run() -> Result<()> {
             "clusters::nodes_that_boot_together_leave_a_controller_its_share_of_the_sandboxs_request_rates",
             false,
         ),
+        (
+            "clusters::a_zone_that_is_cut_off_is_noticed_on_both_sides_and_the_split_heals",
+            false,
+        ),
+        ("clusters::a_zone_that_is_gone_is_noticed_within_a_minute", false),
         ("clusters::in_an_hour_a_node_asks_ec2_as_often_as_the_rule_says", false),
     ] {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
