@@ -1,6 +1,9 @@
 //! The configuration file (`/etc/myelin/agent.yaml`) → settings. Strict: an unknown field is an error, and everything that is wrong
 //! with the values is said at once. It holds no secrets: the cluster key is a file or an SSM parameter that it names.
 
+mod shape;
+
+use crate::bounded;
 use serde::{Deserialize, Deserializer};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -371,17 +374,10 @@ pub fn read(named: Option<&Path>) -> Result<Config, ConfigError> {
         path: path.display().to_string(),
         why,
     };
-    let size = match std::fs::metadata(path) {
+    let text = match bounded::read(path, LIMIT) {
         Err(e) if named.is_none() && e.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
-        Err(e) => return Err(fail(e.to_string())),
-        Ok(m) => m.len(),
+        text => text.map_err(|e| fail(e.to_string()))?,
     };
-    if size > LIMIT {
-        return Err(fail(format!(
-            "it has {size} bytes; a configuration has at most {LIMIT}"
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?;
     parse(&text).map_err(|problems| ConfigError::Wrong {
         path: path.display().to_string(),
         problems,
@@ -396,13 +392,26 @@ pub fn parse(text: &str) -> Result<Config, String> {
     let config: Config = if text.trim().is_empty() {
         Config::default()
     } else {
-        serde_saphyr::from_str(text).map_err(|e| e.to_string())?
+        serde_saphyr::from_str(text).map_err(|first| all(text, first.to_string()))?
     };
     let problems = config.problems();
     if problems.is_empty() {
         Ok(config)
     } else {
         Err(problems.join("; "))
+    }
+}
+
+/// Everything that is wrong with a text that cannot be read; what the reader said of the first shows its line.
+fn all(text: &str, first: String) -> String {
+    let Ok(root @ serde_json::Value::Object(_)) = serde_saphyr::from_str(text) else {
+        return first;
+    };
+    let (mut problems, rest) = shape::problems(&root);
+    problems.extend(rest.iter().flat_map(Config::problems));
+    match problems.len() {
+        0 | 1 => first,
+        n => format!("{n} things are wrong: {}\nThe first: {first}", problems.join("; ")),
     }
 }
 
@@ -523,6 +532,43 @@ mod tests {
                 .expect_err("unknown")
                 .contains("timeuot")
         );
+    }
+
+    #[test]
+    fn values_of_a_wrong_kind_unknown_fields_and_absent_ones_are_said_together_with_the_rest() {
+        let wrong = parse(
+            "workload: {command: nope, grace: 1y, health: {http: 'ftp://x', failures: many}}\n\
+             drain: {timeout: 5s, rebalance: maybe, hook: {timeout: 1s}}\n\
+             peers: {port: 7946}\n\
+             front: {listen: nowhere, maxConnections: -1}\n\
+             admin: {sokcet: /x}\n\
+             surprise: true\n",
+        )
+        .expect_err("it is wrong");
+        for part in [
+            "13 things",
+            "workload.command: ",
+            "\"1y\" is no length of time",
+            "workload.health.failures: ",
+            "must begin with http://",
+            "longer than drain.margin",
+            "drain.rebalance: ",
+            "drain.hook.command is absent",
+            "peers.key is absent",
+            "front.listen: ",
+            "front.maxConnections: ",
+            "front.backend is absent",
+            "sokcet",
+            "surprise",
+            "line 1 column",
+        ] {
+            assert!(wrong.contains(part), "{part} is not in {wrong}");
+        }
+        let one = parse("workload: {grace: 1y}\n").expect_err("wrong");
+        assert!(one.contains("no length of time") && one.contains("line 1"), "{one}");
+        for text in ["[", "7", "- a", "a: [", "workload: 7", "peers:\n", "front: []"] {
+            let _ = parse(text);
+        }
     }
 
     #[test]

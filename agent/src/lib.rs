@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod backoff;
+mod bounded;
 pub mod command;
 pub mod config;
 pub mod credentials;

@@ -6,6 +6,7 @@ use super::membership::{Membership, Out, Token};
 use super::seal::Sealer;
 use super::seeds::{Next, Schedule};
 use crate::backoff;
+use crate::bounded;
 use crate::config;
 use crate::ec2::Found;
 use crate::identity::TAG_STATE;
@@ -83,14 +84,7 @@ async fn open(config: &config::Peers, shared: &Shared) -> Result<(Ring, UdpSocke
     let text = match (&config.key.file, &config.key.parameter) {
         (Some(file), _) => {
             let fail = |e: std::io::Error| format!("read the cluster key {}: {e}", file.display());
-            let size = std::fs::metadata(file).map_err(fail)?.len();
-            if size > KEY {
-                return Err(format!(
-                    "the cluster key {} has {size} bytes; a key has at most {KEY}",
-                    file.display()
-                ));
-            }
-            std::fs::read_to_string(file).map_err(fail)?
+            bounded::read(file, KEY).map_err(fail)?
         }
         (None, Some(name)) => shared
             .ec2

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use jiff::SignedDuration;
 use myelin_agent::credentials::Credentials;
-use myelin_agent::ec2::{Ec2, Endpoints};
+use myelin_agent::ec2::{Ec2, Ec2Error, Endpoints};
 use myelin_agent::metadata::Metadata;
 use myelin_agent::sign::Keys;
 use myelin_agent::wire::{self, Url};
@@ -164,6 +164,18 @@ impl Served {
         self.now = now;
     }
 
+    /// Asks again for as long as this machine, and not EC2, is what is too slow; no time passes meanwhile.
+    fn insist<T>(&self, ask: impl AsyncFn() -> Result<T, Ec2Error>) -> Result<T, Ec2Error> {
+        let mut answer = self.runtime.block_on(ask());
+        for _ in 0..5 {
+            match &answer {
+                Err(error) if !error.is_throttled() => answer = self.runtime.block_on(ask()),
+                _ => break,
+            }
+        }
+        answer
+    }
+
     fn list(&mut self, now: Duration, cluster: &str) -> Option<Vec<SocketAddr>> {
         self.pass(now);
         let tags = [
@@ -171,7 +183,7 @@ impl Served {
             ("myelin.dev:pool", &["worker"]),
             ("myelin.dev:state", &["ready", "draining"]),
         ];
-        match self.runtime.block_on(self.ec2.running(&tags)) {
+        match self.insist(async || self.ec2.running(&tags).await) {
             Ok(found) => Some(found.iter().map(|f| SocketAddr::new(f.address, 7946)).collect()),
             Err(error) if error.is_throttled() => None,
             Err(error) => panic!("{error}"),
@@ -180,7 +192,7 @@ impl Served {
 
     fn tag(&mut self, now: Duration, node: SocketAddr, key: &str, value: &str) -> bool {
         self.pass(now);
-        match self.runtime.block_on(self.ec2.set_tag(&self.ids[&node], key, value)) {
+        match self.insist(async || self.ec2.set_tag(&self.ids[&node], key, value).await) {
             Ok(()) => true,
             Err(error) if error.is_throttled() => false,
             Err(error) => panic!("{error}"),
