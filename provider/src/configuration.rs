@@ -172,10 +172,11 @@ impl Configuration {
         if let Some(host) = config.attribute("host").as_str()
             && !(host.starts_with("https://") || host.starts_with("http://"))
         {
+            let example = if host.contains("://") { "10.0.0.1:6443" } else { host };
             problems.push(
                 Diagnostic::error(
                     "Invalid host",
-                    format!("{host:?} is no URL: write for example https://{host}"),
+                    format!("{host:?} is no http or https URL: write for example https://{example}"),
                 )
                 .at(Path::attribute("host")),
             );

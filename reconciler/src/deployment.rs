@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
 use myelin_engine::cluster::connect::ServiceAccount;
-use myelin_engine::cluster::{Cluster, Resource, Selection, kinds};
+use myelin_engine::cluster::{Cluster, Resource, Selection, first_contact, kinds};
 use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
@@ -559,18 +559,20 @@ async fn record_secrets(cluster: &dyn Cluster) -> Result<Vec<serde_json::Value>,
         fields: "type=myelin.dev/stack".to_owned(),
         ..Selection::default()
     };
-    let list = cluster
-        .list(&kinds::known("v1", "Secret"), &selection)
-        .await
-        .map_err(|error| {
-            // A remedy only where it is one.
-            let next = if error.is_denied() {
-                "\nallow list of Secrets in all namespaces"
-            } else {
-                ""
-            };
-            Diagnostic::error("the records of stacks could not be listed").detail(format!("{error}{next}"))
-        })?;
+    let secrets = kinds::known("v1", "Secret");
+    let list = first_contact(&tokio_util::sync::CancellationToken::new(), || {
+        cluster.list(&secrets, &selection)
+    })
+    .await
+    .map_err(|error| {
+        // A remedy only where it is one.
+        let next = if error.is_denied() {
+            "\nallow list of Secrets in all namespaces"
+        } else {
+            ""
+        };
+        Diagnostic::error("the records of stacks could not be listed").detail(format!("{error}{next}"))
+    })?;
     Ok(list.items)
 }
 

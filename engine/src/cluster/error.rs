@@ -42,6 +42,18 @@ pub enum ClusterError {
     Unreadable(String),
 }
 
+/// What an API server says with a 500 when something behind it did not answer: a webhook, etcd while it elects a leader, a
+/// connection to either. Those heal without us.
+const PASSING: [&str; 7] = [
+    "failed calling webhook",
+    "etcdserver: ",
+    "rpc error: code = Unavailable",
+    "context deadline exceeded",
+    "connection refused",
+    "connection reset by peer",
+    "unexpected EOF",
+];
+
 impl ClusterError {
     /// From the body of an error answer, a `Status` object where the server sent one.
     #[must_use]
@@ -144,7 +156,7 @@ impl ClusterError {
                 reason,
                 message,
                 ..
-            } => reason == "InternalError" && message.contains("failed calling webhook") || reason == "ServerTimeout",
+            } => reason == "InternalError" && PASSING.iter().any(|p| message.contains(p)) || reason == "ServerTimeout",
             Self::Refused { code, .. } => matches!(code, 429 | 502 | 503 | 504),
             Self::Unreachable(_) | Self::TimedOut(_) => true,
             Self::Unreadable(_) => false,

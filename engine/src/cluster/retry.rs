@@ -117,6 +117,44 @@ mod tests {
     }
 
     #[test]
+    fn an_internal_error_is_tried_again_only_where_something_behind_the_server_did_not_answer() {
+        for (reason, message, again) in [
+            ("InternalError", "etcdserver: leader changed", true),
+            (
+                "InternalError",
+                "etcdserver: request timed out, possibly due to previous leader failure",
+                true,
+            ),
+            (
+                "InternalError",
+                "Internal error occurred: failed calling webhook \"a.b\": EOF",
+                true,
+            ),
+            (
+                "InternalError",
+                "rpc error: code = Unavailable desc = transport is closing",
+                true,
+            ),
+            (
+                "InternalError",
+                "failed to create typed patch object: .spec.x: field not declared in schema",
+                false,
+            ),
+            ("", "etcdserver: leader changed", false),
+            ("ServerTimeout", "", true),
+        ] {
+            let error = ClusterError::Refused {
+                code: 500,
+                reason: reason.into(),
+                message: message.into(),
+                causes: Vec::new(),
+                retry_after: None,
+            };
+            assert_eq!(error.is_transient(), again, "{reason}: {message}");
+        }
+    }
+
+    #[test]
     fn only_a_server_that_gives_no_answer_is_silent() {
         for (error, silent) in [
             (refused(503, ""), false),

@@ -315,6 +315,7 @@ fn read_hook(spec: &mut Fields<'_>, name: &'static str, p: &mut Diagnostics) -> 
 }
 
 fn read_size(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Size {
+    let known = p.iter().count();
     let (size, min, max) = (
         spec.integer("size", SIZE, p),
         spec.integer("min", SIZE, p),
@@ -334,6 +335,8 @@ fn read_size(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Size {
             spec.problem("min", "min is larger than max", "write min and max with min first", p);
             Size { min: 0, max: 0 }
         }
+        // What was wrong with one of them is told already.
+        _ if p.iter().count() > known => Size { min: 0, max: 0 },
         _ => {
             spec.problem(
                 "size",
@@ -653,6 +656,19 @@ mod tests {
         let document =
             json!({"apiVersion": API_VERSION, "kind": "NodePool", "metadata": {"name": "workers"}, "spec": spec});
         node_pool_from_value(document, &|_| None).map_err(|ds| ds.0.iter().map(|d| d.summary.clone()).collect())
+    }
+
+    #[test]
+    fn a_size_that_is_wrong_is_one_problem_and_not_also_a_missing_one() {
+        for (change, why) in [
+            (json!({"size": -1}), "cannot be -1"),
+            (json!({"size": "three"}), "must be a whole number"),
+            (json!({"size": null, "min": 0, "max": 100_000}), "cannot be 100000"),
+        ] {
+            let problems = read(change).expect_err("a problem");
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].contains(why), "{problems:?}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub(super) fn cloud_problem(what: String, error: &CloudError) -> Diagnostic {
         Kind::Throttled => "others use the account's request rate up; try again later",
         Kind::Lost | Kind::Other => "try again; what the request may have done is found by its tags",
         Kind::Invalid => "correct the pool's document",
+        Kind::NotFound => {
+            "it is not there in this region and account: correct its name, or try again if it was made just now"
+        }
         _ => "try again",
     };
     Diagnostic::error(what).detail(format!("{error}; {next}"))

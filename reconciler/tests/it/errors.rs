@@ -2,6 +2,7 @@
 //! it is applied.
 
 use crate::house::{House, map, stack};
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::json;
 
 /// One folder with much wrong in it, in documents and in manifests.
@@ -139,4 +140,58 @@ async fn a_commit_with_one_bad_document_applies_nothing_of_the_good_ones_and_the
         Some("blue"),
         "nothing of it is pruned"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_server_is_asked_again_for_the_records_and_a_refusal_says_which_right_is_missing() {
+    let house = House::new().await;
+    house.commit(
+        "paint",
+        &[
+            ("one/stack.yaml", &stack("k8s", "")),
+            ("one/k8s/a.yaml", &map("paint", "red")),
+        ],
+    );
+    let plan = ["plan", "repository/one"];
+    for (code, message) in [
+        (429, "too many requests, please try again later"),
+        (500, "Internal error occurred: etcdserver: leader changed"),
+    ] {
+        let rule = house.sandbox.faults().add(Rule {
+            verbs: vec!["list".to_owned()],
+            resources: vec!["secrets".to_owned()],
+            user_agent: "myelin/".to_owned(),
+            times: 2,
+            effect: Effect::Status {
+                code,
+                retry_after: None,
+                message: message.to_owned(),
+            },
+            ..Rule::default()
+        });
+        assert!(house.says(2, &plan).contains("create"), "{code}");
+        let rules = house.sandbox.faults().rules();
+        let met = rules.iter().find(|met| met.rule.id == rule).map_or(2, |met| met.met);
+        assert!(met >= 2, "{code}: the fault was met {met} times");
+        house.sandbox.faults().clear();
+    }
+    for (code, advice) in [(403, true), (404, false)] {
+        house.sandbox.faults().add(Rule {
+            verbs: vec!["list".to_owned()],
+            resources: vec!["secrets".to_owned()],
+            user_agent: "myelin/".to_owned(),
+            effect: Effect::Status {
+                code,
+                retry_after: None,
+                message: "no".to_owned(),
+            },
+            ..Rule::default()
+        });
+        let output = house.myelin(&plan);
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains("records of stacks could not be listed"), "{said}");
+        assert_eq!(said.contains("allow list of Secrets"), advice, "{said}");
+        house.sandbox.faults().clear();
+    }
 }
