@@ -5,11 +5,12 @@
 //! that the verdict itself names). There is nothing to poll.
 //!
 //! In order: `moment`, `verdict`, `settings`, `decision` are the vocabulary; `reading`, `healing`, `events`, `pod_facts`,
-//! `sights` hold what was seen; `finding`, `crashes`, `pod_reasons`, `rollout` judge pods; `kinds` judges objects; `judge` is the
+//! `essence`, `sights` hold what was seen; `finding`, `crashes`, `pod_reasons`, `rollout` judge pods; `kinds` judges objects; `judge` is the
 //! way in.
 
 mod crashes;
 mod decision;
+mod essence;
 mod events;
 mod finding;
 mod healing;

@@ -6,6 +6,7 @@
 
 use super::{
     Moment,
+    essence::essence,
     events::Notes,
     pod_facts::{Pod, Role, Run},
     reading::{condition, list, text},
@@ -109,7 +110,7 @@ impl Sights {
                     Some(seen) if text(&seen.value, "/metadata/uid") == text(value, "/metadata/uid") => seen.first,
                     _ => now,
                 };
-                let value = slim(value);
+                let value = essence(value);
                 self.objects.insert(key.clone(), Seen { value, first });
             }
             self.gone.remove(&key);
@@ -153,7 +154,7 @@ impl Sights {
             .map(|(key, _)| key)
     }
 
-    /// The object as it was seen last (not of a pod; without values of Secrets).
+    /// What rules read of the object as it was seen last (not of a pod).
     #[must_use]
     pub fn value(&self, key: &ObjectKey) -> Option<&Value> {
         self.objects.get(key).map(|seen| &seen.value)
@@ -344,23 +345,6 @@ impl Sights {
 /// Whether a Job has completed.
 fn has_completed(job: &Value) -> bool {
     condition(job, "Complete").is_some_and(|c| c.is_true())
-}
-
-/// An object without what no rule reads, and above all without the values of a Secret.
-fn slim(value: &Value) -> Value {
-    let mut value = value.clone();
-    if let Some(object) = value.as_object_mut() {
-        for field in ["data", "stringData", "binaryData"] {
-            object.remove(field);
-        }
-        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-            if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-                annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-            }
-        }
-    }
-    value
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::replicaset;
 use crate::{
     gate::{
         Cause, Heals, Moment, Verdict,
+        essence::same_template,
         judge::Subject,
         reading::{condition, count, counted, flag, number, text},
         rollout::{Counts, weigh},
@@ -118,7 +119,6 @@ fn remark(value: &Value) -> String {
 /// between versions, the revision that it wrote down decides.
 fn new_set<'a>(subject: &Subject<'a>) -> Option<(&'a ObjectKey, &'a Seen)> {
     let value = subject.value();
-    let wanted = template(value);
     let revision = text(value, "/metadata/annotations/deployment.kubernetes.io~1revision");
     let sights = subject.sights;
     let mut sets: Vec<_> = sights
@@ -127,7 +127,7 @@ fn new_set<'a>(subject: &Subject<'a>) -> Option<(&'a ObjectKey, &'a Seen)> {
         .collect();
     sets.sort_by_key(|(key, _)| *key);
     sets.iter()
-        .find(|(_, seen)| template(&seen.value) == wanted)
+        .find(|(_, seen)| same_template(&seen.value, value))
         .or_else(|| {
             sets.iter().find(|(_, seen)| {
                 !revision.is_empty()
@@ -135,16 +135,4 @@ fn new_set<'a>(subject: &Subject<'a>) -> Option<(&'a ObjectKey, &'a Seen)> {
             })
         })
         .copied()
-}
-
-fn template(value: &Value) -> Value {
-    let mut template = value.pointer("/spec/template").cloned().unwrap_or_default();
-    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-        labels.remove("pod-template-hash");
-    }
-    // Written as null by some servers and left out by others.
-    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("creationTimestamp");
-    }
-    template
 }
