@@ -1,7 +1,8 @@
 //! What an apply did → the events that tell of it: which, about what, in which words. Pure.
 
-use crate::deployment::{Deployment, Report};
+use crate::deployment::Deployment;
 use crate::events::{About, Event, Kind};
+use crate::execution::Report;
 use myelin_engine::apply::Fate;
 use myelin_engine::desired::{Desired, is_token};
 use myelin_engine::diagnostic::Severity;

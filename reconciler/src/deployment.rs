@@ -1,23 +1,19 @@
-//! A commit as a whole: its documents → what every stack should be → one plan for each → effects in the order of `dependsOn`.
+//! A commit as a whole: its documents → what every stack should be → one plan for each. `execution` brings it about.
 //!
 //! The engine knows single stacks; here is only what several of them mean together: all errors before any effect, stacks that
-//! no document names any more, the order, and the limit on what one commit may remove.
+//! no document names any more, and the limit on what one commit may remove.
 
 use crate::documents::{self, Body, Documents, Placed};
-use crate::identity::{Actors, Identities};
-use crate::pools::{self, PlannedPool, Pools, WantedPool};
+use crate::identity::Identities;
+use crate::pools::{self, Pools, WantedPool};
 use crate::shared::{Survey, View};
 use crate::sops;
-use crate::traces::traced;
 use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
-use myelin_engine::apply::{Destroy, Outcome, Run, apply, destroy};
 use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::cluster::{Cluster, Resource, Selection, first_contact, kinds};
 use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{DocumentName, Stack, TOKEN_TIMEOUT};
-use myelin_engine::fleet::{FleetOutcome, PoolId};
 use myelin_engine::mask::hex;
 use myelin_engine::object::{Object, ObjectKey};
 use myelin_engine::observe::{DryRun, Observation, observe};
@@ -28,13 +24,9 @@ use myelin_engine::tree::{Tree, TreePath};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tracing::{Instrument as _, field};
 
 /// Stacks that are looked at at once.
 const LOOKED_AT: usize = 64;
-
-/// Stacks that are applied at once. Most of that is waiting, which costs nothing; requests have a limit of their own.
-const AT_ONCE: usize = 2_000;
 
 /// Group of our own documents, which may lie among the manifests of a source.
 const OWN_GROUP: &str = "myelin.dev";
@@ -606,189 +598,5 @@ impl BlastRadius {
                 self.percent, deployment.hash
             )),
         )
-    }
-}
-
-/// What became of each stack.
-#[derive(Debug, Default)]
-pub(crate) struct Report {
-    /// Stacks of the commit, by id.
-    pub(crate) stacks: BTreeMap<StackId, Outcome>,
-    /// Stacks that were not tried, and why.
-    pub(crate) skipped: BTreeMap<StackId, String>,
-    /// Stacks that were removed, or not.
-    pub(crate) removed: BTreeMap<StackId, Outcome>,
-    /// Pools of the commit.
-    pub(crate) pools: BTreeMap<PoolId, FleetOutcome>,
-    /// Pools that were not tried, and why.
-    pub(crate) skipped_pools: BTreeMap<PoolId, String>,
-    /// Pools that were removed, or not.
-    pub(crate) removed_pools: BTreeMap<PoolId, FleetOutcome>,
-}
-
-impl Report {
-    /// Whether everything is as the commit says.
-    pub(crate) fn is_ready(&self) -> bool {
-        let all = self.stacks.values().chain(self.removed.values());
-        let mut pools = self.pools.values().chain(self.removed_pools.values());
-        let none_skipped = self.skipped.is_empty() && self.skipped_pools.is_empty();
-        none_skipped && all.into_iter().all(|outcome| outcome.ready) && pools.all(|outcome| outcome.ready)
-    }
-
-    /// Errors and warnings of all stacks.
-    pub(crate) fn diagnostics(&self) -> Diagnostics {
-        let mut all = Diagnostics::new();
-        for outcome in self.stacks.values().chain(self.removed.values()) {
-            all.extend(outcome.diagnostics.clone());
-        }
-        for outcome in self.pools.values().chain(self.removed_pools.values()) {
-            all.extend(outcome.diagnostics.clone());
-        }
-        let skipped = self.skipped.iter().map(|(id, why)| (id.title(), why));
-        let pools = self.skipped_pools.iter().map(|(id, why)| (format!("pool {id}"), why));
-        for (title, why) in skipped.chain(pools) {
-            all.push(Diagnostic::error(format!("{title} was not applied")).detail(why.clone()));
-        }
-        all
-    }
-}
-
-/// Executes a deployment. A failed stack holds back those that depend on it and nothing else; stacks that are gone are removed
-/// when everything new is ready.
-pub(crate) async fn execute(acting: &Identities, deployment: &Deployment, run: &Run) -> Report {
-    let mut report = Report::default();
-    let actors = &Actors::new(acting, run);
-    let stacks = deployment.plans.iter().map(|(stack, plan)| Step::Stack(stack, plan));
-    let mut waiting: Vec<Step<'_>> = deployment.pools.planned.iter().map(Step::Pool).chain(stacks).collect();
-    let mut done: BTreeSet<&DocumentName> = BTreeSet::new();
-    let mut failed: BTreeSet<&DocumentName> = BTreeSet::new();
-    for (stack, problems) in &deployment.refused {
-        failed.insert(&stack.name);
-        report.skipped.insert(stack.id.clone(), problems.to_string());
-    }
-    let mut working = FuturesUnordered::new();
-    loop {
-        waiting.retain(|step| {
-            let (name, after) = step.order();
-            if let Some(cause) = after.iter().find(|on| failed.contains(on)) {
-                failed.insert(name);
-                step.skip(&mut report, format!("{cause} is not ready"));
-                return false;
-            }
-            let free = after.iter().all(|on| done.contains(on));
-            if !free || working.len() >= AT_ONCE || run.cancel.is_cancelled() {
-                return true;
-            }
-            let step = *step;
-            working.push(async move {
-                let ended = match step {
-                    Step::Stack(stack, plan) => match actors.of(stack.account.as_ref()) {
-                        Ok((cluster, run)) => {
-                            let span = tracing::info_span!("stack", myelin.stack = %stack.id, error = field::Empty);
-                            let run = traced(run, plan, &span);
-                            let outcome = apply(cluster, plan, &run).instrument(span.clone()).await;
-                            if !outcome.ready {
-                                span.record("error", true);
-                            }
-                            Ended::Stack(Box::new(outcome))
-                        }
-                        Err(why) => Ended::Refused(why),
-                    },
-                    Step::Pool(pool) => Ended::Pool(Box::new(
-                        deployment.pools.apply(pool, &deployment.owner, &run.cancel).await,
-                    )),
-                };
-                (step, ended)
-            });
-            false
-        });
-        let Some((step, ended)) = working.next().await else {
-            break;
-        };
-        let ready = match &ended {
-            Ended::Stack(outcome) => outcome.ready,
-            Ended::Pool(outcome) => outcome.ready,
-            Ended::Refused(_) => false,
-        };
-        if ready {
-            done.insert(step.order().0);
-        } else {
-            failed.insert(step.order().0);
-        }
-        match (step, ended) {
-            (Step::Stack(stack, _), Ended::Stack(outcome)) => {
-                report.stacks.insert(stack.id.clone(), *outcome);
-            }
-            (Step::Pool(pool), Ended::Pool(outcome)) => {
-                report.pools.insert(pool.wanted.id(), *outcome);
-            }
-            (step, Ended::Refused(why)) => step.skip(&mut report, why),
-            (Step::Stack(..), Ended::Pool(_)) | (Step::Pool(_), Ended::Stack(_)) => {}
-        }
-    }
-    for step in waiting {
-        step.skip(&mut report, "a newer commit or an interruption came first".to_owned());
-    }
-    if report.is_ready() && !run.cancel.is_cancelled() {
-        for record in &deployment.gone {
-            let terms = Destroy {
-                delete_protected: BTreeSet::new(),
-                timeout: myelin_engine::document::DEFAULT_TIMEOUT,
-            };
-            // By whom it was made.
-            let account = deployment.changed_as.get(&record.stack.to_string());
-            let account = account.and_then(|account| account.parse().ok());
-            let (cluster, run) = match actors.of(account.as_ref()) {
-                Ok(actor) => actor,
-                Err(why) => {
-                    report.skipped.insert(record.stack.clone(), why);
-                    continue;
-                }
-            };
-            let outcome = destroy(cluster, &record.stack, &deployment.owner, &terms, &run).await;
-            report.removed.insert(record.stack.clone(), outcome);
-        }
-        // What ran on the nodes is gone before the nodes are.
-        for id in deployment.pools.gone.keys() {
-            let outcome = deployment.pools.remove(id, &deployment.owner, &run.cancel).await;
-            report.removed_pools.insert(id.clone(), outcome);
-        }
-    }
-    report
-}
-
-/// One document that is brought about.
-#[derive(Clone, Copy)]
-enum Step<'a> {
-    Stack(&'a WantedStack, &'a Plan),
-    Pool(&'a PlannedPool),
-}
-
-/// What came of it.
-enum Ended {
-    Stack(Box<Outcome>),
-    Pool(Box<FleetOutcome>),
-    /// Nobody may act for it.
-    Refused(String),
-}
-
-impl<'a> Step<'a> {
-    /// Its name, and what it comes after.
-    fn order(self) -> (&'a DocumentName, &'a BTreeSet<DocumentName>) {
-        match self {
-            Self::Stack(stack, _) => (&stack.name, &stack.after),
-            Self::Pool(pool) => (&pool.wanted.name, &pool.wanted.after),
-        }
-    }
-
-    fn skip(self, report: &mut Report, why: String) {
-        match self {
-            Self::Stack(stack, _) => {
-                report.skipped.insert(stack.id.clone(), why);
-            }
-            Self::Pool(pool) => {
-                report.skipped_pools.insert(pool.wanted.id(), why);
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@ mod deployment;
 mod documents;
 mod drift;
 mod events;
+mod execution;
 mod field_index;
 mod git;
 mod health;
@@ -40,6 +41,12 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use command::exit;
 use myelin_engine::diagnostic::Diagnostics;
 use std::process::ExitCode;
+
+/// What an apply of thousands of objects needed goes back to the system within seconds, and a reconciler that only watches is small
+/// again. The C library's allocator would keep it.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Deploys phased stacks to Kubernetes from git.
 #[derive(Debug, Parser)]

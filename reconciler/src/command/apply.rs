@@ -4,7 +4,8 @@
 use super::exit;
 use super::local::{LocalArguments, told};
 use crate::access::ClusterArguments;
-use crate::deployment::{BlastRadius, deployment, execute};
+use crate::deployment::{BlastRadius, deployment};
+use crate::execution::execute;
 use crate::identity::Identities;
 use crate::waits::without;
 use clap::Args;

@@ -3,7 +3,8 @@
 use super::commit::Files;
 use super::{APPLY, Enforced, SLACK, Source};
 use crate::chronicle;
-use crate::deployment::{BlastRadius, Deployment, Report, WantedCommit, deployment, execute, wanted_of};
+use crate::deployment::{BlastRadius, Deployment, WantedCommit, deployment, wanted_of};
+use crate::execution::{Report, execute};
 use crate::pools;
 use myelin_engine::apply::{Progress, Run};
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics};

@@ -2,7 +2,8 @@
 //! that rolls for minutes holds up no other's revert.
 
 use super::commit::Files;
-use crate::deployment::{BlastRadius, Deployment, Report, deployment, execute, wanted_only};
+use crate::deployment::{BlastRadius, Deployment, deployment, wanted_only};
+use crate::execution::{Report, execute};
 use crate::identity::Identities;
 use crate::pause::Pause;
 use myelin_engine::apply::Run;

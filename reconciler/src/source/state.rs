@@ -2,9 +2,10 @@
 
 use super::{Enforced, Source};
 use crate::chronicle;
-use crate::deployment::{Deployment, Report, WantedCommit};
+use crate::deployment::{Deployment, WantedCommit};
 use crate::drift::{Left, digest};
 use crate::events::Kind;
+use crate::execution::Report;
 use crate::origins::Origins;
 use crate::pools;
 use myelin_engine::diagnostic::Diagnostics;
