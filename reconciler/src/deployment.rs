@@ -9,6 +9,7 @@ use crate::pools::{self, Pools, WantedPool};
 use crate::shared::{Survey, View};
 use crate::sops;
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use myelin_engine::cluster::connect::ServiceAccount;
 use myelin_engine::cluster::{Cluster, Resource, Selection, first_contact, kinds};
 use myelin_engine::desired::{Desired, DesiredObject, Variables, desired, lone_token};
@@ -388,28 +389,32 @@ pub(crate) async fn deployment(
         }
         None => None,
     };
-    let survey_of_all = survey.as_ref();
-    let looked = futures::stream::iter(commit.stacks.iter().map(|stack| async move {
-        let Some(acting) = acting else {
-            return Ok(Observation::none());
-        };
-        let inner = acting
-            .of(stack.account.as_ref())
-            .map_err(|why| Diagnostics::from(Diagnostic::error(why).at(stack.place.clone())))?;
-        match survey_of_all {
-            Some(survey) => {
-                let view = View {
-                    survey: Arc::clone(survey),
-                    inner: Arc::clone(inner),
-                };
-                observe(&view, &stack.desired, dry_run).await
+    let mut looks: Vec<BoxFuture<'_, Result<Observation, Diagnostics>>> = Vec::with_capacity(commit.stacks.len());
+    for stack in &commit.stacks {
+        let survey = survey.clone();
+        looks.push(Box::pin(async move {
+            let Some(acting) = acting else {
+                return Ok(Observation::none());
+            };
+            let inner = acting
+                .of(stack.account.as_ref())
+                .map_err(|why| Diagnostics::from(Diagnostic::error(why).at(stack.place.clone())))?;
+            match survey {
+                Some(survey) => {
+                    let view = View {
+                        survey,
+                        inner: Arc::clone(inner),
+                    };
+                    observe(&view, &stack.desired, dry_run).await
+                }
+                None => observe(&**inner, &stack.desired, dry_run).await,
             }
-            None => observe(&**inner, &stack.desired, dry_run).await,
-        }
-    }))
-    .buffered(LOOKED_AT)
-    .collect::<Vec<_>>()
-    .await;
+        }));
+    }
+    let looked = futures::stream::iter(looks)
+        .buffered(LOOKED_AT)
+        .collect::<Vec<_>>()
+        .await;
     let mut plans = Vec::with_capacity(looked.len());
     let mut refused = Vec::new();
     for (stack, seen) in commit.stacks.iter().zip(looked) {

@@ -9,16 +9,15 @@ use crate::deployment::owned;
 use crate::drift::Drift;
 use crate::pools::{WantedPool, have_drifted};
 use crate::token_watch::Tokens;
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use myelin_engine::apply::Gates;
 use myelin_engine::cluster::Resource;
-use myelin_engine::diagnostic::Diagnostics;
+use myelin_engine::diagnostic::{Diagnostic, Diagnostics};
 use myelin_engine::object::ObjectKey;
 use myelin_engine::observe::kinds_of;
 use myelin_engine::record::Owner;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span};
@@ -34,7 +33,9 @@ impl Source {
         };
         let cancel = self.stop.child_token();
         let mut queue = Queue::default();
-        let mut working = FuturesUnordered::new();
+        // Tasks, not futures of this loop: while it waits for the branch or for a word to be written they go on, and give back what
+        // they hold of the limit on requests, which that word may need.
+        let mut working = JoinSet::new();
         let mut gates = None;
         let pools: Vec<_> = files.documents.all.iter().filter_map(WantedPool::of).collect();
         let mut pools_at_work = false;
@@ -71,10 +72,11 @@ impl Source {
                     for stack in queue.take(Instant::now(), AT_ONCE - working.len()) {
                         let tools = self.tools(files, &cancel, &mut gates);
                         let span = self.repairing(hash, &stack.to_string());
-                        working.push(Box::pin(repair(tools, Some(stack)).instrument(span)));
+                        working.spawn(repair(tools, Some(stack)).instrument(span));
                     }
                 }
-                Some(done) = working.next() => {
+                Some(done) = working.join_next() => {
+                    let done = ended(done);
                     pools_at_work &= !done.as_ref().is_ok_and(|done| done.record.is_none());
                     if !self.repaired(hash, done, (&drift, &mut tokens)).await {
                         break;
@@ -99,7 +101,7 @@ impl Source {
                         pools_at_work = true;
                         let tools = self.tools(files, &cancel, &mut gates);
                         let span = self.repairing(hash, "pools");
-                        working.push(Box::pin(repair(tools, None).instrument(span)));
+                        working.spawn(repair(tools, None).instrument(span));
                     }
                     look = Instant::now() + self.rhythm.next();
                 }
@@ -110,8 +112,8 @@ impl Source {
         cancel.cancel();
         // What they had begun is told all the same.
         self.pulse.begin("ending repairs", APPLY);
-        while let Some(done) = working.next().await {
-            if let Ok(done) = done {
+        while let Some(done) = working.join_next().await {
+            if let Ok(done) = ended(done) {
                 self.tell_of(hash, &done);
             }
         }
@@ -208,6 +210,11 @@ impl Source {
             self.events.tell(event);
         }
     }
+}
+
+/// What came of a repair; one that panicked is an error of its own.
+fn ended(done: Result<Result<Repaired, Diagnostics>, JoinError>) -> Result<Repaired, Diagnostics> {
+    done.unwrap_or_else(|error| Err(Diagnostic::error("a repair failed").detail(error.to_string()).into()))
 }
 
 async fn at(moment: Option<Instant>) {
