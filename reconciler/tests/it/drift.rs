@@ -1,6 +1,8 @@
 //! What happens to foreign changes: taken back, only reported, or given up in a war.
 
 use crate::house::{House, map, stack};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{Api, Patch, PatchParams};
 use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::json;
 
@@ -148,4 +150,66 @@ async fn a_stack_whose_repair_takes_long_holds_up_no_other_and_no_repair_lists_w
         .map(|line| format!("{} {}", line.path, line.query))
         .collect();
     assert!(whole.is_empty(), "{whole:#?}");
+}
+
+/// Requests have a limit that repairs and the words about them share. A loop that waited for room for a word, and meanwhile let no
+/// repair go on that held some, once stood still for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_changes_at_once_are_all_taken_back_however_often() {
+    const STACKS: usize = 48;
+    let house = House::new().await;
+    let names: Vec<String> = (0..STACKS).map(|number| format!("app-{number}")).collect();
+    let files: Vec<(String, String)> = names
+        .iter()
+        .flat_map(|name| {
+            let maps: String = (0..3).map(|n| format!("---\n{}", map(&format!("{name}-{n}"), "red"))).collect();
+            // It selects nothing, so its repair waits, which is a word to be written.
+            let service = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n");
+            [
+                (format!("{name}.yaml"), stack(name, "")),
+                (format!("{name}/all.yaml"), format!("{service}{maps}")),
+            ]
+        })
+        .collect();
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .collect();
+    let first = house.commit("first", &files);
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    house.sandbox.faults().add(Rule {
+        user_agent: "myelin/".to_owned(),
+        verbs: ["get", "list", "patch", "update"].map(str::to_owned).to_vec(),
+        effect: Effect::Latency { millis: 30 },
+        ..Rule::default()
+    });
+    for round in 0..4 {
+        let services: Api<Service> = Api::namespaced(house.client.clone(), "shop");
+        let theirs = json!({"spec": {"selector": {"app": format!("elsewhere-{round}")}}});
+        let patch = Patch::Merge(&theirs);
+        let ours = PatchParams::default();
+        let meddling = names.iter().map(async |name| {
+            for number in 0..3 {
+                house
+                    .meddle(&format!("{name}-{number}"), json!({"color": "green"}))
+                    .await;
+            }
+            services.patch(name, &ours, &patch).await.unwrap();
+        });
+        futures::future::join_all(meddling).await;
+        for name in &names {
+            house
+                .eventually("everything taken back", async || {
+                    let service = services.get(name).await.unwrap();
+                    let selector = service.spec.and_then(|spec| spec.selector).unwrap_or_default();
+                    let mut red = selector.get("app") == Some(name);
+                    for number in 0..3 {
+                        red &= house.value(&format!("{name}-{number}"), "color").await.as_deref() == Some("red");
+                    }
+                    red.then_some(())
+                })
+                .await;
+        }
+    }
 }
