@@ -1,7 +1,7 @@
 //! The node agent: what a drain and a death lose, what an agent costs beside a hundred peers, and how often EC2 is asked.
 //!
 //! Runs the agent's own scenarios (`agent/tests/it/bench.rs`, `clusters.rs`) on release binaries: real processes on loopback
-//! addresses against the sandbox's EC2, and a thousand agents on a simulated network. It measures no cloud.
+//! addresses and in network namespaces against the sandbox's EC2, and a thousand agents on a simulated network. It measures no cloud.
 
 use anyhow::{Context, Result, bail};
 use std::process::Command;
@@ -33,6 +33,10 @@ pub(super) fn run() -> Result<()> {
             false,
         ),
         ("clusters::a_zone_that_is_gone_is_noticed_within_a_minute", false),
+        (
+            "namespaces::nodes_on_real_networks_split_where_a_cable_is_pulled_join_again_and_never_mix",
+            true,
+        ),
         ("clusters::in_an_hour_a_node_asks_ec2_as_often_as_the_rule_says", false),
     ] {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
