@@ -139,6 +139,7 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     let mut seen = Observation {
         reached: true,
         stored,
+        at: jiff::Timestamp::now().as_second(),
         ..Observation::default()
     };
     let mut keys: BTreeMap<ObjectKey, String> = seen

@@ -1,3 +1,5 @@
+//! Whose item stands in the place of ours, by small cases.
+
 use super::*;
 use crate::document::Conflicts;
 use crate::mask::MaskKey;

@@ -105,6 +105,28 @@ async fn demolish(world: &World) -> Outcome {
 }
 
 #[tokio::test]
+async fn a_token_that_is_too_old_is_minted_anew_by_a_plan_that_says_so() {
+    let world = world().await;
+    let wanted = random(json!({"expiresAfter": 3600}));
+    applied(&world, &wanted).await;
+    let first = value(&world).await.expect("a value");
+    assert!(world.plan(&wanted).await.is_empty());
+    world
+        .rewrite_record(&id(), |record| {
+            for token in record["tokens"].as_object_mut().unwrap().values_mut() {
+                let minted = token.pointer_mut("/state/stored/mintedAt").expect("it is stored");
+                *minted = json!(minted.as_i64().unwrap() - 3601);
+            }
+        })
+        .await;
+    let plan = world.plan(&wanted).await;
+    assert!(!plan.is_empty() && plan.to_string().contains("expired"), "{plan}");
+    applied(&world, &wanted).await;
+    assert_ne!(value(&world).await.as_ref(), Some(&first));
+    assert!(world.plan(&wanted).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_token_of_its_own_lives_from_create_to_destroy() {
     let world = world().await;
     let wanted = random(json!({"expiresAfter": 3600}));

@@ -160,6 +160,20 @@ async fn a_field_war_is_reported_and_not_fought_for_ever() {
         world.applied(&wanted).await;
     }
     assert_eq!(reverts, 5);
+    // An hour later it is no war any more.
+    world
+        .rewrite_record(&id(), |record| {
+            let entries = record["entries"].as_array_mut().unwrap().iter_mut();
+            for at in entries
+                .filter_map(|entry| entry.get_mut("reverted")?.as_array_mut())
+                .flatten()
+            {
+                *at = json!(at.as_i64().unwrap() - 3601);
+            }
+        })
+        .await;
+    let plan = world.plan(&wanted).await;
+    assert_eq!(actions(&plan), ["update one"], "{plan}");
 }
 
 #[tokio::test]

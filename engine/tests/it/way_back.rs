@@ -1,7 +1,6 @@
 //! Destroy and prune: who goes before whom, what one that does not go holds back, and what is found without a record.
 
 use crate::world::{NAMESPACE, World, config, id, quick, stack};
-use base64::Engine as _;
 use myelin_engine::apply::{Destroy, Fate, Outcome, Progress, destroy};
 use myelin_engine::object::ObjectKey;
 use myelin_engine::record::{self, Owner};
@@ -113,20 +112,14 @@ async fn a_record_that_knows_no_edges_is_destroyed_by_depth_and_learns_them_at_t
     let (spec, objects) = branches();
     world.applied(&stack(spec.clone(), objects.clone())).await;
     // As an earlier version wrote it.
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/secrets/{}", id().record_name());
-    let secret = world.get("v1", "Secret", &id().record_name()).await.unwrap();
-    let base64 = base64::engine::general_purpose::STANDARD;
-    let text = base64.decode(secret["data"]["record"].as_str().unwrap()).unwrap();
-    let mut text: Value = serde_json::from_slice(&text).unwrap();
-    assert!(text.as_object_mut().unwrap().remove("after").is_some());
-    for entry in text["entries"].as_array_mut().unwrap() {
-        let entry = entry.as_object_mut().unwrap();
-        assert!(entry.remove("needs").is_some() && entry.remove("number").is_some());
-    }
-    let body = json!({"data": {"record": base64.encode(text.to_string())}});
-    let other = world.cluster_as("meddler").await;
-    other
-        .request("PATCH", &path, "application/merge-patch+json", &body)
+    world
+        .rewrite_record(&id(), |record| {
+            assert!(record.as_object_mut().unwrap().remove("after").is_some());
+            for entry in record["entries"].as_array_mut().unwrap() {
+                let entry = entry.as_object_mut().unwrap();
+                assert!(entry.remove("needs").is_some() && entry.remove("number").is_some());
+            }
+        })
         .await;
 
     let outcome = destroy_soon(&world).await;

@@ -1,8 +1,11 @@
 //! Tokens that are documents of their own, from git: in the order of `dependsOn`, minted once, and gone with their document.
 
 use crate::house::{House, map, stack};
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, PostParams};
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn token(more: &str) -> String {
     format!(
@@ -118,6 +121,47 @@ async fn a_token_that_is_tied_to_a_new_object_is_minted_anew_without_a_commit() 
     house
         .eventually("a new object", async || value(&house).await.filter(|v| *v != minted))
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_becomes_too_old_is_minted_anew_without_a_commit() {
+    const LIVES: i64 = 3600;
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[
+            ("one.yaml", &stack("one", "")),
+            ("one/map.yaml", &map("one", "red")),
+            ("key.yaml", &token(&format!("  expiresAfter: {LIVES}\n"))),
+        ],
+    );
+    let reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    let minted = value(&house).await.expect("a value");
+    drop(reconciler);
+
+    // As if it had been minted an hour ago, but for a few seconds.
+    let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
+    let name = "myelin-token-key";
+    let mut record = secrets.get(name).await.unwrap();
+    let data = record.data.as_mut().unwrap();
+    let mut text: Value = serde_json::from_slice(&data["record"].0).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let expires = i64::try_from(now).unwrap() + 8;
+    for token in text["tokens"].as_object_mut().unwrap().values_mut() {
+        let stored = token.pointer_mut("/state/stored").expect("it is stored");
+        stored["mintedAt"] = json!(expires - LIVES);
+        stored["expiresAt"] = json!(expires);
+    }
+    data.insert("record".to_owned(), ByteString(text.to_string().into_bytes()));
+    secrets.replace(name, &PostParams::default(), &record).await.unwrap();
+
+    let _reconciler = house.reconciler();
+    house
+        .eventually("a new value", async || value(&house).await.filter(|v| *v != minted))
+        .await;
+    house.reaches("ready", &first).await;
+    house.eventually("silence", async || house.is_silent().await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
