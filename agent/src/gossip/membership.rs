@@ -440,6 +440,15 @@ impl Membership {
                 ..me.with(me.presence)
             });
         }
+        // SWIM stops whenever this node becomes somebody new, until somebody speaks to the new one: a node that is cut off at that
+        // moment would count on the others for good. It goes on while it knows anybody.
+        if self
+            .foca
+            .apply_many(std::iter::empty(), false, &mut self.runtime)
+            .is_err()
+        {
+            self.drops.unreadable += 1;
+        }
         while let Some(note) = self.runtime.to_notify() {
             self.changed |= !matches!(note, OwnedNotification::Active | OwnedNotification::Idle);
         }
@@ -580,6 +589,43 @@ mod tests {
         let out = nodes[0].greet(SocketAddr::from(([10, 0, 0, 2], 7946)));
         deliver(&mut nodes, 0, out);
         nodes
+    }
+
+    /// Lets time pass for a node to which no packet comes.
+    fn alone(node: &mut Membership, out: Vec<Out>, time: Duration) {
+        let mut timers: Vec<(Duration, Token)> = Vec::new();
+        let mut out = out;
+        let mut now = Duration::ZERO;
+        while now < time {
+            for o in std::mem::take(&mut out) {
+                if let Out::After(wait, token) = o {
+                    timers.push((now + wait, token));
+                }
+            }
+            timers.sort_by_key(|(due, _)| *due);
+            let Some((due, _)) = timers.first() else { return };
+            now = *due;
+            out = node.timer(timers.remove(0).1);
+        }
+    }
+
+    #[test]
+    fn who_is_cut_off_at_the_moment_in_which_it_changes_counts_on_nobody_before_long() {
+        let minute = Duration::from_secs(60);
+        let mut nodes = two_that_know_each_other();
+        let out = nodes[0].set_presence(Presence::Sick);
+        assert_eq!(nodes[0].len(), 1);
+        alone(&mut nodes[0], out, minute);
+        assert_eq!(nodes[0].len(), 0, "after a word of its own");
+        // The same when the change is the answer to somebody who called it down.
+        let mut nodes = two_that_know_each_other();
+        let down = [&[0, 1][..], &member(&Member::down(*nodes[0].me()))].concat();
+        let was = *nodes[0].me();
+        let (packet, _) = nodes[1].sealer.seal(Kind::Members, &was.session, &down);
+        let out = nodes[0].packet(nodes[1].me().address, &packet);
+        assert_ne!(*nodes[0].me(), was);
+        alone(&mut nodes[0], out, minute);
+        assert_eq!(nodes[0].len(), 0, "after a word of another");
     }
 
     #[test]

@@ -358,6 +358,11 @@ impl Agent {
     pub(crate) fn vanish(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it was started here");
+        self.kill_workload();
+    }
+
+    /// kill -9 of its workload.
+    pub(crate) fn kill_workload(&self) {
         for pid in workload_pid(&self.log()) {
             let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
         }

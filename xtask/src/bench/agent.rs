@@ -35,7 +35,7 @@ pub(super) fn run() -> Result<()> {
         ("clusters::a_zone_that_is_gone_is_noticed_within_a_minute", false),
         (
             "namespaces::nodes_on_real_networks_split_where_a_cable_is_pulled_join_again_and_never_mix",
-            true,
+            false,
         ),
         ("clusters::in_an_hour_a_node_asks_ec2_as_often_as_the_rule_says", false),
     ] {
