@@ -1,12 +1,12 @@
-//! Which kinds definitions add to the cluster: there may be objects of them that nobody else would notice.
+//! Finds the kinds that CRDs add to the cluster, because nothing else would notice their objects.
 //!
-//! Nothing here looks at the objects.
+//! The objects themselves are not read here.
 
 use crate::cluster::{Cluster, ClusterError, Resource, Selection, kinds, retrying};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-/// Every kind that a definition brings, at one version that is served.
+/// Every kind that a CRD defines, at one served version.
 pub(super) async fn custom_kinds(
     cluster: &dyn Cluster,
     cancel: &CancellationToken,

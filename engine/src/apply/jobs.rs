@@ -1,6 +1,8 @@
-//! Before a Job is replaced: what it runs is waited for. A migration that is stopped half-way is worse than a late one.
+//! Waits for a Job's running containers before the Job is replaced: a migration that is killed half-way is worse than a
+//! late one.
 //!
-//! What does not run (its image cannot be pulled, it pauses between two attempts, it has ended) is not waited for.
+//! A Job whose containers do not run (the image cannot be pulled, it is between two attempts, it has ended) is not
+//! waited for.
 
 use super::remove::changed;
 use crate::cluster::{Cluster, ClusterError, Selection, Target, kinds, retrying};
@@ -10,11 +12,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a watch on the Job may say nothing before its pods are looked at again: a container that ends for good between two
+/// How long a watch on the Job may be silent before its pods are checked again: a container that ends between two
 /// attempts does not always change the Job.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Whether the Job has come to its end, one way or the other.
+/// Whether the Job has completed or failed.
 pub(super) fn has_ended(job: &Value) -> bool {
     let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
     conditions.into_iter().flatten().any(|c| {
@@ -25,7 +27,7 @@ pub(super) fn has_ended(job: &Value) -> bool {
 
 /// Why a running Job could not be waited for.
 pub(super) enum Busy {
-    /// It still ran when the time was over.
+    /// It was still running when the timeout was over.
     Late,
     /// Cancelled.
     Cancelled,
@@ -33,7 +35,7 @@ pub(super) enum Busy {
     Refused(ClusterError),
 }
 
-/// Returns when no container of the Job with this UID runs.
+/// Returns once no container of the Job with this UID runs.
 pub(super) async fn at_rest(
     cluster: &dyn Cluster,
     target: &Target,
@@ -72,7 +74,7 @@ async fn runs(
 ) -> Result<bool, ClusterError> {
     let selection = Selection {
         namespace: Some(target.namespace.clone()),
-        // Older and newer servers set this one.
+        // Older and newer servers both set this label.
         labels: format!("job-name={}", target.name),
         ..Selection::default()
     };

@@ -1,7 +1,7 @@
-//! The record during one apply: written before the first effect, at checkpoints, and at the end, each time over the version
-//! that this run wrote last.
+//! The record during one apply: written before the first effect, at checkpoints, and at the end, each time over the
+//! version that this run wrote last.
 //!
-//! A run that finds the record written by another stops: from then on the other one is right.
+//! A run that finds the record written by another run stops: from then on the other run is in charge.
 
 use crate::cluster::Cluster;
 use crate::desired::{DesiredObject, is_token};
@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio_util::sync::CancellationToken;
 
-/// The record and what is not written of it yet.
+/// The record, and which changes to it are not written yet.
 pub(super) struct Ledger {
     pub(super) record: Record,
     version: Option<Version>,
@@ -25,11 +25,11 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The record as it has to be before the plan's first effect: every object named, every intention in the journal.
+    /// The record as it must be before the plan's first effect: every object named, every intention in the journal.
     pub(super) fn of_plan(plan: &Plan, key: [u8; 32], run: &str) -> Self {
         let seen = &plan.observation;
         let (record, version) = match &seen.stored {
-            // A record that its namespace takes with it is made anew, as everything else there.
+            // A record that is deleted with its namespace is created again, like everything else there.
             Some(stored) => {
                 let stays = !seen.leaving.contains(&plan.desired.stack.namespace);
                 (stored.record.clone(), stays.then(|| stored.version.clone()))
@@ -79,7 +79,7 @@ impl Ledger {
         }
     }
 
-    /// What a record would say, of a stack that has none. It is never written.
+    /// The record that a stack without one would have. It is never written.
     pub(super) fn unwritten(record: Record) -> Self {
         Self {
             record,
@@ -125,11 +125,12 @@ impl Ledger {
         entry.component.clone_from(&object.component);
         entry.level = level;
         if matches!(change.action, Action::Create | Action::Replace) {
-            // The next one has another UID. Killed before it is known, the label tells whose it is.
+            // The new object has another UID. If this run is killed before the UID is known, the label shows whose it
+            // is.
             entry.uid = None;
         }
-        // As it should be, and the record was behind: what was seen is what is attested. What is left alone in a field war
-        // stays unattested, or it would count as settled.
+        // The object is as it should be, and the record was behind: what was observed is attested. What is left alone
+        // in a field war stays unattested, or it would count as settled.
         if change.action == Action::Unchanged
             && change.reason.is_empty()
             && let (Some(live), Some(wanted)) = (live, plan.observation.wanted.get(key))
@@ -139,7 +140,8 @@ impl Ledger {
         }
     }
 
-    /// Keeps of the graph what the way back needs: of entries that the plan no longer wants, what they had.
+    /// Stores the edges of the graph that a later prune or destroy needs. Entries that the plan no longer wants keep
+    /// the edges they had.
     fn keep_order(&mut self, plan: &Plan, objects: &HashMap<&ObjectKey, &DesiredObject>) {
         let graph = &plan.desired.graph;
         let entries = &mut self.record.entries;
@@ -157,7 +159,7 @@ impl Ledger {
         let numbers: BTreeMap<ObjectKey, u32> = entries.iter().map(|(k, e)| (k.clone(), e.number)).collect();
         for entry in entries.values_mut().filter(|e| objects.contains_key(&e.key)) {
             let needs = graph.needs.get(&entry.key).into_iter().flat_map(BTreeMap::keys);
-            // Who waited for a token waited for its issuer.
+            // What waits for a token waits for its issuer.
             let needs = needs.flat_map(|key| {
                 let through = graph.needs.get(key).filter(|_| is_token(key));
                 std::iter::once(key).chain(through.into_iter().flat_map(BTreeMap::keys))
@@ -177,12 +179,12 @@ impl Ledger {
         &self.record.key
     }
 
-    /// Whether the cluster holds the record.
+    /// Whether the cluster has the record.
     pub(super) fn is_written(&self) -> bool {
         self.version.is_some()
     }
 
-    /// Whether anything is not written yet.
+    /// Whether there are unwritten changes.
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty
     }
@@ -207,7 +209,7 @@ impl Ledger {
         self.dirty = true;
     }
 
-    /// Changes what is recorded of a token; one that was not recorded is pending first.
+    /// Changes what is recorded of a token; a token that is not recorded yet starts as pending.
     pub(super) fn token(&mut self, token: &ProvisioningToken, change: impl FnOnce(&mut token::Entry)) {
         let secret = (
             token.secret.namespace.clone(),
@@ -236,7 +238,7 @@ impl Ledger {
         self.dirty = true;
     }
 
-    /// A token whose first mint certainly made nothing is as if it had never been tried.
+    /// Forgets a token whose first mint certainly created nothing, as if it had never been tried.
     pub(super) fn forget_unminted(&mut self, name: &str) {
         if self
             .record
@@ -248,20 +250,20 @@ impl Ledger {
         }
     }
 
-    /// A token is given up.
+    /// Removes a token that was given up.
     pub(super) fn forget_token(&mut self, name: &str) {
         self.record.tokens.remove(name);
         self.dirty = true;
     }
 
-    /// An object is gone.
+    /// Removes an object that is gone.
     pub(super) fn gone(&mut self, key: &ObjectKey) {
         self.record.entries.remove(key);
         self.record.journal.remove(key);
         self.dirty = true;
     }
 
-    /// What is kept of the last good state.
+    /// Stores the last good state.
     pub(super) fn keep_good(&mut self, good: Option<std::sync::Arc<[u8]>>) {
         if self.record.good != good {
             self.record.good = good;
@@ -269,7 +271,7 @@ impl Ledger {
         }
     }
 
-    /// What the run came to.
+    /// Stores the result of the run.
     pub(super) fn conclude(&mut self, components: &BTreeMap<String, String>, ready: bool) {
         if self.record.components != *components || self.record.ready != ready {
             self.record.components.clone_from(components);
@@ -278,7 +280,7 @@ impl Ledger {
         }
     }
 
-    /// Everything is ready: these checks were answered as wanted.
+    /// Stores the checks that succeeded, once everything is ready.
     pub(super) fn keep_verified(&mut self, verified: BTreeMap<String, String>) {
         if self.record.verified != verified {
             self.record.verified = verified;
@@ -286,7 +288,7 @@ impl Ledger {
         }
     }
 
-    /// Writes what is not written yet.
+    /// Writes pending changes.
     pub(super) async fn write(&mut self, cluster: &dyn Cluster, cancel: &CancellationToken) -> Result<(), RecordError> {
         if self.dirty {
             let version = record::write(cluster, &mut self.record, self.version.as_ref(), cancel).await?;

@@ -1,8 +1,9 @@
-//! Making an object that was not there at the plan, without taking one that somebody made since.
+//! Creates an object that was absent at plan, without taking one that somebody else created since.
 //!
-//! A server-side apply makes what is absent and merges into what is there, and no precondition tells the two apart. So the answer
-//! is looked at, which costs no request: fields of others in the very first answer mean that the object was theirs. Then the
-//! stack's policy decides as it would have at the plan; what it does not take is given back as it was.
+//! A server-side apply creates an absent object and merges into an existing one, and no precondition distinguishes the
+//! two. So the answer is examined, which costs no request: if the very first answer contains fields of others, the
+//! object was theirs. Then the stack's policy decides as it would have at plan, and what the policy does not take is
+//! given back as it was.
 
 use super::step::{Step, Stepped};
 use crate::cluster::{FIELD_MANAGER, Mode, Target, retrying};
@@ -12,13 +13,14 @@ use crate::plan::may_take;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Makes what every namespace has (its default service account, its root certificates): not somebody, but Kubernetes itself.
+/// Creates what every namespace has (its default service account, its root certificates). It counts as Kubernetes
+/// itself, not as another owner.
 const KUBERNETES: &str = "kube-controller-manager";
 
 impl Step {
     /// Sends the object for the first time.
     pub(super) async fn make(&self, target: &Target, body: &Value) -> Result<Trial, Stepped> {
-        // Nothing can be in the way of what is new, so nothing is taken: not even by a stack that forces.
+        // A new object conflicts with nothing, so nothing is taken, not even by a stack that forces.
         let manners = Manners {
             policy: Conflicts::Fail,
             adopting: false,
@@ -31,7 +33,7 @@ impl Step {
             Err(_) if !trial.foreign.is_empty() => {
                 match retrying(&self.cancel, || self.cluster.get(target)).await {
                     Ok(Some(live)) => live,
-                    // Gone again: the next apply makes it.
+                    // Gone again; the next apply creates it.
                     Ok(None) => return Ok(trial),
                     Err(e) => return Err(self.failed(&e)),
                 }
@@ -55,7 +57,8 @@ impl Step {
         Ok(settle(&*self.cluster, target, body, &self.manners, Mode::Real, &self.cancel).await)
     }
 
-    /// Gives up what was merged into another's object: an apply that names nothing owns nothing, and what only it owned goes.
+    /// Gives up what was merged into another's object: an apply that names no field owns none, and fields that only it
+    /// owned are removed.
     async fn give_back(&self, target: &Target, found: &Value) -> Result<(), Stepped> {
         let mut nothing = json!({
             "apiVersion": target.resource.api_version(), "kind": target.resource.kind,
@@ -67,14 +70,14 @@ impl Step {
         let sent = retrying(&self.cancel, || self.cluster.apply(target, &nothing, false, Mode::Real)).await;
         match sent {
             Ok(_) => Ok(()),
-            // Another object by now, or none.
+            // It is another object by now, or none.
             Err(e) if e.is_conflict() || e.is_not_found() => Ok(()),
             Err(e) => Err(self.failed(&e)),
         }
     }
 }
 
-/// Who else has written it.
+/// Everybody else who has written it.
 fn others(live: &Value) -> BTreeSet<String> {
     let text = |e: &Value, name: &str| e.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     entries(live)
@@ -90,7 +93,7 @@ fn is_made_by_others(live: &Value, resent: bool) -> bool {
     let ours = entries(live).any(|e| {
         e.get("manager").and_then(Value::as_str) == Some(FIELD_MANAGER) && e.get("time") == made && made.is_some()
     });
-    // After a lost answer others may have written what an earlier attempt of ours made.
+    // If an answer was lost, others may have written to an object that an earlier attempt of ours created.
     let theirs = !others(live).is_empty();
     theirs && !(resent && ours)
 }
@@ -108,7 +111,7 @@ mod tests {
             (json!([entry("myelin", "t0")]), false, false),
             (json!([entry("myelin", "t0"), status]), false, false),
             (json!([entry("myelin", "t0"), entry("kubectl", "t0")]), false, true),
-            // Our lost first attempt made it, and a controller wrote since.
+            // Our lost first attempt created it, and a controller has written to it since.
             (
                 json!([entry("myelin", "t0"), entry("deployment-controller", "t1")]),
                 true,

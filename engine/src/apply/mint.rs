@@ -1,8 +1,8 @@
-//! One token: from the decision to mint to a value in its Secret, and the way back.
+//! One token: from the decision to mint until its value is in its Secret, and its removal.
 //!
-//! The executor writes the pending marker into the record before [`Mint::run`] and the result after it. Nothing here decides
-//! whether to mint; `token::decide` does. The value lives in this file only, between the issuer's answer and the request that
-//! stores it.
+//! The executor writes the pending marker into the record before [`Mint::run`] and the result after it. Nothing here
+//! decides whether to mint; `token::decide` does. The value exists in this file only, between the issuer's answer and
+//! the request that stores it.
 
 use super::pods::{choose_pod, is_ready};
 use crate::cluster::{
@@ -29,18 +29,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroize as _;
 
-/// How often a token that somebody else mints is looked at.
+/// How often to check a token that another run is minting.
 const LOOK: Duration = Duration::from_millis(500);
-/// What a revoke command may take.
+/// Time limit of a revoke command.
 const REVOKE: Duration = Duration::from_secs(30);
-/// Seconds that a mint is taken to be alive beyond its command's own end.
+/// How many seconds beyond the end of its command a mint is assumed to be alive.
 const MARGIN: i64 = 10;
-/// Of the margin, what may pass before the command starts.
+/// The part of the margin that may pass before the command starts.
 const LOOKING: i64 = 3;
-/// The end of storing a value. Within the margin, so that nobody mints anew while it may still be stored.
+/// Time limit for storing a value. It is within the margin, so that no other run mints while the value may still be
+/// stored.
 const STORE: Duration = Duration::from_secs(6);
 
-/// Everything that one token's steps need.
+/// Everything that the steps of one token need.
 #[derive(Clone)]
 pub(super) struct Mint {
     pub(super) cluster: Arc<dyn Cluster>,
@@ -52,26 +53,26 @@ pub(super) struct Mint {
     pub(super) cancel: CancellationToken,
 }
 
-/// What is to be done about a token, looked at just before it is done.
+/// What to do about a token, decided just before it is done.
 pub(super) enum Judged {
-    /// The value is there; these facts belong in the record. Nothing is minted.
+    /// The value exists; these facts belong in the record. Nothing is minted.
     There(Stored),
     /// A value is to be minted.
     Mint(Why),
-    /// It cannot go on; the text is for a person.
+    /// It cannot continue; the text is for the user.
     Failed(String),
 }
 
 /// Why no value was stored.
 pub(super) struct Failure {
-    /// For a person; holds no value.
+    /// For the user; holds no value.
     pub(super) why: String,
-    /// Whether the issuer may have made a value all the same.
+    /// Whether the issuer may have created a value all the same.
     pub(super) uncertain: bool,
 }
 
 impl Mint {
-    /// Looks at the token as it is now, and waits while somebody else mints it.
+    /// Reads the token's current state, and waits while another run mints it.
     pub(super) async fn judge(self) -> Judged {
         let tied = tied(&self.wanted);
         loop {
@@ -119,12 +120,12 @@ impl Mint {
         }
     }
 
-    /// Seconds since 1970 up to which a mint that starts now is taken to be alive.
+    /// The time (seconds since 1970) until which a mint that starts now is assumed to be alive.
     pub(super) fn alive_until(&self) -> i64 {
         now() + self.alive_for()
     }
 
-    /// A mint that outlives its marker could meet another's: it does not begin.
+    /// Refuses to begin a mint that could outlive its marker, because it could overlap with another one.
     fn in_time(&self, until: i64) -> Result<(), String> {
         if now() > until - self.alive_for() + LOOKING {
             return Err("the cluster answered too slowly; nothing was minted, and the next apply tries again".into());
@@ -141,7 +142,7 @@ impl Mint {
         command + MARGIN
     }
 
-    /// Sets labels that are asked for and not there, on a Secret that this token made.
+    /// Sets missing labels on a Secret that this token created.
     async fn relabel(&self, known: &Stored) -> Result<(), String> {
         let wanted = &self.wanted.token.secret;
         if wanted.labels.is_empty() || known.mint == ADOPTED {
@@ -162,8 +163,8 @@ impl Mint {
         }
     }
 
-    /// Mints a value under an id and stores it. `why` says whether an old value is given up; `until` is the end of the time for
-    /// which everybody else takes this mint to be alive.
+    /// Mints a value under an id and stores it. `why` says whether an old value is given up; until `until`, all others
+    /// assume that this mint is alive.
     pub(super) async fn run(self, mint: String, why: Why, until: i64) -> Result<(Stored, Option<Revoke>), Failure> {
         let sure = |why: String| Failure { why, uncertain: false };
         let target = secret_target(&self.wanted.token.secret);
@@ -205,7 +206,7 @@ impl Mint {
         Ok((stored, revoke))
     }
 
-    /// A value from the issuer, and the command's place for one from a pod.
+    /// A value from the issuer and, if a command in a pod issued it, where that command ran.
     async fn issue(&self, until: i64) -> Result<(SecretValue, Option<PodCommand>), Failure> {
         let mut randomness = |buffer: &mut [u8]| rand::fill(buffer);
         let exec = match &self.wanted.token.issuer {
@@ -257,7 +258,7 @@ impl Mint {
             let ended = output
                 .exit_code
                 .map_or_else(|| output.message.clone(), |code| format!("exit code {code}"));
-            // A tool that fails has, as far as it says, made nothing.
+            // A tool that fails has, as far as it reports, created nothing.
             return Err(Failure {
                 why: format!("{program} in {place} failed ({ended}): {said}"),
                 uncertain: output.exit_code.is_none(),
@@ -280,7 +281,7 @@ impl Mint {
         }
     }
 
-    /// Puts the value into its key. Other keys of the Secret are left alone.
+    /// Stores the value under its key. Other keys of the Secret stay as they are.
     async fn store(&self, target: &Target, old: Option<&Value>, mint: &str, value: &SecretValue) -> Result<(), String> {
         let token = &self.wanted.token;
         let mut body = json!({
@@ -328,7 +329,7 @@ impl Mint {
         outcome
     }
 
-    /// An immutable Secret takes no new value: it makes room for a new one.
+    /// An immutable Secret cannot take a new value, so it is deleted to make room for a new one.
     async fn replace_immutable(&self, target: &Target, old: Option<&Value>) -> Result<(), ClusterError> {
         let Some(old) = old.filter(|s| s.get("immutable") == Some(&Value::Bool(true))) else {
             return Ok(());
@@ -348,7 +349,7 @@ impl Mint {
         }
     }
 
-    /// Starts the listed workloads anew, where pods run with the old value.
+    /// Restarts the listed workloads if pods run with the old value.
     async fn restart(&self, mint: &str) -> Result<(), String> {
         for object in &self.wanted.token.restart {
             let why = |e: ClusterError| format!("the value is stored; {object} could not be restarted: {e}");
@@ -384,7 +385,7 @@ impl Mint {
         };
         let pods = kinds::known("v1", "Pod");
         let pods_of = retrying(&self.cancel, || self.cluster.list(&pods, &selection)).await?;
-        // A pod that waits for its configuration reads the Secret when it gets there, and needs no restart.
+        // A pod that waits for its configuration reads the Secret when it exists, and needs no restart.
         let running: Vec<&Value> = pods_of.items.iter().filter(|p| !waits_for_config(p)).collect();
         if running.is_empty() {
             return Ok(());
@@ -402,7 +403,7 @@ impl Mint {
         if object.kind != "StatefulSet" {
             return Ok(());
         }
-        // A StatefulSet's roll never replaces a pod that is not ready: that pod goes by hand, and only that very pod.
+        // A StatefulSet's rollout never replaces a pod that is not ready. That pod is deleted directly, by UID.
         for pod in running.into_iter().filter(|p| !is_ready(p)) {
             let name = pod
                 .pointer("/metadata/name")
@@ -430,7 +431,8 @@ impl Mint {
     }
 }
 
-/// Gives a token up: its value is revoked where the issuer can, its key goes, and the Secret with it when nothing is left in it.
+/// Gives a token up: revokes its value if the issuer can, removes its key, and removes the Secret if nothing is left in
+/// it.
 pub(super) async fn release(
     cluster: &dyn Cluster,
     stack: &StackId,
@@ -451,7 +453,7 @@ pub(super) async fn release(
         .pointer("/metadata/annotations")
         .is_some_and(|a| a.get(mint_annotation(key)).is_some());
     if !ours {
-        // Somebody made the Secret anew, or it was adopted and never minted into: it is not ours to empty.
+        // The Secret was recreated by somebody else, or was adopted and never minted into: it is not ours to empty.
         return Ok(());
     }
     if let (Some(revoke), Some(value)) = (&entry.revoke, value_in(&live, key)) {
@@ -478,7 +480,7 @@ pub(super) async fn release(
             _ => Ok(()),
         };
     }
-    // An apply of nothing gives up what this manager alone owns: the key, its annotation, its labels.
+    // An apply without fields removes what only this manager owns: the key, its annotation, its labels.
     let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret, "namespace": namespace}});
     let manager = manager(stack, name);
     retrying(cancel, || cluster.apply_as(&manager, &target, &body, true, Mode::Real))
@@ -486,7 +488,7 @@ pub(super) async fn release(
         .map(|_| ())
 }
 
-/// Tells the issuer that a value is given up. That it cannot be told changes nothing: the value is not used any more.
+/// Revokes a value with its issuer. A failure has no consequence: the value is not used any more.
 async fn give_up(cluster: &dyn Cluster, revoke: &Revoke, value: &SecretValue) {
     let command = PodCommand {
         namespace: revoke.namespace.clone(),
@@ -502,8 +504,8 @@ async fn give_up(cluster: &dyn Cluster, revoke: &Revoke, value: &SecretValue) {
     }
 }
 
-/// The field manager of a token's key. One of its own, so that a Secret's other keys stay other managers', also those of a
-/// token of the same name in another stack.
+/// The field manager of a token's key. Each token has its own, so that other keys of the Secret stay with their
+/// managers, also those of a token with the same name in another stack.
 fn manager(stack: &StackId, name: &str) -> String {
     let whose = sha2::Sha256::digest(stack.to_string().as_bytes());
     format!("myelin-token-{name}-{}", hex(&whose[..4]))
@@ -522,7 +524,7 @@ fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// What the tokens are tied to now, for those that were stored before their objects existed.
+/// What the tokens are tied to now; needed for tokens that were stored before their objects existed.
 pub(super) async fn bindings(mint: &Mint) -> BTreeMap<String, String> {
     if mint.wanted.token.rotate_with.is_empty() {
         return BTreeMap::new();

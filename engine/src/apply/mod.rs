@@ -1,8 +1,9 @@
-//! The plan → effects, in the order of the graph, each gate by watch. The outcome is true on every exit.
+//! Executes a plan in the order of the graph, with gates driven by watches. The outcome is true on every exit.
 //!
-//! [`apply`] reads as one apply goes: claim the stack (namespace, then the record, before any other effect), execute the graph,
-//! prune when everything new is healthy, write down what came of it. `run` is the executor, `order` its bookkeeping, `step` one
-//! object, `gates` its eyes, `ledger` its record, `remove` a deletion, `retreat` the order of many, `destroy` the way back.
+//! [`apply`] shows the phases of one apply: claim the stack (namespace, then the record, before any other effect),
+//! execute the graph, prune when everything new is healthy, write down the result. `run` is the executor, `order`
+//! tracks what waits for what, `step` handles one object, `gates` waits for health, `ledger` keeps the record, `remove`
+//! deletes one object, `retreat` orders the deletion of many, and `destroy` removes a stack.
 
 mod custom;
 mod destroy;
@@ -45,20 +46,20 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How an apply or destroy runs.
+/// How to run an apply or destroy.
 #[derive(Clone)]
 pub struct Run {
-    /// Cancelled to stop: nothing new starts, waits end at once, requests in flight get a short grace.
+    /// Cancelled to stop: nothing new starts, waits end at once, requests in flight get a short grace period.
     pub cancel: CancellationToken,
-    /// Told about every step, from any thread. Must not block.
+    /// Called for every step, from any thread. Must not block.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
-    /// Requests in flight at most.
+    /// Limit of requests in flight.
     pub in_flight: usize,
-    /// How long the gates look before they believe.
+    /// How long the gates observe before they trust.
     pub settings: Settings,
     /// How long a failure may last before waiting ends.
     pub patience: Patience,
-    /// Watches that several applies share; each its own where there are none.
+    /// Watches that several applies share; with None, each apply has its own.
     pub gates: Option<Arc<Gates>>,
 }
 
@@ -93,7 +94,7 @@ async fn execute(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> Outcome {
     outcome
 }
 
-/// One plan to its end, and whether this run was still in charge then.
+/// Executes one plan, and tells whether this run was still in charge at the end.
 async fn forward(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> (Outcome, bool) {
     if let Some(refused) = refuse(plan) {
         return (refused, false);
@@ -106,8 +107,8 @@ async fn forward(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> (Outcome,
         return (nothing_to_do(plan), true);
     }
     let deadline = Instant::now() + plan.desired.policy.timeout;
-    // The namespace holds the record, so it alone comes before it. It carries the stack's label: found without a record, it is
-    // known as ours.
+    // The namespace contains the record, so only the namespace is created before it. It carries the stack's label, so
+    // that it is recognized as ours without a record.
     let shared;
     let plan = match make_namespace(&*cluster, plan, run, deadline).await {
         Ok(Founded::AsPlanned) => plan,
@@ -151,19 +152,19 @@ async fn forward(cluster: Arc<dyn Cluster>, plan: &Plan, run: &Run) -> (Outcome,
     (outcome, !superseded)
 }
 
-/// Whether the record keeps of the last good state what the stack wants kept.
+/// Whether the record already holds the last good state as the stack wants it kept.
 fn keeps_good(plan: &Plan, kept: Option<&[u8]>) -> bool {
     match plan.desired.policy.on_failure {
         _ if plan.desired.going_back => true,
         OnFailure::Stop => kept.is_none(),
-        // One that is too large was told about when it came up.
+        // If the state is too large to keep, that was reported when it became good.
         OnFailure::Rollback => rollback::good(&plan.desired)
             .pack()
             .map_or(true, |now| kept == Some(&*now)),
     }
 }
 
-/// Everything is ready: this is the last good state from now on.
+/// Everything is ready: stores this as the last good state.
 fn keep_good(plan: &Plan, executor: &mut run::Executor<'_>) {
     if plan.desired.going_back {
         return;
@@ -189,7 +190,7 @@ fn keep_good(plan: &Plan, executor: &mut run::Executor<'_>) {
     }
 }
 
-/// Plans that must not be executed.
+/// Refuses plans that must not be executed.
 fn refuse(plan: &Plan) -> Option<Outcome> {
     let recorded = plan.observation.stored.is_some();
     let why = if plan.diagnostics.has_errors() {
@@ -211,7 +212,7 @@ fn refuse(plan: &Plan) -> Option<Outcome> {
     })
 }
 
-/// Everything is as recorded, and was ready then.
+/// The outcome if everything is as recorded, and was ready then.
 fn nothing_to_do(plan: &Plan) -> Outcome {
     let components = plan
         .observation
@@ -231,16 +232,16 @@ fn nothing_to_do(plan: &Plan) -> Outcome {
     }
 }
 
-/// Who made the stack's namespace.
+/// Who created the stack's namespace.
 enum Founded {
-    /// As the plan says: it was there, or is made now.
+    /// As the plan says: it existed, or is created now.
     AsPlanned,
-    /// Another stack's apply, or a person, between plan and apply.
+    /// Another stack's apply, or a user, between plan and apply.
     ByAnother(ObjectKey),
 }
 
-/// Makes the stack's namespace when it is not there. A create, not an apply: of several stacks that find it absent at the same
-/// time one makes it, and the others only use it. One that is on its way out is waited for.
+/// Creates the stack's namespace if it is absent. It is a create, not an apply: if several stacks find it absent at the
+/// same time, one creates it and the others only use it. A namespace that is being deleted is waited for.
 async fn make_namespace(
     cluster: &dyn Cluster,
     plan: &Plan,
@@ -279,7 +280,7 @@ async fn make_namespace(
     match sent {
         Ok(_) => Ok(Founded::AsPlanned),
         Err(e) if e.is_already_exists() => {
-            // An earlier attempt of ours may have taken effect without an answer; its label tells.
+            // An earlier attempt of ours may have taken effect without an answer; its label shows that.
             let live = retrying(&run.cancel, || cluster.get(&target)).await.map_err(failed)?;
             let set = live.as_ref().and_then(crate::observe::set_of);
             if !object.implicit || set == Some(plan.desired.stack.apply_set().as_str()) {
@@ -291,7 +292,7 @@ async fn make_namespace(
     }
 }
 
-/// The plan of a stack that found its namespace made by another.
+/// The plan of a stack whose namespace was created by somebody else.
 fn uses_namespace(plan: &Plan, key: &ObjectKey) -> Plan {
     let mut plan = plan.clone();
     for change in plan.changes.iter_mut().filter(|change| change.key == *key) {

@@ -1,4 +1,4 @@
-//! Who waits for whom during an apply: conditions, and what each opens or closes.
+//! What waits for what during an apply: conditions, and what follows when each is met or fails.
 //!
 //! Bookkeeping only: it knows neither requests nor time.
 
@@ -7,24 +7,24 @@ use crate::graph::{BASE, Graph, Until};
 use crate::object::ObjectKey;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Something that is waited for.
+/// A condition that something waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Condition {
     /// The object is in the cluster.
     Applied(ObjectKey),
-    /// The object's gate is open.
+    /// The object's gate has opened.
     Ready(ObjectKey),
-    /// The object was tried, whatever came of it.
+    /// The object was tried, whatever the result.
     Tried(ObjectKey),
-    /// Everything of the component is ready, and its checks are answered.
+    /// Everything in the component is ready, and its checks have succeeded.
     Verified(String),
-    /// Everything of the component is ready; of the base, tried.
+    /// Everything in the component is ready; for the base, tried.
     Component(String),
-    /// The object of somebody else is ready (by its place in `Desired::requires`).
+    /// The object of somebody else is ready (index into `Desired::requires`).
     Requirement(usize),
 }
 
-/// Somebody who waits.
+/// Who waits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Waiter {
     Object(ObjectKey),
@@ -38,24 +38,24 @@ enum Waiter {
 pub(super) enum Consequence {
     /// The object may start.
     Start(ObjectKey),
-    /// Everything of the component is ready: its checks may be asked.
+    /// Everything in the component is ready: its checks may start.
     Verify(String),
-    /// Everything of the component is ready, and checked.
+    /// Everything in the component is ready and checked.
     Complete(String),
-    /// The object can never start, because of what the text names.
+    /// The object can never start, for the reason in the text.
     Skip(ObjectKey, String),
     /// The component can never be ready.
     Broken(String, String),
 }
 
-/// The waits that are left.
+/// The remaining waits.
 pub(super) struct Order {
     unmet: HashMap<Waiter, BTreeSet<Condition>>,
     waiting: HashMap<Condition, BTreeSet<Waiter>>,
 }
 
 impl Order {
-    /// Every wait of a stack.
+    /// All waits of a stack.
     pub(super) fn of(desired: &Desired) -> Self {
         let mut order = Self {
             unmet: HashMap::new(),
@@ -79,7 +79,7 @@ impl Order {
         let members = |name: &str| graph.members.get(name).into_iter().flatten().cloned();
         for (name, terms) in &desired.components {
             let mut conditions: BTreeSet<Condition> = members(name).map(Condition::Ready).collect();
-            // A component without objects passes the order on.
+            // A component without objects passes the order on to its successors.
             conditions.extend(terms.after.iter().cloned().map(Condition::Component));
             if terms.verify.is_empty() {
                 order.add(Waiter::Component(name.clone()), conditions);
@@ -106,7 +106,7 @@ impl Order {
         self.unmet.insert(waiter, conditions);
     }
 
-    /// What waits for nothing.
+    /// Starts what waits for nothing.
     pub(super) fn begin(&mut self) -> Vec<Consequence> {
         let free: Vec<Waiter> = self
             .unmet
@@ -121,7 +121,7 @@ impl Order {
         out
     }
 
-    /// A condition holds.
+    /// Marks a condition as met.
     pub(super) fn met(&mut self, condition: &Condition) -> Vec<Consequence> {
         let mut out = Vec::new();
         self.meet(condition, &mut out);
@@ -151,7 +151,8 @@ impl Order {
         }
     }
 
-    /// An object will never be there (or, if it is, never ready): everything that waits for it falls, and what waits for that.
+    /// An object will never exist (or, with `ready_only`, never be ready): everything that waits for it fails, and so
+    /// on.
     pub(super) fn failed(&mut self, key: &ObjectKey, ready_only: bool) -> Vec<Consequence> {
         let why = format!("{} failed", key.human());
         let mut out = Vec::new();
@@ -164,14 +165,14 @@ impl Order {
         out
     }
 
-    /// What somebody else should have made ready is not.
+    /// A required object of somebody else is not ready.
     pub(super) fn requirement_failed(&mut self, index: usize, why: &str) -> Vec<Consequence> {
         let mut out = Vec::new();
         self.fall(vec![Condition::Requirement(index)], why, &mut out);
         out
     }
 
-    /// A component's checks were not answered as wanted.
+    /// A component's checks failed.
     pub(super) fn unverified(&mut self, name: &str) -> Vec<Consequence> {
         let mut out = Vec::new();
         let why = format!("the verification of component {name} failed");
@@ -202,7 +203,7 @@ impl Order {
         }
     }
 
-    /// What an object that has not started waits for, for a person.
+    /// What an object that has not started is waiting for, as text for the user.
     pub(super) fn waits_for(&self, key: &ObjectKey) -> String {
         let unmet = self.unmet.get(&Waiter::Object(key.clone())).into_iter().flatten();
         let names: Vec<String> = unmet
@@ -218,7 +219,7 @@ impl Order {
     }
 }
 
-/// What an object or a token waits for: what it needs, and the components before its own.
+/// What an object or token waits for: the objects it needs, and the components before its own.
 fn conditions(graph: &Graph, key: &ObjectKey) -> BTreeSet<Condition> {
     let needs = graph.needs.get(key).into_iter().flatten();
     let needs = needs.map(|(other, need)| match need.until {

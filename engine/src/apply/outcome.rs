@@ -4,20 +4,20 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::object::ObjectKey;
 use std::collections::BTreeMap;
 
-/// What became of one object.
+/// The result for one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// Nothing had to be done.
     Unchanged,
     /// Applied, and its gate is open.
     Ready,
-    /// Applied; its gate was not open at the end. The text says what it waits for.
+    /// Applied, but its gate had not opened at the end. The text says what it waits for.
     Waiting(String),
     /// Applied, and then it failed; or it could not be applied. The text says why.
     Failed(String),
-    /// Not tried, because of what the text names.
+    /// Not tried, for the reason in the text.
     Skipped(String),
-    /// A request was sent whose answer never came. The next apply finds out.
+    /// A request was sent and its answer never came. The next apply finds out.
     Uncertain(String),
     /// Deleted, and gone.
     Gone,
@@ -25,14 +25,14 @@ pub enum Fate {
     Kept(String),
 }
 
-/// A step, for whoever watches. Texts hold no secret values.
+/// A step, for observers. Texts hold no secret values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
     /// An object was sent and confirmed.
     Applied(ObjectKey),
     /// An object's gate opened.
     Ready(ObjectKey),
-    /// An object waits, for this reason. Told when the reason changes.
+    /// An object waits, for this reason. Reported when the reason changes.
     Waiting(ObjectKey, String),
     /// An object failed.
     Failed(ObjectKey, String),
@@ -42,7 +42,7 @@ pub enum Progress {
     ComponentReady(String),
 }
 
-/// What happened. True on every exit: after success, failure, time-out and cancellation.
+/// What happened. True on every exit: success, failure, timeout and cancellation.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
     /// Every object of the plan or of the record.

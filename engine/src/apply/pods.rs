@@ -1,13 +1,13 @@
-//! Which pod runs a command: the one that is named, or the first ready one that is selected.
+//! Chooses the pod that runs a command: the one that is named, or the first ready one that matches a selector.
 //!
-//! For tokens and checks alike. Nothing here runs it.
+//! Used for tokens and checks. It runs nothing itself.
 
 use crate::cluster::{Cluster, Selection, Target, kinds, retrying};
 use crate::document::{Exec, PodChoice};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-/// The pod that runs the command. It has to be there and its container running: what it needs was waited for before.
+/// The pod that runs the command. It must exist with its container running: what it needs was waited for before.
 pub(super) async fn choose_pod(
     cluster: &dyn Cluster,
     exec: &Exec,

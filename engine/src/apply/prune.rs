@@ -1,4 +1,4 @@
-//! After everything new is healthy: deleting what is wanted no more, dependants first.
+//! Deletes what is no longer wanted, dependants first, once everything new is healthy.
 
 use super::Run;
 use super::outcome::{Fate, Progress};
@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio::time::Instant;
 
-/// Deletes the plan's prunes. What does not go is told, holds back only what it needs, and stays in the record.
+/// Executes the plan's prunes. What is not deleted is reported, holds back only what it needs, and stays in the record.
 pub(super) async fn prune(
     cluster: &dyn Cluster,
     plan: &Plan,
@@ -41,7 +41,7 @@ pub(super) async fn prune(
         return;
     }
     let label = plan.desired.stack.apply_set();
-    // Asked about the newest state: since the plan somebody may have given it away or asked to keep it.
+    // Checked against the newest state: since the plan, somebody may have taken the object over or asked to keep it.
     let keep = |live: &Value| {
         let part_of = live
             .pointer("/metadata/labels")

@@ -1,9 +1,9 @@
-//! Bringing an item of ours back into a list where somebody put another in its place: its `managedFields` are given over to us, and
-//! the next apply takes it out as it takes out whatever a manifest no longer has.
+//! Brings a list item of ours back where somebody else put another in its place. Their item is transferred to us in
+//! `managedFields`, and the next apply removes it like anything else that a manifest no longer contains.
 //!
-//! The first write insists on the item and its owners being as they were looked at. After it nothing has changed but who owns the
-//! item; a run that ends there leaves drift, which the next one answers with that very apply. If the apply is refused all the same, what was
-//! taken is given back.
+//! The first write requires that the item and its owners are exactly as observed. After it, only the owner of the item
+//! has changed. A run that ends at this point leaves drift, which the next run repairs with that same apply. If the
+//! apply is refused all the same, the transfer is undone.
 
 use super::step::Step;
 use crate::cluster::{ClusterError, Mode, Target, retrying};
@@ -11,12 +11,12 @@ use crate::observe::{Trial, clashes, given_over, reclaim, renamed, settle};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Looks at an object whose managers write these very fields meanwhile, and the pause between two.
+/// How often to look at an object while its managers write these very fields, and the pause in between.
 const LOOKS: usize = 6;
 const PAUSE: Duration = Duration::from_millis(150);
 
 impl Step {
-    /// Applies to an object that is there; what stands in the place of ours goes.
+    /// Applies to an existing object, and removes the item that stands in the place of ours.
     pub(super) async fn send(&self, target: &Target, body: &Value) -> Trial {
         let apply = async |mode| settle(&*self.cluster, target, body, &self.manners, mode, &self.cancel).await;
         let Some(seen) = &self.live else {
@@ -85,7 +85,7 @@ impl Step {
         }
     }
 
-    /// Puts `managedFields` back as they were, unless somebody wrote meanwhile.
+    /// Restores `managedFields`, unless somebody has written meanwhile.
     async fn give_items_back(&self, target: &Target, before: &Value, now: &Value) {
         let version = now.pointer("/metadata/resourceVersion");
         let patch = json!([

@@ -1,4 +1,4 @@
-//! Deleting one object for good: with its UID and version, and not done before it is gone.
+//! Deletes one object by UID and version, and waits until it is gone.
 
 use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Selection, Target, WatchEvent, retrying};
 use crate::observe::{is_deleting, uid};
@@ -8,20 +8,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often a delete is tried again because only the version moved: status writes do that all the time.
+/// How often a delete is retried because only the version changed; status writes do that all the time.
 const MOVED: usize = 8;
 
-/// How long the last look at what does not go may take.
+/// Time limit of the last look at an object that is not going away.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// What became of it.
+/// The result of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Removal {
-    /// It is gone.
+    /// The object is gone.
     Gone,
-    /// It stays, for this reason.
+    /// It is kept, for this reason.
     Kept(String),
-    /// It was deleted and is held; the text names what holds it.
+    /// It was deleted but still exists; the text names what holds it.
     Held(String),
     /// The server refused.
     Refused(ClusterError),
@@ -29,7 +29,7 @@ pub(super) enum Removal {
     Cancelled,
 }
 
-/// Deletes the object with this UID and waits until it is gone. `keep` is asked again about every newer state of it.
+/// Deletes the object with this UID and waits until it is gone. `keep` is called for every newer state of it.
 pub(super) async fn remove(
     cluster: &dyn Cluster,
     target: &Target,
@@ -77,7 +77,7 @@ pub(super) async fn remove(
     gone(cluster, target, expected, deadline, cancel).await
 }
 
-/// Pods of a workload go before it is gone, so that what they used may go after it.
+/// Pods of a workload are deleted before the workload is gone, so that what they used may be deleted after it.
 fn propagation(target: &Target) -> Propagation {
     match target.resource.kind.as_str() {
         "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job" | "CronJob" | "ReplicationController" => {
@@ -115,7 +115,7 @@ pub(super) async fn gone(
     }
 }
 
-/// What holds the object now, if that can be asked quickly: what was seen of it first may know less.
+/// What holds the object now, if that can be read quickly: the state seen first may be incomplete.
 async fn held(cluster: &dyn Cluster, target: &Target, last: Value) -> String {
     let now = tokio::time::timeout(LAST_LOOK, cluster.get(target)).await;
     holders(&now.ok().and_then(Result::ok).flatten().unwrap_or(last))
@@ -140,7 +140,7 @@ async fn next_state(cluster: &dyn Cluster, target: &Target, version: &str) {
         }
         Err(e) => tracing::debug!(%target, error = %e, "a watch could not be opened"),
     }
-    // The watch ended or never was: read again, and not in a tight loop.
+    // The watch ended, or never started: read again, but not in a tight loop.
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
@@ -156,11 +156,11 @@ pub(super) async fn changed(cluster: &dyn Cluster, target: &Target, version: &st
     {
         return;
     }
-    // No watch, or one that ended at once: not in a tight loop.
+    // No watch, or one that ended at once: do not loop tightly.
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 
-/// What holds an object that does not go.
+/// What holds an object that does not go away.
 pub(super) fn holders(live: &Value) -> String {
     let list = |p: &str| {
         live.pointer(p)

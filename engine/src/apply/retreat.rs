@@ -1,21 +1,21 @@
-//! In which order objects of a record go: whoever needed another goes before it. One that does not go holds back what it needs,
-//! and nothing else.
+//! The order in which the objects of a record are deleted: dependants before what they need. An object that is not
+//! deleted holds back what it needs, and nothing else.
 //!
-//! Bookkeeping only: it knows neither requests nor time. Edges are those of the applies that made the objects, so those of
-//! different applies may contradict each other; then the old depth decides.
+//! Bookkeeping only: it knows neither requests nor time. The edges come from the applies that created the objects, so
+//! edges from different applies may contradict each other; then the recorded depth decides.
 
 use crate::graph::BASE;
 use crate::object::ObjectKey;
 use crate::record::{Entry, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What waits to go.
+/// Something that waits to be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Node<'a> {
     Object(&'a ObjectKey),
-    /// Everything of a component; [`BASE`] is the base.
+    /// Everything in a component; [`BASE`] is the base.
     Component(&'a str),
-    /// Everything of a depth and below, for entries of old records, whose edges nobody knows.
+    /// Everything at a depth and below, for entries of old records, whose edges are unknown.
     Depth(u32),
 }
 
@@ -31,14 +31,14 @@ enum Stand {
 struct Place {
     key: Option<ObjectKey>,
     level: u32,
-    /// What it needs: may go after it.
+    /// What it needs, and what therefore may be deleted only after it.
     needs: Vec<usize>,
-    /// How many of those that need it are still there.
+    /// How many of its dependants still exist.
     held_by: usize,
     stand: Stand,
 }
 
-/// Who may go when.
+/// What may be deleted when.
 #[derive(Debug)]
 pub(super) struct Retreat {
     places: Vec<Place>,
@@ -46,7 +46,7 @@ pub(super) struct Retreat {
 }
 
 impl Retreat {
-    /// The way back through everything that a record names.
+    /// The order of deletion for everything that a record names.
     pub(super) fn of(record: &Record) -> Self {
         let edges = edges(record);
         let all: BTreeSet<Node<'_>> = edges
@@ -83,7 +83,7 @@ impl Retreat {
         Self { places, at }
     }
 
-    /// What may go now. Each object is named once; empty while others are on their way, and at the end.
+    /// What may be deleted now. Each object is returned once. Empty while others are in progress, and at the end.
     pub(super) fn next(&mut self) -> Vec<ObjectKey> {
         let mut free = self.free();
         let under_way = self.places.iter().any(|p| p.stand == Stand::Going);
@@ -107,7 +107,7 @@ impl Retreat {
                     place.stand = Stand::Going;
                     free.push(key.clone());
                 }
-                // Components and depths are corridors.
+                // Components and depths only pass the order on.
                 None => todo.extend(self.leave(i)),
             }
         }
@@ -115,7 +115,7 @@ impl Retreat {
         free
     }
 
-    /// It is out of the way: gone, or kept on purpose.
+    /// The object no longer holds anything back: it is gone, or kept on purpose.
     pub(super) fn gone(&mut self, key: &ObjectKey) {
         if let Some(i) = self
             .at
@@ -136,14 +136,14 @@ impl Retreat {
         needs
     }
 
-    /// It does not go.
+    /// The object is not deleted.
     pub(super) fn stays(&mut self, key: &ObjectKey) {
         if let Some(i) = self.at.get(key) {
             self.places[*i].stand = Stand::Stays;
         }
     }
 
-    /// Lets the deepest go of what only a contradiction holds.
+    /// Among nodes that only a contradiction holds back, releases the deepest.
     fn break_cycle(&mut self) {
         let held = self.behind_what_stays();
         let deepest = (0..self.places.len())
@@ -154,7 +154,7 @@ impl Retreat {
         }
     }
 
-    /// What is needed by something that stays, and by what.
+    /// What is still needed by something that stays, and by which.
     fn behind_what_stays(&self) -> BTreeMap<usize, usize> {
         let mut held = BTreeMap::new();
         let mut todo: Vec<(usize, usize)> = (0..self.places.len())
@@ -169,7 +169,7 @@ impl Retreat {
         held
     }
 
-    /// What was never let go, and what still needs it.
+    /// What was never released, and what still needs it.
     pub(super) fn held(&self) -> Vec<(ObjectKey, ObjectKey)> {
         let name = |i: usize| self.places[i].key.clone();
         self.behind_what_stays()
@@ -179,7 +179,7 @@ impl Retreat {
     }
 }
 
-/// What each node needs, as the record has it.
+/// What each node needs, according to the record.
 fn edges(record: &Record) -> BTreeMap<Node<'_>, BTreeSet<Node<'_>>> {
     let number: BTreeMap<u32, &Entry> = record.entries.values().map(|e| (e.number, e)).collect();
     let needed = |entry: &Entry| -> Vec<&Entry> {
@@ -228,7 +228,7 @@ fn edges(record: &Record) -> BTreeMap<Node<'_>, BTreeSet<Node<'_>>> {
     edges
 }
 
-/// Objects of the base that needed a component's object: they came after it, and go before.
+/// Objects of the base that needed a component's object: they were created after it, and are deleted before it.
 fn late<'r>(record: &'r Record, needed: &dyn Fn(&'r Entry) -> Vec<&'r Entry>) -> BTreeSet<ObjectKey> {
     let mut waiting: BTreeMap<&ObjectKey, Vec<&Entry>> = BTreeMap::new();
     for entry in record.entries.values() {
@@ -257,7 +257,7 @@ mod tests {
         ObjectKey::new("", "ConfigMap", "n", name)
     }
 
-    /// Name, component, level and the names of what it needs, where that is recorded.
+    /// Name, component, level and the names of what it needs, if recorded.
     type Line<'a> = (&'a str, Option<&'a str>, u32, Option<&'a [&'a str]>);
 
     fn record(entries: &[Line<'_>], after: &[(&str, &[&str])]) -> Record {
@@ -284,7 +284,7 @@ mod tests {
         record
     }
 
-    /// The order in waves, when those named stay.
+    /// The order in waves, if the named objects stay.
     fn waves(record: &Record, stay: &[&str]) -> Vec<String> {
         let mut retreat = Retreat::of(record);
         let mut waves = Vec::new();

@@ -1,8 +1,8 @@
-//! `onFailure: rollback`: after an apply that failed, back to the last state in which everything was ready.
+//! `onFailure: rollback`: after a failed apply, returns to the last state in which everything was ready.
 //!
-//! It is an apply like any other, from a plan that is made anew: with gates, checks and pruning. What it does not do: mint or give
-//! up tokens, wait for what others own, or run a Job again. What a Job did is not undone by doing older work, so a Job that the
-//! failed apply changed is removed and made again by the next apply.
+//! It is an apply like any other, from a new plan, with gates, checks and pruning. It does not mint or give up tokens,
+//! wait for what others own, or run a Job again. Running an older Job would not undo what the newer one did, so a Job
+//! that the failed apply changed is removed, and the next apply creates it again.
 
 use super::{Outcome, Run, forward};
 use crate::cluster::Cluster;
@@ -18,7 +18,7 @@ use crate::record::{Good, GoodObject, GoodTerms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What is kept of a state in which everything is ready.
+/// What to store of a state in which everything is ready.
 pub(super) fn good(desired: &Desired) -> Good {
     Good {
         objects: desired
@@ -48,7 +48,7 @@ pub(super) fn good(desired: &Desired) -> Good {
     }
 }
 
-/// Goes back, if there is somewhere to go back to. The outcome stays a failure and says what became of it.
+/// Rolls back, if there is a state to return to. The outcome stays a failure and reports the rollback's result.
 pub(super) async fn roll_back(cluster: Arc<dyn Cluster>, failed_plan: &Plan, run: &Run, failed: Outcome) -> Outcome {
     let mut failed = failed;
     let packed = failed_plan
@@ -106,7 +106,7 @@ fn not_rolled_back(mut failed: Outcome, problems: Diagnostics) -> Outcome {
     failed
 }
 
-/// The last good state as something to apply, under the terms of the apply that failed.
+/// The last good state as a desired state, under the terms of the apply that failed.
 fn desired(good: Good, failed_plan: &Plan, failed: &Outcome) -> Result<Desired, Diagnostics> {
     let mut objects: Vec<DesiredObject> = good
         .objects
@@ -168,7 +168,7 @@ fn desired(good: Good, failed_plan: &Plan, failed: &Outcome) -> Result<Desired, 
     })
 }
 
-/// Whether the failed apply made or remade this Job.
+/// Whether the failed apply created or replaced this Job.
 fn was_run(key: &ObjectKey, failed_plan: &Plan, failed: &Outcome) -> bool {
     use super::Fate;
     let job = key.group == "batch" && key.kind == "Job";

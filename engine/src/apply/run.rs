@@ -1,7 +1,7 @@
-//! The executor: starts what may start, waits before the gates, and ends when everything has come to an end.
+//! The executor: starts what may start, waits for the gates, and ends when everything has a result.
 //!
-//! One loop owns all state; requests and waits run as tasks and report to it. Nothing here decides what an object needs
-//! (`order`), how it is sent (`step`), or whether it is ready (`gates`). When it is over and what it came to is in `ending`.
+//! One loop owns all state; requests and waits run as tasks and report to it. `order` decides what an object waits for,
+//! `step` how it is sent, `gates` whether it is ready, and `ending` when the run is over and with what result.
 
 mod ending;
 mod others;
@@ -32,18 +32,18 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-/// How long requests in flight may take after a cancellation.
+/// Grace period for requests in flight after a cancellation.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Confirmed objects are written to the record at most this often before the end.
+/// Minimum time between two writes of confirmed objects to the record before the end.
 const CHECKPOINT: Duration = Duration::from_secs(2);
 
-/// How an object stands during the run.
+/// The state of an object during the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Status {
     Pending,
     Applying,
-    /// In the cluster; its gate is not open.
+    /// In the cluster, but its gate has not opened.
     Applied,
     Ready,
     Ended(Fate),
@@ -53,15 +53,15 @@ enum Status {
 enum Done {
     /// A request came back.
     Stepped(ObjectKey, Box<Stepped>),
-    /// The wait before an object's gate ended.
+    /// The wait for an object's gate ended.
     Passed(ObjectKey, Box<Passage>),
-    /// The object of somebody else is ready, or why not.
+    /// The object of somebody else is ready, or why it is not.
     Required(usize, Result<(), String>),
-    /// The checks of a component came to an end.
+    /// The checks of a component ended.
     Verified(String, Result<(), String>),
-    /// What is to be done about a token is known.
+    /// What to do about a token is decided.
     Judged(ObjectKey, Box<Judged>),
-    /// A mint came to an end.
+    /// A mint ended.
     Minted(ObjectKey, Box<Result<(Stored, Option<Revoke>), Failure>>),
 }
 
@@ -75,13 +75,13 @@ pub(super) struct Executor<'a> {
     status: BTreeMap<ObjectKey, Status>,
     order: Order,
     gates: Arc<Gates>,
-    /// What must not be repeated of what others say.
+    /// Secrets to remove from what others say.
     redaction: Arc<Redaction>,
-    /// Objects with a gate, and where they live.
+    /// Objects with a gate, and their resources.
     gated: BTreeMap<ObjectKey, Resource>,
-    /// What gates said last of objects that are not ready.
+    /// The gates' last reasons for objects that are not ready.
     reasons: BTreeMap<ObjectKey, String>,
-    /// Components whose checks were not answered as wanted, and why.
+    /// Components whose checks failed, and why.
     unverified: BTreeMap<String, String>,
     tasks: JoinSet<Done>,
     running: HashMap<tokio::task::Id, ObjectKey>,
@@ -90,16 +90,16 @@ pub(super) struct Executor<'a> {
     deadline: Instant,
     checkpoint: Instant,
     pub(super) outcome: Outcome,
-    /// The deadline has passed, and what it ends has ended.
+    /// The deadline has passed, and the waits that it ends have ended.
     late: bool,
-    /// Everything is ready, and has to stand a while to be believed.
+    /// Everything is ready, but must stay so for a while before it is trusted.
     steadying: bool,
     stopped: bool,
     superseded: bool,
 }
 
 impl<'a> Executor<'a> {
-    /// Ready to run. `applied` are objects that exist already by this run: the namespace, before the record.
+    /// Prepares a run. `applied` are objects that this run has already created: the namespace, before the record.
     pub(super) fn new(
         cluster: Arc<dyn Cluster>,
         plan: &'a Plan,
@@ -157,7 +157,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Runs to the end: everything ready and steady, or failed, or out of time, or cancelled.
+    /// Runs to the end: everything ready and steady, or failed, timed out, or cancelled.
     pub(super) async fn execute(&mut self) {
         self.prepare_gates();
         let begin = self.order.begin();
@@ -175,7 +175,7 @@ impl<'a> Executor<'a> {
                 }
                 Some(done) = self.tasks.join_next_with_id() => self.done(done).await,
                 () = tokio::time::sleep_until(deadline), if !self.late => self.time_out(),
-                // What does not come back now is told as uncertain.
+                // What does not return by now is reported as uncertain.
                 () = tokio::time::sleep_until(deadline + GRACE), if self.late => {
                     self.stopped = true;
                     break;
@@ -186,7 +186,7 @@ impl<'a> Executor<'a> {
         self.settle_fates();
     }
 
-    /// Watches are opened before anything is applied, so that nothing happens unseen.
+    /// Opens the watches before anything is applied, so that nothing happens unseen.
     fn prepare_gates(&mut self) {
         let observation = &self.plan.observation;
         for object in &self.plan.desired.objects {
@@ -200,7 +200,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Takes every consequence to its end.
+    /// Follows every consequence to its end.
     async fn follow(&mut self, consequences: Vec<Consequence>) {
         let mut queue: std::collections::VecDeque<Consequence> = consequences.into();
         while let Some(consequence) = queue.pop_front() {
@@ -218,7 +218,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// Starts one object; what needs no request is there at once.
+    /// Starts one object; one that needs no request is done at once.
     fn start(&mut self, key: &ObjectKey) -> Vec<Consequence> {
         if let Some(wanted) = self.plan.desired.token(key) {
             return self.start_token(wanted);
@@ -280,7 +280,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// A request came back.
+    /// Handles the report of a task.
     async fn done(&mut self, done: Result<(tokio::task::Id, Done), tokio::task::JoinError>) {
         let done = match done {
             Ok((id, done)) => {
@@ -288,7 +288,7 @@ impl<'a> Executor<'a> {
                 done
             }
             Err(e) => {
-                // A panic in a step is a bug; the object's fate is not known.
+                // A panic in a step is a bug; the object's fate is unknown.
                 if let Some(key) = self.running.remove(&e.id()) {
                     self.end(&key, Fate::Uncertain("an internal error ended the request".into()));
                     let fallen = self.order.failed(&key, false);
@@ -354,7 +354,7 @@ impl<'a> Executor<'a> {
         }
     }
 
-    /// The object is in the cluster: what waits only for that may go on, and its gate begins.
+    /// The object is in the cluster: what waits only for that may continue, and its gate begins.
     fn applied(&mut self, key: &ObjectKey, live: Option<&Value>, resource: Option<&Resource>) -> Vec<Consequence> {
         let acted = self.status.get(key) == Some(&Status::Applying);
         self.status.insert(key.clone(), Status::Applied);
@@ -380,7 +380,7 @@ impl<'a> Executor<'a> {
         consequences
     }
 
-    /// Waits before an object's gate.
+    /// Waits for an object's gate.
     fn wait(&mut self, key: &ObjectKey, until: Until) {
         let Some(resource) = self.gated.get(key).cloned() else {
             return;
@@ -394,7 +394,7 @@ impl<'a> Executor<'a> {
         });
     }
 
-    /// A wait before a gate ended.
+    /// The wait for a gate ended.
     fn passed(&mut self, key: &ObjectKey, passage: &Passage) -> Vec<Consequence> {
         let complaint = passage.complaint(key, |text| self.redaction.redact(text));
         match passage {
@@ -432,17 +432,17 @@ impl<'a> Executor<'a> {
         own.map_or(self.deadline, |own| own.min(self.deadline))
     }
 
-    /// Writes the record when there is something to write and some time has passed.
+    /// Writes the record if there is something to write and enough time has passed.
     async fn save(&mut self) {
         if self.ledger.is_dirty() && self.checkpoint.elapsed() >= CHECKPOINT {
             self.write().await;
         }
     }
 
-    /// Writes the record now. Superseded means that another run is in charge: this one stops.
+    /// Writes the record now. If another run has superseded this one, this run stops.
     pub(super) async fn write(&mut self) {
         self.checkpoint = Instant::now();
-        // Who has cancelled does not wait for a server that hangs; the next apply finds out.
+        // After a cancellation, do not wait for a server that hangs; the next apply finds out.
         let patience = if self.run.cancel.is_cancelled() {
             2 * GRACE
         } else {
@@ -466,7 +466,7 @@ impl<'a> Executor<'a> {
         self.superseded
     }
 
-    /// Whether the run has ended before its time.
+    /// Whether the run was ended early.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped
     }

@@ -1,4 +1,4 @@
-//! One object: from the plan's change to the server's confirmed answer.
+//! Applies one object: from the plan's change to the server's confirmed answer.
 
 use super::jobs::{Busy, at_rest};
 use super::remove::{Removal, gone, remove};
@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long an apply waits for what was confirmed and is not visible yet: a kind that its definition promises, a namespace, a
-/// new namespace's default service account.
+/// How long an apply waits for something that was confirmed but is not visible yet: a kind that a CRD defines, a
+/// namespace, a new namespace's default service account.
 const SETTLING: Duration = Duration::from_secs(30);
 
 /// Everything that one step needs.
@@ -25,29 +25,29 @@ pub(super) struct Step {
     pub(super) key: ObjectKey,
     pub(super) api_version: String,
     pub(super) action: Action,
-    /// The object as it was observed.
+    /// The object as observed.
     pub(super) live: Option<Value>,
-    /// What to send: the manifest without what is left to others.
+    /// What to send: the manifest without the fields that are left to others.
     pub(super) body: Value,
-    /// Where it lives; None when its kind was not served at observation.
+    /// Its resource; None if its kind was not served at observation.
     pub(super) resource: Option<Resource>,
     pub(super) manners: Manners,
-    /// What must not be repeated of the server's words.
+    /// Secrets to remove from the server's messages.
     pub(super) redaction: Redaction,
-    /// The set that it is a member of, and what the stack takes over.
+    /// The set that it belongs to, and what the stack takes over.
     pub(super) set: String,
     pub(super) adopt: Adopt,
-    /// Whether a Job that is to be replaced may end what it runs first.
+    /// Whether a Job that is to be replaced may finish its running pods first.
     pub(super) wait_for_run: bool,
     pub(super) deadline: Instant,
     pub(super) cancel: CancellationToken,
 }
 
-/// What a step came to.
+/// The result of a step.
 pub(super) enum Stepped {
-    /// The object as the server confirmed it, the fields that were left to others, and where it lives.
+    /// The object as the server confirmed it, the fields that were left to others, and its resource.
     Applied(Value, Vec<String>, Resource),
-    /// It could not be applied. The text is for a person and holds no secret.
+    /// It could not be applied. The text is for the user and holds no secret.
     Failed(String),
     /// An answer never came.
     Uncertain(String),
@@ -80,7 +80,7 @@ impl Step {
                 self.live.as_ref().and_then(uid),
             )
         {
-            // The precondition of an update: this very object. Made again by somebody, it is another one.
+            // The precondition of an update: exactly this object. If somebody recreated it, it is another one.
             metadata.insert("uid".into(), uid.into());
         }
         let started = Instant::now();
@@ -110,7 +110,7 @@ impl Step {
         }
     }
 
-    /// Where the object lives. A kind that a definition of the stack brings is asked for until it is served.
+    /// The object's resource. If a CRD of the stack defines the kind, waits until it is served.
     async fn resource(&self) -> Result<Resource, Stepped> {
         if let Some(resource) = &self.resource {
             return Ok(resource.clone());
@@ -143,7 +143,7 @@ impl Step {
         }
     }
 
-    /// Waits for an old object that is on its way out, and deletes one that is to be replaced.
+    /// Waits for an old object that is being deleted, and deletes one that is to be replaced.
     async fn make_room(&self, target: &Target) -> Result<(), Stepped> {
         let Some(live) = &self.live else { return Ok(()) };
         let Some(uid) = uid(live) else { return Ok(()) };
@@ -171,7 +171,7 @@ impl Step {
         }
     }
 
-    /// Waits until nothing of the old Job runs.
+    /// Waits until no container of the old Job runs.
     async fn let_run_end(&self, target: &Target, uid: &str) -> Result<(), Stepped> {
         match at_rest(&*self.cluster, target, uid, self.deadline, &self.cancel).await {
             Ok(()) => Ok(()),
@@ -183,8 +183,8 @@ impl Step {
         }
     }
 
-    /// Clears defaults that no apply can remove, by a plain write of the values around them as the manifest has them. False when
-    /// the refusal is about anything else.
+    /// Removes defaults that no apply can remove, by a plain write of the surrounding values as the manifest has them.
+    /// False if the refusal has another cause.
     async fn clear_defaults(&self, target: &Target, body: &Value, error: &ClusterError) -> bool {
         let Some(around) = self.live.as_ref().and_then(|live| leftover_defaults(error, live, body)) else {
             return false;
@@ -201,7 +201,7 @@ impl Step {
 
     pub(super) async fn take_over(&self, target: &Target, live: Option<&Value>) -> Result<(), ClusterError> {
         let mut live = live.cloned();
-        // The version may move between observation and patch; a few looks settle it.
+        // The version may change between observation and patch; a few attempts settle it.
         for _ in 0..4 {
             let Some(patch) = live.as_ref().and_then(takeover::patch) else {
                 return Ok(());
@@ -260,7 +260,7 @@ fn left(trial: &Trial) -> Vec<String> {
     trial.foreign.iter().map(|(_, path)| path.clone()).collect()
 }
 
-/// Whether a refusal is about something that was confirmed and is not visible everywhere yet.
+/// Whether a refusal is about something that was confirmed but is not visible everywhere yet.
 fn settles(error: &ClusterError) -> bool {
     match error {
         ClusterError::Refused { code: 404, .. } => true,

@@ -1,7 +1,7 @@
-//! Taking an object over from `kubectl apply`: its managers' fields become ours, so that what the manifest no longer has goes
-//! away instead of staying co-owned for ever.
+//! Takes an object over from `kubectl apply`: the fields of its managers become ours, so that what the manifest no
+//! longer contains is removed instead of staying co-owned for ever.
 //!
-//! One JSON patch, preconditioned on the version, as `kubectl`'s own migration to server-side apply does it.
+//! One JSON patch with the version as precondition, like `kubectl`'s own migration to server-side apply.
 
 use crate::cluster::FIELD_MANAGER;
 use crate::observe::{REPLACED_MANAGERS, entries};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// The patch; None when no such manager is there.
+/// The patch; None if the object has no such manager.
 pub(super) fn patch(live: &Value) -> Option<Value> {
     let text = |e: &Value, name: &str| e.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let replaced =

@@ -1,8 +1,8 @@
-//! Applying a token that is a document of its own: observe, plan, apply, and once more when another run was faster.
+//! Applies a token that is a document of its own: observe, plan, apply, and once more if another run was faster.
 //!
-//! The executor is the stack's. Two runs that start at once both plan a mint; the record lets one of them write its pending
-//! marker, and the other looks again and finds a value, or one that is being minted. A stack's apply tells the same meeting as
-//! an error, because much more than a token may have changed meanwhile.
+//! The executor is the stack's. If two runs start at once, both plan a mint. The record lets one of them write its
+//! pending marker; the other observes again, and finds a value or one that is being minted. A stack's apply reports the
+//! same situation as an error, because much more than a token may have changed meanwhile.
 
 use super::{Outcome, Run, apply};
 use crate::cluster::Cluster;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a run that was overtaken looks again.
+/// How often a run that was overtaken observes again.
 const TRIES: u32 = 8;
 
 /// Brings one token to what its document says ([`crate::desired::lone_token`]). True on every exit, as [`apply`] is.

@@ -1,6 +1,7 @@
-//! One check of a running component: asked again, with growing pauses, until it is answered as wanted or its time is over.
+//! Runs one check of a running component, repeated with growing pauses until it succeeds or its time is over.
 //!
-//! What is asked was checked when the document was read. What came back is shown in one short line, masked by the caller.
+//! The check itself was validated when the document was read. The answer is shown in one short line, which the caller
+//! masks.
 
 use super::pods::choose_pod;
 use crate::cluster::{Cluster, ClusterError, PodCommand, ServiceAnswer, ServiceRequest};
@@ -11,19 +12,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The end of one GET.
+/// Time limit of one GET.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// The first pause; each further one is twice as long, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Characters of a foreign text that are shown.
+/// Characters shown of text from others.
 const SHOWN: usize = 200;
 
-/// Why an attempt did not succeed.
+/// Why an attempt failed.
 struct Complaint {
     /// What came back.
     why: String,
-    /// Whether asking again could change it.
+    /// Whether another attempt cannot change it.
     last: bool,
 }
 
@@ -31,10 +32,10 @@ fn again(why: String) -> Complaint {
     Complaint { why, last: false }
 }
 
-/// Asks until it is well.
+/// Repeats the check until it succeeds.
 ///
 /// # Errors
-/// What was asked, what came back last, and what to do. Not masked.
+/// What was checked, the last answer, and what to do. Not masked.
 pub(super) async fn verify(
     cluster: Arc<dyn Cluster>,
     check: Check,
@@ -100,7 +101,7 @@ async fn get(cluster: &dyn Cluster, http: &Http) -> Result<(), Complaint> {
     judge(http, &answer)
 }
 
-/// Whether an answer is the wanted one.
+/// Whether an answer is the expected one.
 fn judge(http: &Http, answer: &ServiceAnswer) -> Result<(), Complaint> {
     let well = if http.status.is_empty() {
         (200..300).contains(&answer.status)
@@ -160,14 +161,14 @@ fn judge(http: &Http, answer: &ServiceAnswer) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// The API server's own words, as opposed to the Service's.
+/// The API server's own answer, as opposed to the Service's.
 fn own_status(answer: &ServiceAnswer) -> Option<Value> {
     let value: Value = serde_json::from_slice(&answer.body).ok()?;
     let is = |name: &str, wanted: &str| value.get(name).and_then(Value::as_str) == Some(wanted);
     (is("kind", "Status") && is("apiVersion", "v1")).then_some(value)
 }
 
-/// A field by dotted path; numbers are places in lists.
+/// A field by dotted path; numbers are list indexes.
 fn field<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('.').try_fold(value, |value, part| match value {
         Value::Array(items) => items.get(part.parse::<usize>().ok()?),
@@ -179,7 +180,7 @@ fn as_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The first line that says something, cut and without control characters.
+/// The first line with content, shortened and without control characters.
 fn line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
     let first = text.lines().map(str::trim).find(|l| !l.is_empty()).unwrap_or_default();

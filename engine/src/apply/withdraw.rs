@@ -1,6 +1,6 @@
-//! Deleting many objects in the order of a [`Retreat`], side by side as far as that allows.
+//! Deletes many objects in the order of a [`Retreat`], in parallel as far as that allows.
 //!
-//! What may be deleted is the caller's to say, and so is what a person is told.
+//! The caller decides what may be deleted, and what the user is told.
 
 use super::Run;
 use super::remove::{Removal, remove};
@@ -17,15 +17,15 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-/// An object that takes longer than this to go is held by something: it takes no place from others any more.
+/// An object that takes longer than this to go is held by something, and no longer takes a slot from others.
 const HELD: Duration = Duration::from_secs(5);
 
-/// An object that is to go, and how it was seen last.
+/// An object to delete, and its last observed state.
 pub(super) type Leaving = (Target, Value);
 
-/// Deletes what `leaving` names; everything else of the order counts as gone. `keep` is asked about every newer state of an
-/// object. `done` hears what became of each and says whether it is out of the way. Returns what was never tried, with what still
-/// needs it.
+/// Deletes what `leaving` names; everything else in the order counts as gone. `keep` is called for every newer state of
+/// an object. `done` gets the result for each and says whether it stops holding others back. Returns what was never
+/// tried, with what still needs it.
 pub(super) async fn withdraw(
     cluster: &dyn Cluster,
     run: &Run,

@@ -1,4 +1,4 @@
-//! The claims that StatefulSets made from their templates: they hold data, and no record names them.
+//! PersistentVolumeClaims that StatefulSets created from their templates: they hold data, and no record names them.
 
 use super::{Demolition, keeps_from_destroy};
 use crate::apply::outcome::Fate;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Demolition<'_> {
-    /// Names of claims that StatefulSets of the stack made from their templates, as prefixes before the ordinal.
+    /// The name prefixes (before the ordinal) of claims that the stack's StatefulSets created from their templates.
     pub(super) fn claims(&self, live: &BTreeMap<ObjectKey, Value>) -> Vec<(String, String)> {
         let mut prefixes = Vec::new();
         for (key, value) in live
@@ -31,7 +31,8 @@ impl Demolition<'_> {
         prefixes
     }
 
-    /// Deletes or, unless asked, keeps and names the claims of templates. False when something did not go.
+    /// Deletes the claims of templates if that was asked for; otherwise keeps and reports them. False if one was not
+    /// deleted.
     pub(super) async fn delete_claims(&mut self, prefixes: &[(String, String)]) -> Result<bool, Diagnostics> {
         let resource = kinds::known("v1", "PersistentVolumeClaim");
         let namespaces: BTreeSet<&String> = prefixes.iter().map(|(n, _)| n).collect();

@@ -1,6 +1,8 @@
-//! The way back: everything that the record names, dependants first, then the namespace if it is the stack's and empty, then
-//! the record. Without a record, members are found by their label (`unrecorded`); `claims` and `namespace` are about what no
-//! record names.
+//! Destroys a stack: deletes everything that the record names, dependants first, then the namespace if it is the
+//! stack's and empty, then the record.
+//!
+//! Without a record, members are found by their label (`unrecorded`). `claims` and `namespace` handle what no record
+//! names.
 
 mod claims;
 mod namespace;
@@ -32,24 +34,24 @@ use tokio::time::Instant;
 /// What a destroy may delete, and how long it waits.
 #[derive(Debug, Clone)]
 pub struct Destroy {
-    /// Protected kinds that go as well. Claims of StatefulSets' templates count as PersistentVolumeClaims. The stack's own
-    /// Namespace goes without being named here, unless something that is not the stack's lives in it.
+    /// Protected kinds to delete as well. Claims of StatefulSets' templates count as PersistentVolumeClaims. The
+    /// stack's own Namespace is deleted without being named here, unless it contains something that is not the stack's.
     pub delete_protected: BTreeSet<ProtectedKind>,
-    /// The end of the wait.
+    /// How long to wait.
     pub timeout: Duration,
 }
 
-/// How often a record that changes before anything is done is looked at.
+/// How often to start again if the record changes before anything was deleted.
 const LOOKS: u32 = 3;
 
-/// What a record names, as the cluster has it.
+/// A record, and the live objects that it names.
 struct Known {
     ledger: Ledger,
     live: BTreeMap<ObjectKey, Value>,
     resources: BTreeMap<(String, String), Resource>,
 }
 
-/// What a destroy works with.
+/// The inputs of a destroy.
 struct Demolition<'a> {
     cluster: &'a dyn Cluster,
     stack: &'a StackId,
@@ -59,8 +61,8 @@ struct Demolition<'a> {
     outcome: Outcome,
 }
 
-/// Deletes everything that the record names, dependants first, and then the record. Of a stack without a record, what carries
-/// its label goes: a lost record loses nothing, and a killed destroy may have left the namespace.
+/// Deletes everything that the record names, dependants first, and then the record. Without a record, it deletes what
+/// carries the stack's label: a lost record loses nothing, and a killed destroy may have left the namespace.
 pub fn destroy<'a>(
     cluster: Arc<dyn Cluster>,
     stack: &'a StackId,
@@ -93,8 +95,9 @@ async fn demolish(cluster: Arc<dyn Cluster>, stack: &StackId, owner: &Owner, ter
 }
 
 impl Demolition<'_> {
-    /// A record that is another one when it is first written is looked at anew, for nothing has been done yet: the namespace of
-    /// a killed destroy takes its record along, and the last request of a killed run may arrive late.
+    /// If the record has changed by the time of the first write, starts again, because nothing has been deleted yet.
+    /// This happens when the namespace of a killed destroy takes its record along, and when the last request of a
+    /// killed run arrives late.
     async fn destroy(&mut self, owner: &Owner) -> Result<(), Diagnostics> {
         let mut looks = 0;
         loop {
@@ -166,7 +169,7 @@ impl Demolition<'_> {
         }))
     }
 
-    /// Deletes what the record names, now that it says that all of it is to go.
+    /// Deletes what the record names, after writing into it that everything is to be deleted.
     async fn recorded(&mut self, known: Known) -> Result<(), Diagnostics> {
         let Known {
             mut ledger,
@@ -186,7 +189,7 @@ impl Demolition<'_> {
         self.close(&mut ledger, &live).await
     }
 
-    /// What is left is still the record's: the next destroy goes on from there.
+    /// The record keeps what is left, so that the next destroy continues from there.
     async fn keep(&mut self, ledger: &mut Ledger) -> Result<(), Diagnostics> {
         ledger
             .write(self.cluster, &self.run.cancel)
@@ -194,7 +197,7 @@ impl Demolition<'_> {
             .map_err(|e| Diagnostics::from(e.diagnostic(self.stack, "writing")))
     }
 
-    /// Gives the tokens up, while their issuers still run and can be told. False when one could not be.
+    /// Revokes the tokens while their issuers still run. False if one could not be revoked.
     async fn tokens(&mut self, ledger: &mut Ledger) -> bool {
         let mut all = true;
         for (name, entry) in ledger.record.tokens.clone() {
@@ -215,7 +218,7 @@ impl Demolition<'_> {
         all
     }
 
-    /// Deletes the inventory, dependants first. False when something did not go.
+    /// Deletes the inventory, dependants first. False if an object was not deleted.
     async fn objects(
         &mut self,
         ledger: &mut Ledger,
@@ -238,7 +241,7 @@ impl Demolition<'_> {
                     self.outcome.objects.insert(entry.key, fate);
                 }
                 Ok(live) => {
-                    // Its kind is not served any more: nor is it there.
+                    // Its kind is no longer served, so the object does not exist either.
                     let Some(resource) = resources.get(&(entry.api_version.clone(), entry.key.kind.clone())) else {
                         continue;
                     };
@@ -339,7 +342,8 @@ impl Demolition<'_> {
     }
 }
 
-/// Of the annotations that keep an object from being pruned, those that mean its deletion in any way.
+/// The annotation that protects the object from a destroy, if it has one: of those that stop a prune, only those that
+/// forbid deletion in general.
 fn keeps_from_destroy(live: &Value) -> Option<String> {
     keeps(live).map(|a| format!("its annotation {a} keeps it"))
 }

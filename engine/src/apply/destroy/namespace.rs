@@ -1,4 +1,5 @@
-//! The end of a destroy: the namespace, if it is the stack's and nothing of others lives in it, and the record, which lies in it.
+//! The end of a destroy: deletes the namespace, if it is the stack's and contains nothing of others, and the record in
+//! it.
 
 use super::{Demolition, keeps_from_destroy};
 use crate::apply::custom::custom_kinds;
@@ -19,7 +20,7 @@ impl Demolition<'_> {
         ObjectKey::new("", "Namespace", "", &*self.stack.namespace)
     }
 
-    /// The namespace and the record, which lies in it.
+    /// Deletes the namespace, and the record in it.
     pub(super) async fn close(
         &mut self,
         ledger: &mut Ledger,
@@ -31,7 +32,7 @@ impl Demolition<'_> {
         if let Some(namespace) = namespace {
             let strangers = self.strangers().await?;
             if strangers.is_empty() {
-                // The record goes with it; a destroy that is killed now finds the namespace by its label.
+                // The record is deleted with it. A destroy that is killed now finds the namespace by its label.
                 if self.remove_namespace(&namespace).await {
                     self.outcome.recorded = false;
                 }
@@ -88,7 +89,7 @@ impl Demolition<'_> {
         gone
     }
 
-    /// What lives in the namespace beside the stack and what Kubernetes itself puts there.
+    /// What is in the namespace besides the stack and what Kubernetes itself creates there.
     async fn strangers(&self) -> Result<Vec<String>, Diagnostics> {
         let kinds = [
             ("v1", "PersistentVolumeClaim"),
@@ -107,7 +108,7 @@ impl Demolition<'_> {
         let mut resources: Vec<Resource> = kinds.map(|(version, kind)| kinds::known(version, kind)).into();
         match custom_kinds(self.cluster, &self.run.cancel).await {
             Ok(custom) => resources.extend(custom.into_iter().filter(|r| r.namespaced)),
-            // Then nobody knows what would go with the namespace.
+            // Then it is unknown what would be deleted with the namespace.
             Err(e) if e.is_denied() => return Ok(vec!["custom resources, whose kinds may not be listed".into()]),
             Err(e) => return Err(told(e)),
         }
@@ -119,7 +120,7 @@ impl Demolition<'_> {
                 };
                 let list = retrying(&self.run.cancel, || self.cluster.list(&resource, &selection)).await;
                 match list {
-                    // Its definition went meanwhile.
+                    // Its CRD was deleted meanwhile.
                     Err(e) if e.is_not_found() => Ok(Vec::new()),
                     list => list.map(|l| l.items),
                 }
@@ -148,7 +149,8 @@ impl Demolition<'_> {
         !(leaving || owned || token || built_in || record)
     }
 
-    /// Without a record: a destroy that was killed while the namespace went, or an apply that was killed before the record.
+    /// Without a record: after a destroy that was killed while the namespace was being deleted, or an apply that was
+    /// killed before it wrote the record.
     pub(super) async fn leftover_namespace(&mut self) -> Result<(), Diagnostics> {
         let key = self.namespace_key();
         let at = target(&kinds::known("v1", "Namespace"), &key);

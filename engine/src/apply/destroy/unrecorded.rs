@@ -1,7 +1,8 @@
-//! A stack without its record: lost, deleted by hand, or gone with a destroy that was killed near its end.
+//! Destroys a stack without a record: the record was lost, deleted by hand, or deleted by a destroy that was killed
+//! near its end.
 //!
-//! What carries the set's label and was written by us is the stack's. Kinds are asked one by one: the built-in ones, and those
-//! that definitions bring; not those of aggregated API servers.
+//! What carries the set's label and was written by us is the stack's. Kinds are listed one by one: the built-in ones
+//! and those of CRDs, but not those of aggregated API servers.
 
 use super::Demolition;
 use crate::apply::custom::custom_kinds;
@@ -19,12 +20,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Lists in flight at once.
 const IN_FLIGHT: usize = 8;
 
-/// What carries the stack's label.
+/// The objects that carry the stack's label.
 #[derive(Default)]
 struct Members {
     live: BTreeMap<ObjectKey, Value>,
     resources: BTreeMap<(String, String), Resource>,
-    /// Kinds that may not be listed.
+    /// Kinds that we may not list.
     unseen: BTreeSet<String>,
 }
 
@@ -47,7 +48,7 @@ impl Demolition<'_> {
         }
         if !members.live.is_empty() {
             self.outcome.recorded = true;
-            // Never written: what is left is found by its label again.
+            // Never written: the next run finds what is left by its label again.
             let record = Record {
                 entries: inventory(&members.live),
                 ..Record::new(self.stack.clone(), owner.clone(), [0; 32])
@@ -87,7 +88,7 @@ impl Demolition<'_> {
         for (resource, list) in lists {
             let items = match list {
                 Ok(items) => items,
-                // Not served here, or gone since.
+                // Not served here, or deleted since.
                 Err(e) if e.is_not_found() => continue,
                 Err(e) if e.is_denied() => {
                     members.unseen.insert(resource.kind);
@@ -104,7 +105,7 @@ impl Demolition<'_> {
         Ok(members)
     }
 
-    /// What carries the label: everywhere, or, where only that is allowed, in the stack's namespace.
+    /// Lists what carries the label, everywhere or, if only that is allowed, in the stack's namespace.
     async fn labelled(&self, resource: &Resource) -> Result<Vec<Value>, ClusterError> {
         let everywhere = Selection {
             labels: format!("{PART_OF}={}", self.stack.apply_set()),
@@ -124,7 +125,7 @@ impl Demolition<'_> {
         }
     }
 
-    /// Controllers copy labels to what they make: ours is only what we wrote.
+    /// Controllers copy labels to what they create, so only what we wrote is ours.
     fn is_ours(&self, live: &Value) -> bool {
         let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
         let written = managers
@@ -135,7 +136,7 @@ impl Demolition<'_> {
     }
 }
 
-/// The inventory that the record would have: of the order, what the objects themselves tell.
+/// The inventory that the record would have; the order comes from what the objects themselves say.
 fn inventory(live: &BTreeMap<ObjectKey, Value>) -> BTreeMap<ObjectKey, Entry> {
     let members: Vec<Member<'_>> = live
         .iter()

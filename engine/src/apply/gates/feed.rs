@@ -1,4 +1,4 @@
-//! One watch: a list, the changes after it, and again from where it broke off.
+//! One watch: a list, then the changes after it, resumed when the connection breaks.
 //!
 //! It ends with the apply, or at once if the server does not allow it.
 
@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// How a watch stands.
+/// The state of a watch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FeedState {
     /// Its list has not arrived yet.
     Starting,
-    /// It shows what happens.
+    /// It delivers changes.
     Live,
     /// The server does not allow it.
     Refused,
@@ -62,7 +62,7 @@ struct Run {
     tell: watch::Sender<FeedState>,
 }
 
-/// Why a watch has to be started anew.
+/// Why a watch has to be restarted.
 enum Broken {
     /// From the version that it had reached.
     Resume,
@@ -98,7 +98,7 @@ impl Run {
             Err(error) if error.is_expired() => return Broken::Expired,
             Err(error) => {
                 self.rest(pause, &error).await;
-                // What is denied now was allowed a moment ago; a list finds out which it is.
+                // What is denied now was allowed a moment ago; a new list shows which is true.
                 return if error.is_denied() {
                     Broken::Expired
                 } else {
@@ -126,7 +126,8 @@ impl Run {
             }
             *pause = FIRST_PAUSE;
         }
-        // Servers end watches after some minutes. One that ends at once, again and again, must not be asked in a circle.
+        // Servers end watches after some minutes. A watch that ends at once, again and again, must not be restarted in
+        // a tight loop.
         if began.elapsed() < Duration::from_secs(1) {
             self.rest(pause, &ClusterError::Unreachable("the watch ended at once".to_owned()))
                 .await;

@@ -1,7 +1,8 @@
-//! Waiting before gates: shared watches feed one store of sights, and whoever waits for an object is woken when a change
-//! concerns it, or when its verdict changes by time alone. Nothing polls.
+//! Waiting for gates: shared watches feed one store of sights. A waiter is woken when a change concerns its object, or
+//! when the verdict changes with time alone. Nothing polls.
 //!
-//! What a verdict is, and when waiting ends, is decided in [`gate`](crate::gate); this only brings the news and keeps time.
+//! [`gate`](crate::gate) decides what a verdict is and when waiting ends. This module only delivers the observations
+//! and keeps time.
 
 mod feed;
 #[cfg(test)]
@@ -30,53 +31,53 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How many lines of a log are read to find the last one that says something.
 const LOG_LINES: u32 = 20;
-/// How long a log may take to arrive: it is worth a moment, not a wait.
+/// How long to wait for a log: it is helpful, but not worth a real wait.
 const LOG_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest line of a log that is shown, in characters.
 const LOG_LINE_LENGTH: usize = 300;
 
-/// What is waited for.
+/// What to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// What depends on it may start.
+    /// Dependants may start.
     Ready,
-    /// It has stood long enough to be believed: what an apply asks for before it calls itself a success.
+    /// Ready for long enough to be trusted; an apply requires this before it succeeds.
     Steady,
-    /// The same for an object of somebody else, who may mend whatever is wrong with it: only time ends the wait.
+    /// Ready, for an object of somebody else, who may fix whatever is wrong with it: only the timeout ends the wait.
     ReadyAtLast,
-    /// It is gone (the one with this UID, whatever may have taken its name since).
+    /// It is gone: the object with this UID, whatever has the same name now.
     Gone,
 }
 
-/// Why waiting ended without what was wanted.
+/// Why a wait failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stuck {
-    /// Waiting longer is not worth it.
+    /// Waiting longer is pointless.
     GivenUp,
-    /// The time was over.
+    /// The timeout was over.
     TimedOut,
-    /// Somebody called it off.
+    /// It was cancelled.
     Cancelled,
 }
 
-/// How waiting ended.
+/// How a wait ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Passage {
-    /// What was wanted is there.
+    /// The condition is met.
     Open(Verdict),
-    /// It is not.
+    /// It is not met.
     Stuck {
         /// Why waiting ended.
         how: Stuck,
-        /// How the object stood then.
+        /// The last verdict on the object.
         verdict: Verdict,
-        /// The last line that its failing container wrote, where it could be read. Not masked.
+        /// The last line that its failing container wrote, if it could be read. Not masked.
         last_line: Option<String>,
     },
 }
 
 impl Passage {
-    /// The message for a person; None where there is nothing to complain of. `mask` takes secrets out of foreign text.
+    /// The message for the user; None if there is nothing to report. `mask` removes secrets from text of others.
     pub fn complaint(&self, key: &ObjectKey, mask: impl Fn(&str) -> String) -> Option<String> {
         let Self::Stuck {
             how,
@@ -97,10 +98,10 @@ impl Passage {
     }
 }
 
-/// Told when the verdict on an object has something new to say.
+/// Called when there is something new to say about an object.
 pub type Tell = Arc<dyn Fn(&ObjectKey, &Verdict) + Send + Sync>;
 
-/// The watches of one apply, or of several that share them, and everybody who waits. Dropping the last of them ends the watches.
+/// The watches of one apply, or of several that share them, and their waiters. Dropping the last one ends the watches.
 pub struct Gates {
     inner: Arc<Inner>,
     tell: Tell,
@@ -126,7 +127,7 @@ struct Store {
 }
 
 impl Gates {
-    /// No watches yet: each starts when somebody waits for something that it shows.
+    /// Starts without watches: each begins when a waiter needs it.
     pub fn new(cluster: Arc<dyn Cluster>, settings: Settings, patience: Patience, tell: Tell) -> Self {
         let stop = CancellationToken::new();
         Self {
@@ -144,7 +145,8 @@ impl Gates {
         }
     }
 
-    /// The same watches for another apply of the same commit, with its own listener: what one has seen, none asks for again.
+    /// The same watches for another apply of the same commit, with its own listener: what one apply has seen, the other
+    /// need not request.
     #[must_use]
     pub fn beside(&self, tell: Tell) -> Self {
         Self {
@@ -155,15 +157,15 @@ impl Gates {
         }
     }
 
-    /// Starts the watches that an object needs before anybody waits for it: news that come while it is being applied are
-    /// not missed, and the lists are read while requests are in flight.
+    /// Starts the watches that an object needs before anybody waits for it. So changes during its apply are not missed,
+    /// and the lists are read while requests are in flight.
     pub fn prepare(&self, key: &ObjectKey, resource: &Resource) {
         if needs_watching(key) {
             self.feeds_for(key, resource);
         }
     }
 
-    /// Puts up a gate behind an apply, whose answer the server gave. Call it before [`Gates::pass`].
+    /// Starts a gate after an apply, from the server's answer. Call it before [`Gates::pass`].
     pub fn applied(&self, key: &ObjectKey, answer: &Value, has_status: Option<bool>) {
         let now = self.inner.now();
         let mut store = self.inner.store();
@@ -175,7 +177,7 @@ impl Gates {
         let known = store.sights.value(key).is_some_and(|seen| {
             seen.pointer("/metadata/uid") == answer.pointer("/metadata/uid") && generation(seen) >= generation(answer)
         });
-        // The watch may have been faster than the answer, and know more.
+        // The watch may have been faster than the answer, and be newer.
         if !known {
             store.sights.see(Change::Set(answer), now);
         }
@@ -187,7 +189,7 @@ impl Gates {
         }
     }
 
-    /// Waits for one object. `uid` is of the object that is waited for to be gone.
+    /// Waits for one object. When waiting for deletion, `uid` is that of the object to be gone.
     pub async fn pass(
         &self,
         key: &ObjectKey,
@@ -211,7 +213,8 @@ impl Gates {
         }
         let mut said = String::new();
         loop {
-            // Heard from before the look on: what changes meanwhile is not missed, however many wait for the same.
+            // Subscribe before looking, so that a change in between is not missed, however many wait for the same
+            // object.
             let woken = waking.notified();
             tokio::pin!(woken);
             woken.as_mut().enable();
@@ -269,7 +272,7 @@ impl Gates {
         Some(line.collect())
     }
 
-    /// The states of all watches that an object needs, which are started if they do not run yet.
+    /// The states of all watches that an object needs; starts those that do not run yet.
     fn feeds_for(&self, key: &ObjectKey, resource: &Resource) -> Vec<tokio::sync::watch::Receiver<FeedState>> {
         let own = Selection {
             namespace: resource.namespaced.then(|| key.namespace.clone()),
@@ -325,7 +328,7 @@ impl Inner {
         Arc::clone(self.store().waiting.entry(key.clone()).or_default())
     }
 
-    /// Wakes everybody whom a change concerns.
+    /// Wakes every waiter that a change concerns.
     fn wake(store: &Store, concerned: &BTreeSet<ObjectKey>) {
         for key in concerned {
             if let Some(notify) = store.waiting.get(key) {
@@ -341,8 +344,8 @@ impl Inner {
         Self::wake(&store, &concerned);
     }
 
-    /// A fresh list: what had been seen before it was asked for and is not in it is gone. What was applied meanwhile may be
-    /// younger than the list.
+    /// A fresh list: an object that was seen before the request and is not in the list is gone. An object that was
+    /// applied meanwhile may be younger than the list.
     fn see_list(&self, resource: &Resource, selection: &Selection, asked: u64, items: &[Value]) {
         let now = self.now();
         let mut store = self.store();
@@ -366,7 +369,7 @@ impl Inner {
         }
     }
 
-    /// Pods may not be watched: the rules go by counts from now on.
+    /// Pods may not be watched: from now on the rules use counts only.
     fn go_blind(&self) {
         let mut store = self.store();
         store.sights.go_blind();

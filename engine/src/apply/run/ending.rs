@@ -1,6 +1,6 @@
-//! The end of a run: when it is over, what still comes back then, and what it came to.
+//! The end of a run: when it is over, what still returns then, and its result.
 //!
-//! Nothing is started here and nothing is decided about a single object; prune and rollback come after it.
+//! Nothing is started here and nothing is decided about a single object. Prune and rollback come after it.
 
 use super::{Done, Executor, GRACE, Status};
 use crate::apply::gates::Until;
@@ -13,7 +13,7 @@ use crate::plan::Action;
 use tokio::time::Instant;
 
 impl Executor<'_> {
-    /// The time is over for what has not started; waits end by themselves, requests in flight come back.
+    /// Fails what has not started by the deadline; waits end by themselves, requests in flight return.
     pub(super) fn time_out(&mut self) {
         self.late = true;
         let pending: Vec<ObjectKey> = self
@@ -34,13 +34,13 @@ impl Executor<'_> {
             .all(|s| matches!(s, Status::Ready | Status::Ended(_)))
     }
 
-    /// Over when everything has ended, and, if all is well, has stood long enough to be believed.
+    /// Over when everything has ended and, if all is well, has been steady for long enough.
     pub(super) fn is_over(&mut self) -> bool {
         if !self.tasks.is_empty() {
             return false;
         }
         if !self.is_settled() {
-            // Nothing is under way that could bring it on: a task that died. What is left is told as it stands.
+            // Nothing in progress could change the state: a task died. The rest is reported as it is.
             return true;
         }
         let failed = self.status.values().any(|s| matches!(s, Status::Ended(_))) || !self.unverified.is_empty();
@@ -54,7 +54,7 @@ impl Executor<'_> {
         self.tasks.is_empty()
     }
 
-    /// Lets requests in flight come back for a moment, so that their effects are known.
+    /// Lets requests in flight return for a moment, so that their effects are known.
     pub(super) async fn drain(&mut self) {
         self.permits.close();
         let end = Instant::now() + GRACE;
@@ -94,7 +94,7 @@ impl Executor<'_> {
         }
     }
 
-    /// From where everything stands to what the outcome says.
+    /// Translates the state of each object into the outcome.
     pub(super) fn settle_fates(&mut self) {
         let why_not = if self.outcome.cancelled { "cancelled" } else { "stopped" };
         for (key, status) in &self.status {

@@ -1,5 +1,5 @@
-//! The executor's waits that are not about its own objects: what others must have made ready, and what a component answers when it
-//! is asked.
+//! The executor's waits that are not about its own objects: for objects that others must provide (`requires`), and for
+//! the answers of a component (`verify`).
 
 use super::{Consequence, Done, Executor, GRACE};
 use crate::apply::gates::Until;
@@ -17,11 +17,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How often a kind that is not served is asked for: discovery has no watch.
+/// How often to look for a kind that is not served: discovery has no watch.
 const DISCOVER: Duration = Duration::from_secs(1);
 
 impl Executor<'_> {
-    /// Waits for an object of somebody else. Whoever it belongs to may mend whatever is wrong with it, so only time ends it.
+    /// Waits for an object of somebody else. Its owner may fix whatever is wrong with it, so only time ends the wait.
     pub(super) fn require(&mut self, index: usize, requirement: &Requirement) {
         let limit = requirement.timeout.map(|limit| Instant::now() + limit);
         let deadline = limit.map_or(self.deadline, |limit| limit.min(self.deadline));
@@ -61,7 +61,7 @@ impl Executor<'_> {
         });
     }
 
-    /// A wait for an object of somebody else ended.
+    /// The wait for an object of somebody else ended.
     pub(super) fn required(&mut self, index: usize, ready: Result<(), String>) -> Vec<Consequence> {
         let Err(why) = ready else {
             return self.order.met(&Condition::Requirement(index));
@@ -78,7 +78,7 @@ impl Executor<'_> {
         self.order.requirement_failed(index, &why)
     }
 
-    /// Asks a component whose objects are ready.
+    /// Starts the checks of a component whose objects are ready.
     pub(super) fn start_checks(&mut self, name: &str) {
         let checks = self.plan.desired.components.get(name).map(|t| t.verify.clone());
         let deadline = self.deadline_of(Some(name));
@@ -115,7 +115,7 @@ fn key_of(requirement: &Requirement, stack: &str, resource: Option<&Resource>) -
     ObjectKey::new(group, &*requirement.kind, namespace, &*requirement.name)
 }
 
-/// Asks for a kind until it is served: its definition may be somebody else's, too, and still to come.
+/// Waits until a kind is served: its CRD may be somebody else's too, and not installed yet.
 async fn served(
     cluster: &dyn Cluster,
     requirement: &Requirement,
@@ -123,7 +123,7 @@ async fn served(
     cancel: &CancellationToken,
 ) -> Result<Resource, String> {
     loop {
-        // The deadline holds for the request as well.
+        // The deadline applies to the request as well.
         let asked = retrying(cancel, || cluster.discover(&requirement.api_version));
         let found = match tokio::time::timeout_at(deadline + GRACE, asked).await {
             Ok(Ok(found)) => found,
@@ -154,7 +154,7 @@ async fn served(
     }
 }
 
-/// Waits until the fields that are asked for have their values.
+/// Waits until the required fields have their values.
 async fn fields(
     cluster: &dyn Cluster,
     resource: &Resource,
@@ -198,7 +198,7 @@ async fn fields(
     }
 }
 
-/// The first field that is not as asked for.
+/// The first field that differs from the requirement.
 fn unlike(live: &Value, requirement: &Requirement) -> Option<String> {
     requirement.fields.iter().find_map(|(path, wanted)| {
         let found = path.split('.').try_fold(live, |value, part| match value {
@@ -208,7 +208,7 @@ fn unlike(live: &Value, requirement: &Requirement) -> Option<String> {
         let text = found.map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
         match text {
             Some(text) if text == *wanted => None,
-            // A value of somebody else's Secret is nobody's to print.
+            // A value of somebody else's Secret must not be printed.
             Some(_) if requirement.kind == "Secret" => Some(format!("its {path} is not {wanted}")),
             Some(text) => Some(format!("its {path} is {text}, not {wanted}")),
             None => Some(format!("it has no {path} yet, which should be {wanted}")),

@@ -1,4 +1,4 @@
-//! The executor's part in minting: it is the one that writes the record, so the pending marker and the result pass through it.
+//! The executor's part in minting: it writes the record, so the pending marker and the result pass through it.
 
 use super::{Consequence, Done, Executor, Status};
 use crate::apply::mint::{Failure, Judged, Mint, bindings, release};
@@ -15,10 +15,10 @@ use crate::token::{Entry, Revoke, State, Stored, Why};
 use std::sync::Arc;
 use tracing::Instrument as _;
 
-/// Orphans that a record names at most.
+/// Limit of orphans that a record names.
 const ORPHANS: usize = 10;
 
-/// How a value that an earlier run minted is given up, where the document says in which pod.
+/// How to revoke a value that an earlier run minted, if the document names the pod.
 fn revoke_by_name(token: &ProvisioningToken) -> Option<Revoke> {
     let Issuer::Exec(exec) = &token.issuer else { return None };
     let PodChoice::Named(pod) = &exec.pod else { return None };
@@ -43,7 +43,7 @@ impl Executor<'_> {
         }
     }
 
-    /// Starts a token: it is looked at once more before anything is minted.
+    /// Starts a token: its state is read once more before anything is minted.
     pub(super) fn start_token(&mut self, wanted: &WantedToken) -> Vec<Consequence> {
         let unchanged = self
             .plan
@@ -61,7 +61,7 @@ impl Executor<'_> {
         Vec::new()
     }
 
-    /// What is to be done about a token is known. The pending marker is in the record before the issuer is asked.
+    /// What to do about a token is decided. The pending marker is written into the record before the issuer is asked.
     pub(super) async fn judged(&mut self, key: &ObjectKey, judged: Judged) -> Vec<Consequence> {
         let Some(wanted) = self.plan.desired.token(key) else {
             return Vec::new();
@@ -69,8 +69,8 @@ impl Executor<'_> {
         let why = match judged {
             Judged::There(stored) => {
                 self.ledger.token(&wanted.token, |entry| {
-                    // Adopted, or as it was: what was counted stays counted. Finished: the one whose mint it is died before it
-                    // could count.
+                    // Adopted or unchanged: the counters stay. Finished: the run whose mint it is died before it could
+                    // count.
                     if matches!(&entry.state, State::Pending { mint, .. } if *mint == stored.mint) {
                         entry.mints += 1;
                     }
@@ -84,7 +84,7 @@ impl Executor<'_> {
             Judged::Mint(why) => why,
         };
         if let Some(warning) = interrupted(wanted, &why) {
-            // The plan may have been made while that mint was taken to be alive: then this is the first that anybody hears of it.
+            // The plan may have been made while that mint was assumed to be alive; then this is the first report of it.
             tracing::warn!(object = %key, "{}", warning.summary);
             if !self.plan.diagnostics.iter().any(|told| *told == warning) {
                 self.outcome.tell(warning);
@@ -124,7 +124,7 @@ impl Executor<'_> {
         Vec::new()
     }
 
-    /// A mint came to an end.
+    /// A mint ended.
     pub(super) async fn minted(
         &mut self,
         key: &ObjectKey,
@@ -148,7 +148,7 @@ impl Executor<'_> {
                 self.ledger.token(&wanted.token, |entry| {
                     if let State::Pending { mint, until, before } = &mut entry.state {
                         match before.take() {
-                            // Nothing was made: the record goes back to what is true.
+                            // Nothing was created: the record returns to what is true.
                             Some(stored) if !uncertain => entry.state = State::Stored(stored),
                             kept => {
                                 *until = 0;
@@ -185,7 +185,8 @@ impl Executor<'_> {
         self.order.failed(key, false)
     }
 
-    /// Once everything is ready: tokens are tied to the objects that exist by now, and those that nobody wants are given up.
+    /// Once everything is ready, ties tokens to the objects that exist by now, and gives up those that are no longer
+    /// wanted.
     pub(in crate::apply) async fn close_tokens(&mut self) {
         if self.plan.desired.going_back {
             return;
