@@ -1,13 +1,14 @@
-//! Objects → components, by where their manifests come from.
+//! Assigns objects to components, by where their manifests come from.
 
 use super::DesiredObject;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::document::Stack;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An object whose origin lies under a component's path is that component's; the longest path wins. What lies under none is
-/// the stack's base. A component that gets nothing is an error: its path is most likely misspelt, and its dependants would start
-/// as if it were ready. (A component may be empty when another one's path lies inside its own and takes everything.)
+/// An object whose origin lies under a component's path belongs to that component; the longest path wins. An object
+/// under no path belongs to the stack's base. A component without objects is an error: its path is most likely
+/// misspelt, and its dependants would start as if it were ready. (A component may be empty if another one's path lies
+/// inside its own and takes everything.)
 pub(super) fn assign(stack: &Stack, objects: &mut [DesiredObject], problems: &mut Diagnostics) {
     if stack.components.is_empty() {
         for object in objects {

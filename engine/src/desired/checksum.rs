@@ -1,7 +1,7 @@
-//! `restartOnConfigChange`: an annotation on pod templates that changes with the ConfigMaps and Secrets of the stack that the
-//! pods read, so that a change of config rolls them.
+//! `restartOnConfigChange`: an annotation on pod templates that changes with the ConfigMaps and Secrets of the stack
+//! that the pods read, so that a change of configuration rolls them.
 //!
-//! Config of others is not looked at: its changes are not the stack's.
+//! Configuration of others is not included: its changes are not the stack's.
 
 use super::masked::template_annotations;
 use super::{CONFIG_CHECKSUM, DesiredObject};
@@ -11,15 +11,15 @@ use crate::object::ObjectKey;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What pods see of a config object, and how much of it may be shown or is known.
+/// The content of a configuration object as pods see it, and how much of it may be shown or is known.
 struct Content {
     mac: [u8; 32],
     write_only: bool,
     unknown: bool,
 }
 
-/// Adds the annotation where a template reads config of the set. Keyed, because templates are read by many who may not read
-/// Secrets.
+/// Adds the annotation where a template reads configuration of the set. The checksum is keyed, because people who may
+/// not read Secrets can read templates.
 pub(super) fn add(key: &MaskKey, objects: &mut [DesiredObject]) {
     let contents: BTreeMap<ObjectKey, Content> = objects
         .iter()

@@ -1,4 +1,4 @@
-//! A manifest as it may be shown: data of Secrets and write-only values as marks.
+//! A manifest as it may be shown: data of Secrets and write-only values are replaced by marks.
 
 use crate::graph::references::pod_template;
 use crate::mask::{MaskKey, WRITE_ONLY};
@@ -44,25 +44,26 @@ pub fn masked(value: &Value, write_only: &BTreeSet<String>, key: &MaskKey) -> Va
 
 /// JSON pointer of the annotations of a workload's pod template.
 pub(super) fn template_annotations(key: &ObjectKey) -> Option<String> {
-    // Only templates whose change rolls pods: a Job's is immutable, a bare Pod restarts nothing.
+    // Only templates whose change rolls pods: a Job's is immutable, and a bare Pod restarts nothing.
     let rolls = matches!(&*key.kind, "Deployment" | "StatefulSet" | "DaemonSet") && key.group == "apps";
     rolls
         .then(|| pod_template(&key.group, &key.kind).map(|p| format!("{p}/metadata/annotations")))
         .flatten()
 }
 
-/// Values of fewer bytes occur in sentences that have nothing to do with them.
+/// Shorter values (in bytes) occur by chance in unrelated text.
 const SHORT: usize = 4;
 
-/// The values that objects keep secret, for taking them out of what others say: validation errors and log lines repeat values.
+/// The secret values of objects, to be removed from text of others: validation errors and log lines repeat values.
 #[derive(Debug, Clone, Default)]
 pub struct Redaction {
-    /// Each value, and how a quoting server writes it where that differs; the longest first, as one may be part of another.
+    /// Each value, and how a quoting server writes it if that differs. The longest comes first, because one may be part
+    /// of another.
     secrets: Vec<(String, Option<String>)>,
 }
 
 impl Redaction {
-    /// The values of all objects of a stack. Those of a few letters are left in: every sentence has them by chance.
+    /// The values of all objects of a stack. Very short ones are not removed: they occur in every text by chance.
     #[must_use]
     pub fn of(desired: &super::Desired) -> Self {
         let secretive = desired
@@ -91,12 +92,12 @@ impl Redaction {
         Self { secrets }
     }
 
-    /// The text without any of the values.
+    /// The text without the values.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         let mut out = text.to_owned();
         for (secret, escaped) in &self.secrets {
-            // A short value cannot be cut out of a sentence without tearing it, and not cutting would show it.
+            // Cutting a short value out would make the text unreadable, and not cutting it would show it.
             if secret.len() < SHORT && text.contains(secret) {
                 return "the server's words are not shown, because they may contain a secret value".into();
             }
@@ -110,7 +111,7 @@ impl Redaction {
     }
 }
 
-/// A message of the server about an object, without any value that the object keeps secret.
+/// A message of the server about an object, without the values that the object keeps secret.
 #[must_use]
 pub fn redact(text: &str, value: &Value, write_only: &BTreeSet<String>) -> String {
     Redaction::of_object(value, write_only).redact(text)

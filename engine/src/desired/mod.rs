@@ -1,8 +1,9 @@
-//! What the stack should be: every object as it will be sent, its component, and the order between them.
+//! The desired state of a stack: every object as it will be sent, its component, and the order between objects.
 //!
-//! Pure: documents and rendered manifests in, [`Desired`] or all problems out. No cluster is asked; what only a cluster can
-//! know (whether an object exists, who owns a field) is `observe`'s and `plan`'s. The steps, one file each: `substitute` the
-//! variables, set `images`, `assign` components, `shape` every object for its namespace and record, `checksum` what pods read.
+//! Pure: documents and rendered manifests in, [`Desired`] or all problems out. No cluster is asked; `observe` and
+//! `plan` handle what only a cluster knows (whether an object exists, who owns a field). The steps, one file each:
+//! `substitute` the variables, set `images`, `assign` components, `shape` every object for its namespace and record,
+//! `checksum` what pods read.
 
 mod assign;
 mod checksum;
@@ -31,12 +32,13 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Values that come beside the document.
+/// Values that are passed beside the document.
 #[derive(Debug, Clone, Default)]
 pub struct Variables {
-    /// Write-only variables: they win over `substitute`, and whatever they touch is masked without a hash.
+    /// Write-only variables: they take precedence over `substitute`, and every value that contains one is masked
+    /// without a hash.
     pub write_only: BTreeMap<String, Text>,
-    /// Values out of sealed files: a text that holds one is masked, wherever it stands.
+    /// Values from encrypted files: a text that contains one is masked, wherever it is.
     pub opened: Vec<String>,
 }
 
@@ -59,11 +61,12 @@ pub struct DesiredObject {
     pub write_only: BTreeSet<String>,
     /// JSON pointers of values that are not known yet. Non-empty makes the object unknown.
     pub unknown: BTreeSet<String>,
-    /// Whether the manifest was not in the source: the stack's own Namespace. It is made if absent and else left alone.
+    /// Whether the manifest was not in the source: the stack's own Namespace. It is created if absent and otherwise
+    /// left alone.
     pub implicit: bool,
 }
 
-/// How the stack wants to be treated; everything of the document that is not an object.
+/// How the stack is treated: everything in the document that is not an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// See [`crate::document::Stack::prune`].
@@ -78,7 +81,7 @@ pub struct Policy {
     pub conflicts: Conflicts,
     /// See [`crate::document::Stack::drift`].
     pub drift: Drift,
-    /// The end of every wait.
+    /// Time limit of every wait.
     pub timeout: Duration,
     /// See [`crate::document::Stack::on_failure`].
     pub on_failure: OnFailure,
@@ -89,9 +92,9 @@ pub struct Policy {
 pub struct ComponentTerms {
     /// Components that must be ready first.
     pub after: BTreeSet<String>,
-    /// The end of its own wait.
+    /// Time limit of its own wait.
     pub timeout: Option<Duration>,
-    /// Asked in this order once its objects are ready.
+    /// Checks to run in this order once its objects are ready.
     pub verify: Vec<Check>,
 }
 
@@ -106,7 +109,8 @@ pub struct Desired {
     pub tokens: Vec<WantedToken>,
     /// The components by name.
     pub components: BTreeMap<String, ComponentTerms>,
-    /// Objects of others that must be ready first, each with the component that asks, or None for the whole stack.
+    /// Objects of others that must be ready first, each with the component that requires it, or None for the whole
+    /// stack.
     pub requires: Vec<(Option<String>, Requirement)>,
     /// What waits for what.
     pub graph: Graph,
@@ -114,7 +118,7 @@ pub struct Desired {
     pub policy: Policy,
     /// Warnings; never errors.
     pub warnings: Diagnostics,
-    /// Whether this is the last good state, wanted again because an apply failed. Tokens are left as they are then.
+    /// Whether this is the last good state, restored because an apply failed. Tokens are then left as they are.
     pub going_back: bool,
 }
 
@@ -131,8 +135,8 @@ impl Desired {
         self.tokens.iter().find(|t| t.key == *key)
     }
 
-    /// Canonical JSON of every object that is wholly known, Secrets and write-only values masked under `key`; None for an
-    /// object that is not known yet. A pure function of the configuration when the key is.
+    /// Canonical JSON of every object that is completely known, with Secrets and write-only values masked under `key`;
+    /// None for an object that is not known yet. With a fixed key, a pure function of the configuration.
     #[must_use]
     pub fn canonical(&self, key: &MaskKey) -> BTreeMap<ObjectKey, Option<String>> {
         self.objects
@@ -155,10 +159,10 @@ pub const CONFIG_CHECKSUM: &str = "myelin.dev/config-checksum";
 /// The annotation (value `disabled`) that keeps `${…}` in one object as it is.
 pub const SUBSTITUTE: &str = "myelin.dev/substitute";
 
-/// From the document and the rendered manifests to what the stack should be.
+/// From the document and the rendered manifests to the desired state.
 ///
-/// Origins are relative to the source (`Tree::shown_from`); `text` answers the text of a file by the path that origins use, so
-/// that problems inside it can name their line.
+/// Origins are relative to the source (`Tree::shown_from`). `text` returns the text of a file by the path that origins
+/// use, so that problems inside it can name their line.
 ///
 /// # Errors
 /// Every problem of the input: unset variables, components that match nothing, duplicate objects, cycles.
@@ -181,7 +185,7 @@ pub fn desired(
     placeholders::refuse(&objects, text, &mut problems);
     policies::check(&stack.policies, &objects, &mut problems);
     if problems.has_errors() {
-        // What follows would only repeat the same problems in other words.
+        // Later steps would only repeat the same problems in other words.
         return Err(problems);
     }
     if stack.restart_on_config_change {

@@ -1,14 +1,14 @@
-//! Values that came out of sealed files are secret wherever a manifest puts them: the leaf that holds one is treated like one
-//! that a write-only variable touched. Data of Secrets is masked anyway and is not looked at.
+//! Values from encrypted files are secret wherever a manifest puts them: a leaf that contains one is treated as one
+//! that contains a write-only variable. Data of Secrets is masked anyway and not examined.
 
 use super::DesiredObject;
 use base64::Engine as _;
 use serde_json::Value;
 
-/// Shorter values are in too much: only a leaf that is nothing else is hidden for them.
+/// Shorter values occur in too many texts: they hide only a leaf that equals them.
 const SHORT: usize = 4;
 
-/// Marks every leaf with one of the values in it, as it is or as base64.
+/// Marks every leaf that contains one of the values, in plain form or as base64.
 pub(super) fn hide(values: &[String], objects: &mut [DesiredObject]) {
     if values.is_empty() {
         return;

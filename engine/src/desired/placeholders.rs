@@ -1,6 +1,6 @@
-//! Placeholders that somebody should have replaced (`CHANGEME_DB_PASSWORD`): refused before anything is planned.
+//! Refuses placeholders that were never replaced (`CHANGEME_DB_PASSWORD`), before anything is planned.
 //!
-//! Prose that mentions them (`CHANGEME_*`) is not one. Whether a value is any good is not looked at.
+//! Prose that mentions them (`CHANGEME_*`) does not count. Whether a value is any good is not checked.
 
 use super::DesiredObject;
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};

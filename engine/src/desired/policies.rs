@@ -1,5 +1,5 @@
-//! `policies`: rules of the stack's own, in CEL, that every object has to keep. They are asked about the objects as they will be
-//! sent, before anything is planned.
+//! `policies`: the stack's own rules in CEL, which every object must satisfy. They are evaluated on the objects as they
+//! will be sent, before anything is planned.
 
 use super::DesiredObject;
 use crate::diagnostic::{Diagnostic, Diagnostics};
@@ -11,16 +11,16 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The language with its strings and lists.
+/// CEL with its string and list functions.
 fn environment() -> Arc<Env> {
     let mut env = Env::stdlib();
-    // An extension that does not load leaves its functions undeclared, which is told where they are used.
+    // If an extension does not load, its functions stay undeclared, which is reported where they are used.
     let _ = env.add_extension(cel::extensions::strings);
     let _ = env.add_extension(cel::extensions::lists);
     Arc::new(env)
 }
 
-/// Reports every object that breaks a rule. An object that is not wholly known yet is asked about when it is.
+/// Reports every object that breaks a rule. An object that is not completely known yet is checked once it is.
 pub(super) fn check(rules: &[PolicyRule], objects: &[DesiredObject], problems: &mut Diagnostics) {
     if rules.is_empty() {
         return;
@@ -87,7 +87,7 @@ fn fits(wanted: &Match, object: &DesiredObject) -> bool {
             .all(|(k, v)| labels.and_then(|l| l.get(k)).and_then(Value::as_str) == Some(v))
 }
 
-/// JSON as the language sees it: whole numbers are int, as they are in schemas.
+/// JSON as CEL sees it: whole numbers are int, as in schemas.
 fn convert(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,

@@ -1,5 +1,5 @@
-//! Each object as it will be sent: namespace, ApplySet label, nothing that only a server may write; and the stack's own
-//! Namespace when no manifest has it.
+//! Each object as it will be sent: with namespace and ApplySet label, and without fields that only a server may write.
+//! Adds the stack's own Namespace if no manifest has it.
 
 use super::DesiredObject;
 use crate::cluster::kinds;
@@ -50,13 +50,13 @@ pub(super) fn shape(stack: &Stack, id: &StackId, objects: &mut Vec<DesiredObject
         without_replicas_if_scaled(object, &scaled);
     }
     let namespace = ObjectKey::new("", "Namespace", "", &*stack.namespace);
-    // Even a set without namespaced objects needs it: the record lives there.
+    // Even a set without namespaced objects needs it, because it contains the record.
     if !seen.contains_key(&namespace) {
         objects.push(own_namespace(stack, namespace, &part_of));
     }
 }
 
-/// Whether kinds that CustomResourceDefinitions of the set define live in namespaces.
+/// Whether kinds that CRDs of the set define are namespaced.
 fn scopes_of(objects: &[DesiredObject]) -> BTreeMap<(String, String), bool> {
     let definitions = objects.iter().filter(|o| o.key.kind == "CustomResourceDefinition");
     definitions
@@ -96,7 +96,7 @@ fn check(object: &DesiredObject, problems: &mut Diagnostics) {
     }
 }
 
-/// Removes what only the server writes. It is often found in exported manifests and would be refused or fought over.
+/// Removes what only the server writes. Exported manifests often contain it; it would be refused or fought over.
 fn strip(value: &mut Value) {
     if let Some(map) = value.as_object_mut() {
         map.remove("status");
@@ -129,8 +129,8 @@ fn strip(value: &mut Value) {
     }
 }
 
-/// `stringData` → `data`, as the server would: it owns the one field as written and the other as stored, so that a change of
-/// the stored one would not show as ours.
+/// `stringData` → `data`, as the server does it. The server would own one field as written and the other as stored, so
+/// that a change of the stored one would not show as ours.
 fn encode_string_data(object: &mut DesiredObject) {
     if object.key.kind != "Secret" || !object.key.group.is_empty() {
         return;
@@ -148,7 +148,7 @@ fn encode_string_data(object: &mut DesiredObject) {
     }
     let Some(data) = data.as_object_mut() else { return };
     for (name, text) in texts {
-        // Not a text: left for the server to refuse with its own words.
+        // Not a text: left for the server to refuse.
         let encoded = text.as_str().map_or(text.clone(), |t| STANDARD.encode(t).into());
         data.insert(name, encoded);
     }
@@ -221,7 +221,7 @@ pub(crate) fn scale_target(value: &Value) -> Option<ObjectKey> {
     Some(ObjectKey::new(group, kind, key.namespace, name))
 }
 
-/// A scaled workload's replicas are the autoscaler's: they are not sent, so that they are not ours.
+/// A scaled workload's replicas belong to the autoscaler: they are not sent, so that they do not become ours.
 fn without_replicas_if_scaled(object: &mut DesiredObject, scaled: &[ObjectKey]) {
     if scaled.contains(&object.key) {
         if let Some(spec) = object.value.get_mut("spec").and_then(Value::as_object_mut) {

@@ -1,8 +1,8 @@
 //! `${NAME}` in rendered manifests → values.
 //!
-//! `${NAME}` must be set, `${NAME:-text}` and `${NAME:=text}` fall back to a text, `$${` stands for `${`. A value is put in as
-//! text; only where a whole scalar of a field that Kubernetes types as a number or boolean is one variable does the text
-//! become a number or boolean, so that `replicas: ${N}` works. Values are not looked at again: nothing expands twice.
+//! `${NAME}` must be set, `${NAME:-text}` and `${NAME:=text}` fall back to a text, `$${` stands for `${`. A value is
+//! inserted as text. Only if a field that Kubernetes types as a number or boolean consists of one variable does the
+//! text become a number or boolean, so that `replicas: ${N}` works. Inserted values are not expanded again.
 
 use super::{DesiredObject, SUBSTITUTE, Variables};
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
@@ -11,7 +11,7 @@ use crate::object::Object;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// What stands in an object for a value that is not known yet. Never sent: the object is marked unknown.
+/// Placeholder for a value that is not known yet. Never sent: the object is marked unknown.
 const NOT_KNOWN: &str = "(known after apply)";
 
 /// Fields of built-in kinds that are integers or booleans (or integer-or-string, where an integer is meant).
@@ -71,7 +71,7 @@ const TYPED: &[&str] = &[
 struct Expander<'a> {
     stack: &'a Stack,
     variables: &'a Variables,
-    /// Of the object at hand.
+    /// Of the current object.
     write_only: BTreeSet<String>,
     unknown: BTreeSet<String>,
     unset: BTreeSet<String>,
@@ -82,7 +82,7 @@ struct Expanded {
     text: String,
     write_only: bool,
     unknown: bool,
-    /// The whole text was one variable.
+    /// Whether the whole text was one variable.
     whole: bool,
 }
 
@@ -162,8 +162,8 @@ pub(super) fn substitute(
     objects
 }
 
-/// The line of the origin's file where a variable is used; the origin itself when it is not found there (a patch may have
-/// brought it).
+/// The line of the origin's file where a variable is used; the origin itself if it is not found there (a patch may have
+/// added it).
 fn find(origin: &FilePlace, name: &str, text: &dyn Fn(&str) -> Option<String>) -> FilePlace {
     let Some(text) = text(&origin.file) else {
         return origin.clone();
@@ -263,7 +263,7 @@ impl Expander<'_> {
             out.text.push_str(&rest[..at]);
             let after = &rest[at + 2..];
             let Some((name, fallback, length)) = variable(after) else {
-                // `${1}`, `${#a}`, `${a.b}`: another language's, left alone.
+                // `${1}`, `${#a}`, `${a.b}` belong to another language and are left alone.
                 out.text.push_str("${");
                 rest = after;
                 continue;
@@ -291,7 +291,7 @@ impl Expander<'_> {
     }
 }
 
-/// `NAME}…`, `NAME:-text}…` → the name, the fallback, and the length up to and with the brace.
+/// `NAME}…`, `NAME:-text}…` → the name, the fallback, and the length up to and including the brace.
 fn variable(text: &str) -> Option<(&str, Option<&str>, usize)> {
     let end = text.find('}')?;
     let inner = &text[..end];

@@ -1,4 +1,4 @@
-//! The stack's tokens: their keys, who issues them, and their canonical text. No value is known here.
+//! The stack's tokens: their keys, their issuers, and their canonical text. No value is known here.
 
 use super::{Desired, DesiredObject, Policy};
 use crate::diagnostic::Diagnostics;
@@ -37,9 +37,9 @@ pub fn token_key(namespace: &str, name: &str) -> ObjectKey {
     ObjectKey::new(GROUP, "ProvisioningToken", namespace, name)
 }
 
-/// A token that is a document of its own, as what a set of this one token and no objects should be: it is observed, planned,
-/// applied, recorded and destroyed by the same code as a stack's, under a record of its own ([`StackId::of_token`]).
-/// `timeout` is the end of every wait.
+/// A token that is a document of its own, as the desired state of a set with this one token and no objects. It is
+/// observed, planned, applied, recorded and destroyed by the same code as a stack's, under a record of its own
+/// ([`StackId::of_token`]). `timeout` limits every wait.
 #[must_use]
 pub fn lone_token(token: &ProvisioningToken, timeout: Duration) -> Desired {
     let wanted = WantedToken {
@@ -121,7 +121,7 @@ pub(super) fn members<'a>(
     tokens.iter().map(member).collect()
 }
 
-/// Whether an object of the stack makes the pod that issues.
+/// Whether an object of the stack creates the pod that issues.
 fn issues(issuer: &Issuer, object: &DesiredObject) -> bool {
     let Issuer::Exec(exec) = issuer else { return false };
     if object.key.namespace != exec.namespace {
@@ -138,7 +138,8 @@ fn issues(issuer: &Issuer, object: &DesiredObject) -> bool {
     }
 }
 
-/// What was asked for, as canonical JSON. Keepers and commands are configuration; a minted value is not in it.
+/// What the document asks for, as canonical JSON. Keepers and commands are configuration; a minted value is not
+/// included.
 pub(crate) fn token_text(token: &ProvisioningToken) -> String {
     let issuer = match &token.issuer {
         Issuer::Exec(exec) => json!({"exec": {

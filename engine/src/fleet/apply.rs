@@ -1,7 +1,7 @@
-//! A plan → effects, look by look, until all is as planned or something says why not.
+//! Executes a pool's plan, look by look, until everything is as planned or a problem prevents it.
 //!
-//! Each turn looks, asks `step` what is due at this moment, and does it. Nothing is remembered that a new process would miss: what
-//! has to outlive this one is in tags before the request that it is about.
+//! Each turn observes, asks `step` what is due now, and does it. Nothing is remembered that a new process would lack:
+//! what must outlive this process is in tags before the request that it concerns.
 
 use super::identity::TAG_DRAIN;
 use super::launch::Launching;
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What ending an instance may take until EC2 shows it ended.
+/// Time limit for EC2 to show an instance as terminated.
 const ENDING: Duration = Duration::from_secs(600);
 
 /// One apply.
@@ -112,7 +112,7 @@ impl Runner<'_> {
             .await
     }
 
-    /// Waits, or until the run is cancelled.
+    /// Waits for this time, or until the run is cancelled.
     pub(super) async fn wait(&self, time: Duration) {
         tokio::select! {
             () = self.ports.clock.sleep(time) => {}
@@ -134,7 +134,7 @@ impl Runner<'_> {
         seen.chain(coming).collect()
     }
 
-    /// Every wait inside ends by its own rule; this is the end of all of them together.
+    /// The limit for all waits together; each wait also has its own.
     fn deadline(&self) -> Duration {
         let rollout = &self.plan.pool.rollout;
         let (surge, missing) = allowance(&self.plan.pool, self.plan.desired);
@@ -148,7 +148,7 @@ impl Runner<'_> {
         let deadline = self.deadline();
         self.look().await?;
         self.undrain_kept().await?;
-        // Large pools are looked at less often: an account's request rate is shared.
+        // Large pools are observed less often, because the account's request rate is shared.
         let pause = Duration::from_secs(u64::from(self.plan.desired / 10).clamp(5, 30));
         loop {
             if self.run.cancel.is_cancelled() {
@@ -206,7 +206,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Whether nothing that was begun is still under way.
+    /// Whether nothing that was begun is still in progress.
     fn is_settled(&self, nodes: &[super::Node]) -> bool {
         let ending = |n: &super::Node| n.draining_since.is_some() || n.instance.state.is_ended();
         !nodes
@@ -255,7 +255,7 @@ impl Runner<'_> {
         (self.plan.desired as usize).saturating_sub(staying.count())
     }
 
-    /// A launched instance that no list and no question by id shows within the time for its health.
+    /// Reports launched instances that neither a list nor a request by id has shown within the health timeout.
     fn check_coming(&self) -> Result<(), Diagnostics> {
         let now = self.ports.clock.now();
         let patience = self.plan.pool.rollout.health_timeout;
@@ -270,7 +270,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Where each drain is.
+    /// The state of each drain.
     async fn drains(&self, nodes: &[super::Node]) -> BTreeMap<String, Drained> {
         let (policy, now) = (DrainPolicy::of(&self.plan.pool), self.ports.clock.now());
         let draining = nodes
@@ -324,7 +324,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Nodes that a dead process began to drain and that the plan keeps.
+    /// Cancels drains that a dead process began on nodes that the plan keeps.
     async fn undrain_kept(&mut self) -> Result<(), Diagnostics> {
         let kept: Vec<String> = self
             .view
@@ -370,7 +370,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// The run ends early: what it began to empty and did not end goes on serving.
+    /// The run ends early: nodes that it began to drain and did not terminate keep serving.
     async fn call_off(&mut self) {
         let begun: Vec<String> = self
             .view
@@ -385,12 +385,13 @@ impl Runner<'_> {
     }
 }
 
-/// A moment to the second, as the tag holds it.
+/// A time truncated to seconds, as the tag holds it.
 pub(super) fn seconds(at: Timestamp) -> Timestamp {
     Timestamp::from_second(at.as_second()).unwrap_or(at)
 }
 
-/// Ends instances; one by one where a single unknown one refuses them all. What is not found has ended or shows itself later.
+/// Terminates instances; one by one if a single unknown id makes EC2 refuse them all. An instance that is not found has
+/// ended, or will appear later.
 pub(super) async fn terminate(cloud: &dyn Cloud, ids: &[String]) -> Result<(), crate::cloud::CloudError> {
     for some in ids.chunks(1000) {
         match cloud.terminate(some).await {

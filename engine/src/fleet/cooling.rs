@@ -1,11 +1,11 @@
-//! Offerings that were refused, and until when they are not asked again.
+//! Offerings that were refused, and until when they are not tried again.
 
 use crate::cloud::{Lifecycle, Seat};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// How long a refused offering is left alone.
+/// How long a refused offering is not tried again.
 const COOL: jiff::SignedDuration = jiff::SignedDuration::from_secs(180);
 
 /// Refused offerings. One for all pools of a process: capacity is the account's, not the pool's.
@@ -21,7 +21,7 @@ impl Cooling {
         all.insert((seat.clone(), lifecycle), until);
     }
 
-    /// Whether an offering is left alone at this moment.
+    /// Whether an offering must not be tried at this moment.
     #[must_use]
     pub fn is_cool(&self, seat: &Seat, lifecycle: Lifecycle, now: Timestamp) -> bool {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,6 +1,8 @@
-//! The way back: every instance with the pool's tags is drained and ended, leaks included, then the launch templates go.
+//! Destroys a pool: drains and terminates every instance with the pool's tags, including leaked ones, then deletes the
+//! launch templates.
 //!
-//! Waits until EC2 shows all of it ended. A launch whose answer nobody saw may show itself late; it is waited for.
+//! Waits until EC2 shows all of them as terminated, including instances of a launch whose answer was lost, which may
+//! appear late.
 
 use super::apply::{seconds, terminate};
 use super::identity::{PoolId, TAG_DRAIN};
@@ -22,10 +24,10 @@ use std::time::Duration;
 /// Between looks.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How long after an open intent its instances may still show themselves.
+/// How long after an open intent its instances may still appear.
 const LATE: Duration = Duration::from_secs(120);
 
-/// What ending may take once all is drained.
+/// Time limit for termination once everything is drained.
 const ENDING: Duration = Duration::from_secs(900);
 
 struct Destroyer<'a> {
@@ -167,7 +169,7 @@ impl Destroyer<'_> {
         Ok(())
     }
 
-    /// Begins drains, and ends what is drained.
+    /// Begins drains, and terminates what is drained.
     async fn turn(&mut self, now: Timestamp) -> Result<(), Diagnostics> {
         let nodes = self.cluster_nodes().await?;
         let instances: Vec<(Instance, Option<Timestamp>)> = self
@@ -237,7 +239,7 @@ impl Destroyer<'_> {
         Ok(list.items.iter().filter_map(cluster_node).collect())
     }
 
-    /// Stopped half-way: what is not ended goes on serving.
+    /// The destroy was stopped: nodes that are not terminated keep serving.
     async fn call_off(&mut self) {
         let now = self.ports.clock.now();
         let begun: Vec<String> = self

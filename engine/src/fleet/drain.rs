@@ -1,8 +1,9 @@
-//! Emptying a node before it ends: cordon, then the Eviction API in two tiers, to a deadline. A node that is in no cluster is
-//! told by its tag, and its agent answers by its own; without an agent its drain hook is run over SSM, where it has one.
+//! Drains a node before it is terminated: cordon, then the Eviction API in two tiers, up to a deadline. A node that is
+//! in no cluster is told by its tag, and its agent answers by its own tag. A node without an agent runs its drain hook
+//! over SSM, if it has one.
 //!
-//! Looked at again and again: each look sends what is due and says where the drain is. Nothing is ever deleted with a grace
-//! period of zero. Pods of DaemonSets and mirror pods stay: they end with the node.
+//! A drain is called repeatedly: each look sends what is due and reports the state. Nothing is ever deleted with a
+//! grace period of zero. Pods of DaemonSets and mirror pods stay; they end with the node.
 
 use super::identity::{TAG_DRAIN_HOOK, TAG_STATE, TAG_UNDRAIN_HOOK};
 use super::node::since;
@@ -25,16 +26,16 @@ const FORCE: Duration = Duration::from_secs(60);
 /// Instances that one SendCommand takes (SSM API reference).
 const COMMAND_INSTANCES: usize = 50;
 
-/// Where a drain hook of this run is.
+/// The state of a drain hook in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hook {
-    /// Sent as this command.
+    /// Sent as the command with this id.
     Sent(String),
-    /// It ended in this way, and is not run again: a hook that fails half-way does not get better by another half.
+    /// It failed in this way. It is not run again: repeating a hook that failed half-way does not help.
     Failed(String),
 }
 
-/// Drain hooks that this run has sent, by instance. A process that starts anew sends them again.
+/// Drain hooks that this run has sent, by instance. A new process sends them again.
 #[derive(Default)]
 pub(super) struct Hooks(Mutex<BTreeMap<String, Hook>>);
 
@@ -49,7 +50,7 @@ impl Hooks {
     }
 }
 
-/// What drains act through.
+/// What a drain acts through.
 #[derive(Clone, Copy)]
 pub(super) struct Means<'a> {
     pub(super) cloud: &'a dyn Cloud,
@@ -80,7 +81,8 @@ pub(super) async fn look(
         };
     };
     let (Some(cluster), Some(node)) = (cluster, node) else {
-        // It never joined, or its cluster cannot be reached: without a cluster nothing can be said of what runs on it.
+        // The node never joined, or its cluster cannot be reached. Without the cluster, nothing is known about what
+        // runs on it.
         return match (cluster, over) {
             (Some(_), _) => by_agent(state_tag, over),
             (None, true) if kubernetes.force_at_deadline => {
@@ -106,7 +108,7 @@ pub(super) async fn look(
     }
 }
 
-/// A node without an agent has nobody to wait for.
+/// On a node without an agent there is nothing to wait for.
 fn by_agent(state_tag: Option<&str>, over: bool) -> Drained {
     match state_tag {
         None | Some("drained" | "failed") => Drained::Empty,
@@ -115,8 +117,8 @@ fn by_agent(state_tag: Option<&str>, over: bool) -> Drained {
     }
 }
 
-/// Runs the hook that the instance carries, and looks how it ended. One that fails holds the node up to the deadline: somebody may
-/// still see to it, and what it did not empty gets the time that was promised.
+/// Runs the instance's hook and checks its result. A failed hook holds the node until the deadline: somebody may still
+/// repair it, and the remaining work gets the time that was promised.
 async fn by_hook(means: Means<'_>, instance: &Instance, over: bool) -> Drained {
     let Some(hook) = instance.tags.get(TAG_DRAIN_HOOK) else {
         return Drained::Empty;
@@ -136,7 +138,7 @@ async fn by_hook(means: Means<'_>, instance: &Instance, over: bool) -> Drained {
                 means.hooks.note(id, Hook::Failed(why.clone()));
                 why
             }
-            // An invocation shows itself a little later than its command.
+            // An invocation becomes visible a little later than its command.
             Err(e) if e.kind == Kind::NotFound => "its drain hook starts".into(),
             Err(e) => format!("its drain hook cannot be looked at: {e}"),
         },
@@ -160,7 +162,7 @@ async fn by_hook(means: Means<'_>, instance: &Instance, over: bool) -> Drained {
     }
 }
 
-/// What has to be said of a node that is ended though its drain did not finish.
+/// The warning for a node that is terminated although its drain did not finish.
 pub(super) fn overdue(id: &str, found: &Drained) -> Option<Diagnostic> {
     let Drained::Overdue(why) = found else { return None };
     Some(
@@ -169,8 +171,8 @@ pub(super) fn overdue(id: &str, found: &Drained) -> Option<Diagnostic> {
     )
 }
 
-/// Sends the undrain hooks of nodes that stay after all. A hook that was begun is not broken off: both are sent, in this order.
-/// What cannot be sent is said and holds up nothing.
+/// Sends the undrain hooks of nodes that stay after all. A started drain hook is not interrupted: both are sent, in
+/// this order. A hook that cannot be sent is reported and delays nothing.
 pub(super) async fn undo<'a>(
     cloud: &dyn Cloud,
     kept: impl Iterator<Item = &'a Instance>,
@@ -190,7 +192,7 @@ pub(super) async fn undo<'a>(
             let Err(all) = cloud.send_command(some, &script, limit).await else {
                 continue;
             };
-            // One that cannot be reached refuses the command for all.
+            // One unreachable instance makes SSM refuse the command for all.
             for id in some {
                 let alone = std::slice::from_ref(id);
                 let sent = if some.len() == 1 {
@@ -233,7 +235,7 @@ pub(super) async fn cordon(
     }
 }
 
-/// Sends what is due; what is still in the way.
+/// Sends what is due, and returns what still prevents the drain.
 async fn empty(
     cluster: &dyn Cluster,
     node: &ClusterNode,
@@ -250,7 +252,7 @@ async fn empty(
     };
     let pods = retrying(cancel, || cluster.list(&resource, &selection)).await?.items;
     let mut due: Vec<&Value> = pods.iter().filter(|p| is_due(p, &node.name)).collect();
-    // What the cluster needs goes after what needs it.
+    // Pods that the cluster needs are evicted after those that need them.
     let critical = |p: &&Value| {
         p.pointer("/spec/priorityClassName")
             .and_then(Value::as_str)
@@ -295,7 +297,7 @@ fn human(pod: &Value) -> String {
     )
 }
 
-/// Whether a pod has to leave before the node ends.
+/// Whether a pod must leave before the node is terminated.
 fn is_due(pod: &Value, node: &str) -> bool {
     let owned_by_daemon = pod
         .pointer("/metadata/ownerReferences")

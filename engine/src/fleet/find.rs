@@ -1,6 +1,6 @@
-//! A pool without its document: what a front end reads back, and instances by any tags for whoever uses a pool.
+//! Reads a pool without its document, for front ends, and instances by any tags, for users of a pool.
 //!
-//! Judges nothing: whether a node is healthy or outdated is known only beside the document.
+//! It judges nothing: without the document it is unknown whether a node is healthy or outdated.
 
 use super::identity::{PoolId, TAG_HASH};
 use super::observe::{verify_missing, whole};
@@ -11,16 +11,16 @@ use crate::diagnostic::Diagnostics;
 use crate::record::Owner;
 use std::collections::BTreeSet;
 
-/// What EC2 says of a pool.
+/// What EC2 knows about a pool.
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Its instances that have not ended, by id.
     pub nodes: Vec<NodeFacts>,
-    /// Who drives it; None when nothing says so.
+    /// Its owner; None if no tag names one.
     pub owner: Option<Owner>,
-    /// Whether anything of it is there: an instance, or a launch template.
+    /// Whether anything of it exists: an instance or a launch template.
     pub exists: bool,
-    /// What a person should know.
+    /// What the user should know.
     pub warnings: Diagnostics,
 }
 
@@ -71,7 +71,7 @@ pub async fn list_instances(
     Ok(all)
 }
 
-/// An instance as front ends show it, without a judgement.
+/// An instance as front ends show it, without judging it.
 pub(super) fn facts(i: &Instance) -> NodeFacts {
     NodeFacts {
         instance_type: i.instance_type.clone(),

@@ -1,6 +1,8 @@
-//! Who a node is: the tags that the pool sets when it launches, the hash of what a node was launched from, and client tokens.
+//! The identity of a node: the tags that the pool sets at launch, the hash of what the node was launched from, and
+//! client tokens.
 //!
-//! Pure. A tag key has no slash, because EC2 refuses a launch that shows such a key to the instance's metadata service.
+//! Pure. Tag keys contain no slash, because EC2 refuses a launch that shows such a key to the instance's metadata
+//! service.
 
 use crate::cloud::{ImageSource, ResolvedImage, TagFilter, Tags, TemplateBody, VolumeSpec};
 use crate::document::{Image, NodePool};
@@ -13,26 +15,27 @@ use std::fmt;
 pub const TAG_CLUSTER: &str = "myelin.dev:cluster";
 /// Name of the pool.
 pub const TAG_POOL: &str = "myelin.dev:pool";
-/// Number of the launch that made the instance. One launch makes many instances, and EC2 gives them one set of tags.
+/// Number of the launch that created the instance. One launch creates many instances, and EC2 gives them the same tags.
 pub const TAG_SLOT: &str = "myelin.dev:slot";
-/// Which request of that launch: after a refusal the rest is asked for elsewhere.
+/// Number of the request within that launch: after a refusal, the rest is requested elsewhere.
 pub const TAG_ATTEMPT: &str = "myelin.dev:attempt";
 /// Hash of what the instance was launched from.
 pub const TAG_HASH: &str = "myelin.dev:spec-hash";
-/// How that hash was made.
+/// Version of the algorithm behind that hash.
 pub const TAG_HASH_VERSION: &str = "myelin.dev:hash-version";
-/// What the node says of itself: `ready`, `draining`, `drained`, `failed`. The only tag that a node may write.
+/// What the node reports about itself: `ready`, `draining`, `drained`, `failed`. The only tag that a node may write.
 pub const TAG_STATE: &str = "myelin.dev:state";
-/// Since when the pool wants the node empty (RFC 3339). Its removal calls the drain off.
+/// Since when the pool wants the node drained (RFC 3339). Removing the tag cancels the drain.
 pub const TAG_DRAIN: &str = "myelin.dev:drain";
 
-/// Shell line that empties the node, for nodes without an agent that are in no cluster. Run over SSM, at least once.
+/// Shell command that drains the node, for nodes without an agent that are in no cluster. Run over SSM, at least once.
 pub const TAG_DRAIN_HOOK: &str = "myelin.dev:drain-hook";
 
-/// Shell line that brings back what the drain hook ended, when a removal is called off.
+/// Shell command that restarts what the drain hook stopped, when a removal is cancelled.
 pub const TAG_UNDRAIN_HOOK: &str = "myelin.dev:undrain-hook";
 
-/// How [`spec_hash`] is made. Nodes with another version are compared with nothing: a new version of this program replaces none.
+/// Version of [`spec_hash`]. Nodes with another version are never compared, so a new version of this program replaces
+/// no node.
 pub const HASH_VERSION: &str = "1";
 
 /// A pool's identity: a function of its document alone, so that a lost state loses no node.
@@ -45,7 +48,7 @@ pub struct PoolId {
 }
 
 impl PoolId {
-    /// Of a document.
+    /// The identity of a document's pool.
     #[must_use]
     pub fn of(pool: &NodePool) -> Self {
         Self {
@@ -54,7 +57,7 @@ impl PoolId {
         }
     }
 
-    /// What finds everything of the pool.
+    /// Filters that find everything of the pool.
     #[must_use]
     pub fn filters(&self) -> Vec<TagFilter> {
         [(TAG_CLUSTER, &self.cluster), (TAG_POOL, &self.name)]
@@ -65,7 +68,7 @@ impl PoolId {
             .into()
     }
 
-    /// The tags of everything that the pool makes.
+    /// The tags of everything that the pool creates.
     #[must_use]
     pub fn tags(&self) -> Tags {
         Tags::from([
@@ -90,7 +93,7 @@ pub(super) fn image_source(pool: &NodePool) -> ImageSource {
     }
 }
 
-/// Hash of what makes a node what it is. Types, subnets, sizes and capacity are not in it: a node of a type that is still
+/// Hash of what defines a node. Types, subnets, sizes and capacity are not included: a node of a type that is still
 /// allowed stays, whatever else the list says.
 #[must_use]
 pub fn spec_hash(pool: &NodePool, image: &str) -> String {
@@ -116,7 +119,7 @@ pub fn spec_hash(pool: &NodePool, image: &str) -> String {
         pool.metadata_hops,
         pool.public_address,
     ]);
-    // Added only where there is one: pools without a hook keep their hashes.
+    // Added only if there is a hook, so that pools without one keep their hashes.
     if let (Some(hook), Some(parts)) = (&pool.drain_hook, text.as_array_mut()) {
         parts.push(json!({"drainHook": hook, "undrainHook": pool.undrain_hook}));
     }
@@ -130,12 +133,12 @@ pub(super) fn template_name(id: &PoolId, hash: &str) -> String {
     if whole.len() <= 128 {
         return whole;
     }
-    // Two label names fill the limit of EC2; the hash of the whole keeps what is cut off apart.
+    // Two label names can reach EC2's limit; the hash of the whole keeps truncated names distinct.
     let mark = hex(&Sha256::digest(whole.as_bytes())[..8]);
     format!("{whole:.90}-{mark}-{hash}")
 }
 
-/// What all nodes of a generation are tagged with.
+/// The tags of all nodes of a generation.
 #[must_use]
 pub(super) fn node_tags(pool: &NodePool, hash: &str) -> Tags {
     let mut tags: Tags = pool.tags.clone();
@@ -177,8 +180,8 @@ pub(super) fn template_body(pool: &NodePool, image: &ResolvedImage, hash: &str) 
     }
 }
 
-/// The tags of one launch; all of the generation's again, because a request whose tags replace those of its template instead of
-/// adding to them must not make a node without identity.
+/// The tags of one launch. They repeat the generation's tags: if the tags of a request replaced those of its template
+/// instead of adding to them, the node would have no identity.
 #[must_use]
 pub(super) fn launch_tags(pool: &NodePool, hash: &str, slot: u32, attempt: u32) -> Tags {
     let mut tags = node_tags(pool, hash);
@@ -187,8 +190,8 @@ pub(super) fn launch_tags(pool: &NodePool, hash: &str, slot: u32, attempt: u32) 
     tags
 }
 
-/// The client token of a launch: a function of the pool, the launch, the attempt and the final request, so that the same request
-/// sent again by whoever launches nothing new, and another request never meets a token that was used.
+/// The client token of a launch: a function of the pool, the launch, the attempt and the final request. So repeating
+/// the same request launches nothing new, whoever repeats it, and another request never meets a used token.
 #[must_use]
 pub(super) fn client_token(id: &PoolId, slot: u32, attempt: u32, request: &str) -> String {
     let text = json!(["myelin launch v1", id.cluster, id.name, slot, attempt, request]).to_string();

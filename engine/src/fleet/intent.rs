@@ -1,7 +1,7 @@
-//! What is about to be launched, written into the tags of the launch template before the request that launches it.
+//! The intent: what is about to be launched, written into the tags of the launch template before the request.
 //!
-//! Somebody who finds an intent sends the very same request again: the same client token gives back what the first request
-//! launched, also while EC2 does not list it yet, and also after the document has changed. Pure: text ↔ intent.
+//! A process that finds an intent repeats exactly that request: the same client token returns what the first request
+//! launched, even while EC2 does not list it yet, and even after the document has changed. Pure: text ↔ intent.
 
 use super::identity::PoolId;
 use crate::cloud::{LaunchTemplate, Lifecycle, Seat, Tags};
@@ -11,13 +11,13 @@ use sha2::{Digest, Sha256};
 
 /// Tags `myelin.dev:intent.0`, `.1` … hold the text in pieces.
 pub const TAG_INTENT: &str = "myelin.dev:intent.";
-/// Nodes that the pool had when an apply ended. Its absence says that none has ended yet.
+/// Number of nodes that the pool had when an apply ended. If the tag is absent, no apply has ended yet.
 pub const TAG_TARGET: &str = "myelin.dev:target";
 /// Characters of a tag's value.
 const PIECE: usize = 256;
 /// Pieces at most; with the template's other tags below EC2's 50.
 const PIECES: usize = 36;
-/// Seats of one request at most. Keeps an intent within its pieces, and more bring nothing.
+/// Limit of seats in one request. It keeps an intent within its pieces; more seats bring nothing.
 pub(super) const SEATS: usize = 60;
 
 /// One launch.
@@ -25,17 +25,17 @@ pub(super) const SEATS: usize = 60;
 pub(super) struct Intent {
     /// Number of the launch.
     pub(super) slot: u32,
-    /// Number of the request within it.
+    /// Number of the request within the launch.
     pub(super) attempt: u32,
-    /// When.
+    /// When the intent was written.
     pub(super) at: Timestamp,
     /// Spot or on-demand.
     pub(super) lifecycle: Lifecycle,
-    /// Nodes.
+    /// Number of nodes.
     pub(super) count: u32,
-    /// Nodes that the pool is to have in the end.
+    /// Number of nodes that the pool should have in the end.
     pub(super) target: u32,
-    /// Where, in order.
+    /// Offerings, in order.
     pub(super) seats: Vec<Seat>,
 }
 
@@ -102,7 +102,7 @@ impl Intent {
         })
     }
 
-    /// The tags that hold it. None when it is too long, which [`SEATS`] prevents for names of usual length.
+    /// The tags that hold it. None if it is too long, which [`SEATS`] prevents for names of usual length.
     pub(super) fn tags(&self) -> Option<Tags> {
         let text = self.text();
         let pieces: Vec<&str> = text
@@ -113,7 +113,8 @@ impl Intent {
         if pieces.len() > PIECES {
             return None;
         }
-        // A mark in each piece: pieces of different intents never make one. EC2 trims blanks, so each ends in a full stop.
+        // A mark in each piece, so that pieces of different intents are never combined. EC2 trims blanks, so each piece
+        // ends in a full stop.
         let mark = format!("{}/{}", self.slot, self.attempt);
         let mut tags: Tags = pieces
             .iter()
@@ -125,7 +126,7 @@ impl Intent {
         Some(tags)
     }
 
-    /// From a template's tags; None when there is none or it was written in part.
+    /// Reads a template's tags; None if there is no intent or it was written partly.
     pub(super) fn of(template: &LaunchTemplate) -> Option<Self> {
         let head = template.tags.get(&format!("{TAG_INTENT}n"))?;
         let mut words = head.split(' ').skip(1);
@@ -157,7 +158,7 @@ pub(super) fn last_slot(template: &LaunchTemplate) -> Option<u32> {
     head.split('/').next()?.parse().ok()
 }
 
-/// Nodes that the pool had when an apply last ended.
+/// Number of nodes that the pool had when an apply last ended.
 pub(super) fn target(template: &LaunchTemplate) -> Option<u32> {
     template.tags.get(TAG_TARGET)?.parse().ok()
 }

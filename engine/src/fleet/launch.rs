@@ -1,6 +1,8 @@
-//! Launching: the intent first, then one CreateFleet for each lifecycle, then the rest elsewhere until there is no elsewhere.
+//! Launches nodes: writes the intent, sends one CreateFleet for each lifecycle, then requests the rest elsewhere until
+//! no offering is left.
 //!
-//! No capacity is an answer: a refused offering is cooled and not asked again by this run, and the run ends when all are refused.
+//! No capacity is an answer, not an error to retry: a refused offering is cooled and not tried again in this run, and
+//! the run ends when all are refused.
 
 use super::apply::Runner;
 use super::identity::{HASH_VERSION, TAG_HASH, TAG_HASH_VERSION, launch_tags, template_body, template_name};
@@ -15,28 +17,28 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long an intent's client token is trusted to give back what it launched.
+/// How long an intent's client token is trusted to return what it launched.
 const TOKEN_LIFE: Duration = Duration::from_secs(12 * 3600);
 
 /// How long instances of a request without an answer may stay invisible.
 const VISIBLE_AFTER: Duration = Duration::from_secs(120);
 
-/// Requests of one launch at most; each but the last refuses at least one of at most twice sixty offerings.
+/// Limit of requests in one launch; each but the last refuses at least one of at most twice sixty offerings.
 const REQUESTS: u32 = 130;
 
-/// What launching knows between two launches of a run.
+/// State between two launches of a run.
 #[derive(Default)]
 pub(super) struct Launching {
     templates: Vec<LaunchTemplate>,
     listed: bool,
     refused: BTreeSet<(Seat, Lifecycle)>,
     last: Option<(u32, u32)>,
-    /// The intent whose outcome is not known.
+    /// The intent whose result is unknown.
     pub(super) open: Option<Intent>,
 }
 
 impl Runner<'_> {
-    /// Templates of the pool, listed once in a run.
+    /// Lists the pool's templates, once per run.
     async fn templates(&mut self) -> Result<(), Diagnostics> {
         if !self.launching.listed {
             let what = format!("launch templates of pool {}", self.plan.id);
@@ -51,7 +53,7 @@ impl Runner<'_> {
         self.launching.templates.iter().find(|t| t.name == name)
     }
 
-    /// Sends the last request of a dead process again, when nothing of it is to be seen: its token gives back what it launched.
+    /// Repeats the last request of a dead process if nothing of it is visible: its token returns what it launched.
     pub(super) async fn resume(&mut self) -> Result<(), Diagnostics> {
         self.templates().await?;
         let now = self.ports.clock.now();
@@ -79,7 +81,7 @@ impl Runner<'_> {
             }
             return Ok(());
         }
-        // Of another specification: its request cannot be made again. What it launched shows itself in time.
+        // The specification differs, so the request cannot be repeated. What it launched becomes visible in time.
         while since(intent.at, self.ports.clock.now()) < VISIBLE_AFTER
             && self.view.seen_of(intent.slot, intent.attempt) == 0
             && !self.run.cancel.is_cancelled()
@@ -90,7 +92,7 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Launches so many, or as many as there is capacity for. False when not all came.
+    /// Launches this many nodes, or as many as there is capacity for. False if not all were launched.
     pub(super) async fn launch(&mut self, lifecycle: Lifecycle, count: u32) -> Result<bool, Diagnostics> {
         self.templates().await?;
         let begun = self.ports.clock.now();
@@ -126,7 +128,7 @@ impl Runner<'_> {
                     }
                 }
                 Err(e) if e.kind == Kind::Capacity => self.refuse(&intent, &whole_refused(&intent, &e)),
-                // The token belongs to instances that have ended: another launch.
+                // The token belongs to instances that have ended: start another launch.
                 Err(e) if matches!(e.kind, Kind::TokenSpent | Kind::TokenMismatch) => slot += 1,
                 Err(e) => return Err(self.launch_problem(&e).into()),
             }
@@ -162,7 +164,7 @@ impl Runner<'_> {
             .collect()
     }
 
-    /// The intent into the template's tags, before its request; the template first where there is none.
+    /// Writes the intent into the template's tags before its request; creates the template first if there is none.
     async fn write(&mut self, intent: &Intent) -> Result<LaunchTemplate, Diagnostics> {
         let Some(mut tags) = intent.tags() else {
             return Err(
@@ -194,7 +196,7 @@ impl Runner<'_> {
         all.insert(TAG_HASH.into(), self.plan.spec_hash.clone());
         all.insert(TAG_HASH_VERSION.into(), HASH_VERSION.into());
         all.extend(tags.clone());
-        // The name is what makes this happen once: a token would give back a template that was deleted since.
+        // The name makes this happen once: a token would return a template that was deleted since.
         let token = super::identity::client_token(&self.plan.id, 0, 0, &format!("{name} {}", self.ports.clock.now()));
         self.run.tell(&[], format!("making launch template {name}"));
         match self.cloud.create_template(&name, &body, &all, &token).await {
@@ -207,14 +209,14 @@ impl Runner<'_> {
         }
     }
 
-    /// A template that exists and is not listed yet.
+    /// Waits for a template that exists but is not listed yet.
     async fn await_template(&mut self, name: &str, tags: &crate::cloud::Tags) -> Result<LaunchTemplate, Diagnostics> {
         for _ in 0..12 {
             self.launching.listed = false;
             self.templates().await?;
             if let Some(found) = self.own_template().cloned() {
                 if let Some(intent) = Intent::of(&found) {
-                    // Somebody's intent is in it: it must not be written over before its nodes are known.
+                    // It holds another process's intent, which must not be overwritten before its nodes are known.
                     self.launching.open = Some(intent);
                     return Err(
                         Diagnostic::error(format!("another run launches nodes of pool {}", self.plan.id))
@@ -251,7 +253,7 @@ impl Runner<'_> {
         let mut wait = 0;
         loop {
             match self.cloud.create_fleet(&request).await {
-                // A template that was just made may not be visible to this request yet.
+                // A new template may not be visible to this request yet.
                 Err(e) if e.kind == Kind::NotFound && wait < 5 && !self.run.cancel.is_cancelled() => {
                     wait += 1;
                     self.ports.clock.sleep(Duration::from_secs(wait)).await;
@@ -272,7 +274,7 @@ impl Runner<'_> {
         self.outcome.launched.extend(launched.ids);
     }
 
-    /// Cools what was refused; all of the request when the cloud came short and names nothing.
+    /// Cools what was refused; the whole request if the cloud came short and names nothing.
     fn refuse(&mut self, intent: &Intent, launched: &Launched) {
         let now = self.ports.clock.now();
         let short = launched.ids.len() < intent.count as usize;
@@ -323,8 +325,8 @@ impl Runner<'_> {
         ))
     }
 
-    /// Says in the template how many nodes there are, closes its intent, and deletes templates that no node is of. Best effort:
-    /// the next run does what this one could not.
+    /// Writes the number of nodes into the template, closes its intent, and deletes templates without nodes. Best
+    /// effort: the next run does what this one could not.
     pub(super) async fn settle(&mut self) {
         let count = self.view.nodes.len() + self.view.coming.len();
         let hashes: BTreeSet<String> = self.view.nodes.values().filter_map(|n| n.spec_hash.clone()).collect();
@@ -364,7 +366,7 @@ impl Runner<'_> {
     }
 }
 
-/// A refusal that no other offering mends.
+/// A refusal that no other offering can avoid.
 fn fatal(launched: &Launched) -> Option<LaunchRefusal> {
     let fatal = |r: &&LaunchRefusal| matches!(kind_of(&r.code), Kind::Denied | Kind::Invalid);
     launched

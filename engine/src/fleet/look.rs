@@ -1,5 +1,5 @@
-//! The pool as an acting run sees it, look after look, with what it knows better than a lagging list: what it has just launched,
-//! drained or ended, and what cannot have vanished without a trace.
+//! The pool as an acting run sees it, look after look. It adds what the run knows better than a lagging list: what it
+//! has just launched, drained or terminated, and what cannot have vanished without a trace.
 
 use super::Ports;
 use super::identity::{PoolId, TAG_DRAIN};
@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// How long an instance must be absent from every list before it is believed to be gone.
+/// How long an instance must be absent from every list before it counts as gone.
 const ABSENCE: Duration = Duration::from_secs(60);
 
-/// How long after a request to end an instance a list may still show it running, before it is asked again.
+/// How long after a terminate request a list may still show the instance running, before the request is repeated.
 const ENDING: Duration = Duration::from_secs(60);
 
 /// What a run knows.
@@ -24,9 +24,9 @@ const ENDING: Duration = Duration::from_secs(60);
 pub(super) struct View {
     /// Live nodes by id.
     pub(super) nodes: BTreeMap<String, Node>,
-    /// Launched and not listed yet.
+    /// Launched but not listed yet.
     pub(super) coming: BTreeMap<String, (Lifecycle, Timestamp)>,
-    /// What was ever listed of each slot and attempt, ended instances included.
+    /// Every instance that was ever listed for a slot and attempt, ended ones included.
     pub(super) launches: BTreeMap<(u32, u32), BTreeSet<String>>,
     raw: BTreeMap<String, Instance>,
     absent_since: BTreeMap<String, Timestamp>,
@@ -35,7 +35,7 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Takes note of launched instances.
+    /// Notes launched instances.
     pub(super) fn launched(&mut self, ids: &[String], lifecycle: Lifecycle, now: Timestamp) {
         for id in ids {
             if !self.raw.contains_key(id) {
@@ -44,7 +44,7 @@ impl View {
         }
     }
 
-    /// Takes note of a drain that was begun (a moment) or called off (None): tags lag too.
+    /// Notes that a drain began (a time) or was cancelled (None): tags lag too.
     pub(super) fn drained(&mut self, ids: &[String], since: Option<Timestamp>) {
         for id in ids {
             self.drain.insert(id.clone(), since);
@@ -54,7 +54,7 @@ impl View {
         }
     }
 
-    /// Takes note of a request to end instances.
+    /// Notes a request to terminate instances.
     pub(super) fn ended(&mut self, ids: &[String], now: Timestamp) {
         for id in ids {
             self.ending.insert(id.clone(), now);
@@ -70,12 +70,12 @@ impl View {
         self.launches.get(&(slot, attempt)).map_or(0, BTreeSet::len)
     }
 
-    /// All nodes, and what each is now.
+    /// All nodes in their current state.
     pub(super) fn list(&self) -> Vec<Node> {
         self.nodes.values().cloned().collect()
     }
 
-    /// Looks again.
+    /// Observes again.
     pub(super) async fn look(
         &mut self,
         cloud: &dyn Cloud,
@@ -100,7 +100,7 @@ impl View {
         Ok(())
     }
 
-    /// The instances alone, without their health.
+    /// Observes the instances only, without their health.
     pub(super) async fn look_at_instances(
         &mut self,
         cloud: &dyn Cloud,
@@ -114,7 +114,7 @@ impl View {
             gone.remove(&instance.id);
             self.take(instance);
         }
-        // What was launched and does not show itself is asked for too.
+        // Launched instances that are not visible yet are requested too.
         gone.extend(
             self.coming
                 .iter()
@@ -125,7 +125,7 @@ impl View {
         if gone.is_empty() {
             return Ok(());
         }
-        // An instance that ended stays listed for about an hour. What vanishes is asked for by its id.
+        // A terminated instance stays listed for about an hour. An instance that vanishes is requested by its id.
         let found = whole("the pool's instances", cloud.instances_by_id(&gone).await)?;
         let mut absent: BTreeSet<String> = gone.into_iter().collect();
         for instance in found {
@@ -171,7 +171,7 @@ impl View {
         }
     }
 
-    /// Live instances for a destroy, which has no document to judge them by: id and since when each is drained.
+    /// Live instances for a destroy, which has no document to judge them by, and since when each is drained.
     pub(super) fn instances(&self, now: Timestamp) -> Vec<(&Instance, Option<Timestamp>)> {
         self.raw
             .values()
@@ -184,12 +184,12 @@ impl View {
             .collect()
     }
 
-    /// Whether an instance is known to live.
+    /// Whether an instance is known to be alive.
     pub(super) fn has(&self, id: &str) -> bool {
         self.raw.contains_key(id)
     }
 
-    /// Whether no instance is left, ended ones aside.
+    /// Whether no live instance is left.
     pub(super) fn is_empty(&self) -> bool {
         self.raw.is_empty() && self.coming.is_empty()
     }

@@ -1,10 +1,14 @@
-//! Pools of nodes: document and what the cloud lists → plan → nodes, never lost, doubled or dropped.
+//! Pools of nodes: document and the cloud's list → plan → nodes, never lost, duplicated or dropped.
 //!
-//! [`observe_pool`] reads, [`plan_pool`] decides, [`apply_pool`] acts until all is as planned or says why not, [`destroy_pool`] is
-//! the way back. The truth is in EC2's tags: no state is needed to go on after a kill, and none is kept here but what was refused
-//! lately. Within: `identity` (tags, hash, tokens), `intent` (what is about to be launched, written first), `owner` (who drives the pool), `node`, `find` (a pool without its document), `observe`, `plan`,
-//! `told` (the plan for people), `step` (what to do at this moment), `pace` (the account's request rates), then the acting rooms `look`, `launch`, `drain`, `apply`,
-//! `destroy`. The reasons for nodes to be replaced are the document's; nothing here knows what runs on them.
+//! [`observe_pool`] reads, [`plan_pool`] decides, [`apply_pool`] acts until everything is as planned or reports why
+//! not, and [`destroy_pool`] removes the pool. The truth is in EC2's tags: no state is needed to continue after a kill,
+//! and none is kept here except recent refusals. Nothing here knows what runs on the nodes.
+//!
+//! - `identity` (tags, hash, tokens), `intent` (what is about to be launched, written first), `owner` (who owns the
+//!   pool)
+//! - `node`, `find` (a pool without its document), `observe`, `plan`, `told` (the plan as text), `step` (what to do
+//!   now)
+//! - `pace` (the account's request rates), then the acting rooms `look`, `launch`, `drain`, `apply`, `destroy`
 
 mod apply;
 mod cooling;
@@ -54,40 +58,40 @@ use std::time::Duration;
 pub struct Ports {
     /// The cloud.
     pub cloud: Arc<dyn Cloud>,
-    /// The Kubernetes cluster that the nodes belong to, where they do.
+    /// The Kubernetes cluster that the nodes belong to, if any.
     pub cluster: Option<Arc<dyn Cluster>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
 }
 
-/// What a front end remembers of a pool. With nothing remembered all still works; what is remembered makes it safer.
+/// What a front end remembers of a pool. Everything works without it; it makes decisions safer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// The image that was pinned for the document's present `image`. Leave it out when the document names another source now.
+    /// The image that was pinned for the document's current `image`. Omit it if the document now names another source.
     pub image: Option<String>,
-    /// Take the image that the parameter names now, instead of the pinned one.
+    /// Take the image that the parameter names now instead of the pinned one.
     pub update_image: bool,
-    /// Ask what the parameter names now, to report it (costs two requests).
+    /// Look up what the parameter names now, in order to report it (costs two requests).
     pub look_for_newer: bool,
-    /// Ask who drives the pool also when nothing is to be done (costs a request).
+    /// Read the owner even if there is nothing to do (costs a request).
     pub look_for_owner: bool,
-    /// Ask the status checks of old nodes too (costs a request per 1000 nodes).
+    /// Read the status checks of old nodes too (costs a request per 1000 nodes).
     pub check_health: bool,
     /// Instances that the pool had. A list that lacks them is checked by id before it is believed.
     pub nodes: BTreeSet<String>,
 }
 
-/// How nodes are emptied when there is no document any more.
+/// How to drain nodes when the document no longer exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DrainPolicy {
-    /// The end of a node's drain.
+    /// Time limit of a node's drain.
     pub timeout: Duration,
-    /// How nodes of a cluster are emptied; None when they are none.
+    /// How to drain cluster nodes; None if the nodes are in no cluster.
     pub kubernetes: Option<KubernetesNodes>,
 }
 
 impl DrainPolicy {
-    /// Of a document.
+    /// The policy of a document.
     #[must_use]
     pub fn of(pool: &NodePool) -> Self {
         Self {
@@ -97,11 +101,11 @@ impl DrainPolicy {
     }
 }
 
-/// Looks at a pool.
+/// Observes a pool.
 ///
 /// # Errors
-/// The cloud or the cluster refused, did not answer, answered in part, or lists nothing against better knowledge. Nothing may be
-/// decided then.
+/// The cloud or the cluster refused, did not answer, answered in part, or lists nothing although nodes are known.
+/// Nothing may be decided on that.
 pub fn observe_pool<'a>(
     ports: &'a Ports,
     pool: &'a NodePool,
@@ -120,13 +124,13 @@ pub fn plan_pool(pool: &NodePool, observed: &Observed, now: Timestamp) -> FleetP
     plan::plan(pool, observed, now)
 }
 
-/// Executes a plan. Never fails as a whole: what there is in the end is in the outcome, errors among its diagnostics.
+/// Executes a plan. Never fails as a whole: the outcome holds the final state, with errors among its diagnostics.
 pub fn apply_pool<'a>(ports: &'a Ports, plan: &'a FleetPlan, run: &'a FleetRun) -> BoxFuture<'a, FleetOutcome> {
     Box::pin(apply::apply(ports, plan, run))
 }
 
-/// Drains and ends every instance that carries the pool's tags, then deletes its launch templates. `known` names instances that
-/// the front end remembers.
+/// Drains and terminates every instance that carries the pool's tags, then deletes its launch templates. `known` names
+/// instances that the front end remembers.
 pub fn destroy_pool<'a>(
     ports: &'a Ports,
     id: &'a PoolId,

@@ -1,4 +1,4 @@
-//! An instance, its status and its Kubernetes node → what the pool thinks of it. Pure.
+//! An instance, its status and its Kubernetes node → the pool's judgement of it. Pure.
 
 use super::identity::{HASH_VERSION, TAG_ATTEMPT, TAG_DRAIN, TAG_HASH, TAG_HASH_VERSION, TAG_SLOT, TAG_STATE};
 use crate::cloud::{Instance, InstanceState, InstanceStatus};
@@ -7,16 +7,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Whether a node can be counted on.
+/// Whether a node can be relied on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeHealth {
     /// It is ready.
     Ready,
     /// Not yet.
     Starting,
-    /// It will not be, for this reason.
+    /// It will not become ready, for this reason.
     Failed(String),
-    /// It leaves by itself: a spot notice, or its agent empties it.
+    /// It leaves by itself: it has a spot notice, or its agent drains it.
     Leaving,
 }
 
@@ -36,32 +36,32 @@ pub struct ClusterNode {
 pub struct Node {
     /// The instance.
     pub instance: Instance,
-    /// Number of the launch that made it; None when its tags do not say.
+    /// Number of the launch that created it; None if its tags do not say.
     pub slot: Option<u32>,
-    /// What it was launched from; None when its tags do not say.
+    /// Hash of what it was launched from; None if its tags do not say.
     pub spec_hash: Option<String>,
-    /// Since when it is drained for its removal.
+    /// Since when it is drained for removal.
     pub draining_since: Option<Timestamp>,
-    /// Whether it can be counted on.
+    /// Whether it can be relied on.
     pub health: NodeHealth,
-    /// Its Kubernetes node, where the pool's nodes are cluster nodes and it has joined.
+    /// Its Kubernetes node, if the pool's nodes are cluster nodes and it has joined.
     pub cluster_node: Option<ClusterNode>,
 }
 
 impl Node {
-    /// Whether it is ready and nobody empties it.
+    /// Whether it is ready and not being drained.
     #[must_use]
     pub fn serves(&self) -> bool {
         self.health == NodeHealth::Ready && self.draining_since.is_none() && !self.instance.state.is_ended()
     }
 
-    /// Whether its tags say which launch made it from what.
+    /// Whether its tags say which launch created it, and from what.
     #[must_use]
     pub fn is_identified(&self) -> bool {
         self.slot.is_some() && self.spec_hash.is_some()
     }
 
-    /// What the node says of itself.
+    /// What the node reports about itself.
     #[must_use]
     pub fn state_tag(&self) -> Option<&str> {
         self.instance.tags.get(TAG_STATE).map(String::as_str)
@@ -74,7 +74,7 @@ impl Node {
         format!("{} {} in {}", i.instance_type, i.lifecycle.word(), i.zone)
     }
 
-    /// Why it is not what the document asks for; None when it is.
+    /// Why it differs from the document; None if it does not.
     #[must_use]
     pub fn outdated(&self, pool: &NodePool, hash: &str) -> Option<String> {
         let i = &self.instance;
@@ -95,7 +95,7 @@ impl Node {
     }
 }
 
-/// Seconds as a signed length of time.
+/// The time from `then` to `now`; zero if `then` is later.
 pub(super) fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
@@ -168,7 +168,7 @@ fn health(
             }
             Some(s) if s.system == "ok" && s.instance == "ok" => NodeHealth::Ready,
             Some(s) => late(&format!("status checks: system {}, instance {},", s.system, s.instance)),
-            // Asked only for the young: an old one that runs has passed them.
+            // Status checks are read only for young nodes: an old one that runs has passed them.
             None if age > patience => NodeHealth::Ready,
             None => NodeHealth::Starting,
         },

@@ -1,6 +1,6 @@
-//! The cloud and the cluster → [`Observed`]: one DescribeInstances, and what else only when something is to be done.
+//! The cloud and the cluster → [`Observed`]: one DescribeInstances, and further requests only when there is work.
 //!
-//! A listing that is denied, torn or empty against better knowledge is an error here, so that nothing is decided on it.
+//! A list that is denied, incomplete, or empty although nodes are known is an error, so that nothing is decided on it.
 
 use super::identity::{HASH_VERSION, PoolId, TAG_HASH, TAG_HASH_VERSION, image_source, spec_hash, template_name};
 use super::node::{ClusterNode, Node, cluster_node, node, since};
@@ -17,31 +17,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// A node younger than this has not passed its status checks; asking is in vain.
+/// A younger node cannot have passed its status checks, so they are not read.
 const STATUS_AFTER: Duration = Duration::from_secs(40);
 
-/// What there is of a pool.
+/// The observed state of a pool.
 #[derive(Debug, Clone)]
 pub struct Observed {
     /// Instances with the pool's tags that have not ended, by id.
     pub nodes: Vec<Node>,
-    /// Instances with the pool's tags that are ending or have ended, while EC2 shows them.
+    /// Instances with the pool's tags that are ending or have ended, as long as EC2 lists them.
     pub ended: Vec<Instance>,
-    /// The image that new nodes get: the pinned one, or what the document names now.
+    /// The image of new nodes: the pinned one, or what the document names now.
     pub image: String,
-    /// What the document's parameter names now, when it was asked and is not the pinned image.
+    /// What the document's parameter names now, if it was read and differs from the pinned image.
     pub newer_image: Option<String>,
     /// Hash of what new nodes are launched from.
     pub hash: String,
-    /// Who drives the pool, when the templates were asked and say so.
+    /// The pool's owner, if the templates were read and name one.
     pub owner: Option<Owner>,
-    /// The pool's launch templates; None when nothing made it necessary to ask.
+    /// The pool's launch templates; None if there was no need to read them.
     pub(super) templates: Option<Vec<LaunchTemplate>>,
-    /// Details of the image, when they were asked.
+    /// Details of the image, if they were read.
     pub(super) resolved: Option<ResolvedImage>,
-    /// What a person should know.
+    /// What the user should know.
     pub warnings: Diagnostics,
-    /// Requests that this took.
+    /// Requests sent.
     pub calls: Calls,
 }
 
@@ -60,7 +60,7 @@ pub(super) fn cloud_problem(what: String, error: &CloudError) -> Diagnostic {
     Diagnostic::error(what).detail(format!("{error}; {next}"))
 }
 
-/// All of a listing, or why it cannot be believed.
+/// The complete listing, or why it cannot be believed.
 pub(super) fn whole<T>(what: &str, listing: Result<Listing<T>, CloudError>) -> Result<Vec<T>, Diagnostic> {
     let listing = listing.map_err(|e| cloud_problem(format!("{what} cannot be listed"), &e))?;
     match listing.completeness {
@@ -96,7 +96,7 @@ pub(super) async fn observe(
     if let Image::Id(fixed) = &pool.image {
         image = Some(fixed.clone());
     } else if image.is_none() || known.update_image {
-        // A lost state does not unpin the image: the youngest node of this hash version remembers it.
+        // A lost state does not unpin the image: the youngest node of this hash version has it.
         let youngest = live
             .iter()
             .filter(|i| i.tags.get(TAG_HASH_VERSION).is_some_and(|v| v == HASH_VERSION))
@@ -166,7 +166,7 @@ pub(super) async fn observe(
     })
 }
 
-/// Asks by id for what a list by tags does not show. True when the cloud says that all of it is gone.
+/// Requests by id what a list by tags does not show. True if the cloud says that all of it is gone.
 pub(super) async fn verify_missing(
     cloud: &dyn Cloud,
     id: &PoolId,
@@ -201,7 +201,7 @@ pub(super) async fn verify_missing(
     Ok(!found.is_empty() && alive.is_empty())
 }
 
-/// Nothing listed, not even an ended instance, while a template says that the pool had nodes: not believed.
+/// An error if nothing is listed, not even an ended instance, while a template says that the pool had nodes.
 fn believable_nothing(id: &PoolId, templates: &[LaunchTemplate]) -> Result<(), Diagnostic> {
     let Some((template, n)) = templates
         .iter()
@@ -217,7 +217,7 @@ fn believable_nothing(id: &PoolId, templates: &[LaunchTemplate]) -> Result<(), D
     )))
 }
 
-/// All types must run the image.
+/// Checks that all types can run the image.
 async fn architectures(
     cloud: &dyn Cloud,
     pool: &NodePool,
@@ -284,7 +284,8 @@ pub(super) async fn statuses(
         .filter(|i| i.state == crate::cloud::InstanceState::Running)
         .filter(|i| {
             let age = since(i.launched_at, now);
-            // Asked up to twice the patience: what was never seen healthy must not become so by growing old unseen.
+            // Read up to twice the health timeout: a node that was never seen healthy must not become so by growing old
+            // unseen.
             age >= STATUS_AFTER && (all || age <= pool.rollout.health_timeout * 2)
         })
         .map(|i| i.id.clone())

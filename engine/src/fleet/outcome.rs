@@ -1,4 +1,4 @@
-//! How an apply of a pool runs, what it tells on the way, and what came of it: true on every exit.
+//! How an apply of a pool runs, its progress, and its result, which is true on every exit.
 
 use super::node::{Node, NodeHealth};
 use super::{Cooling, Pace};
@@ -8,27 +8,28 @@ use crate::record::Owner;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// One step of an apply, for people.
+/// One step of an apply, for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FleetProgress {
-    /// The instances that it is about; empty for the pool as a whole.
+    /// The instances that it concerns; empty for the pool as a whole.
     pub nodes: Vec<String>,
     /// What happens.
     pub text: String,
 }
 
-/// How an apply or destroy of a pool runs.
+/// How to run an apply or destroy of a pool.
 #[derive(Clone)]
 pub struct FleetRun {
-    /// Cancelled to stop: nothing new starts, drains are called off.
+    /// Cancelled to stop: nothing new starts, and drains are cancelled.
     pub cancel: CancellationToken,
-    /// Told about every step. Must not block.
+    /// Called for every step. Must not block.
     pub progress: Arc<dyn Fn(FleetProgress) + Send + Sync>,
-    /// Offerings that were refused lately. Share one between the pools of a process.
+    /// Offerings that were refused recently. Share one between the pools of a process.
     pub cooling: Arc<Cooling>,
     /// The account's request rates. Share one between the pools of a process.
     pub pace: Arc<Pace>,
-    /// Who acts: noted in what the pool makes, and refused where another is noted. None acts for whoever is.
+    /// Who acts. It is recorded in what the pool creates, and refused if another owner is recorded. None acts for any
+    /// owner.
     pub owner: Option<Owner>,
 }
 
@@ -81,7 +82,7 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
-    /// Of a node that was seen.
+    /// The facts of an observed node.
     #[must_use]
     pub fn of(node: &Node) -> Self {
         let i = &node.instance;
@@ -119,16 +120,16 @@ impl NodeFacts {
     }
 }
 
-/// What came of an apply or destroy.
+/// The result of an apply or destroy.
 #[derive(Debug, Clone, Default)]
 pub struct FleetOutcome {
-    /// The pool's nodes at the end, as last seen; launched ones included that EC2 does not list yet.
+    /// The pool's nodes at the end, as last seen, including launched ones that EC2 does not list yet.
     pub nodes: Vec<NodeFacts>,
     /// The image of new nodes, pinned.
     pub image: String,
     /// Instances that this run launched or adopted.
     pub launched: Vec<String>,
-    /// Instances that this run ended.
+    /// Instances that this run terminated.
     pub ended: Vec<String>,
     /// Offerings that were refused, once each.
     pub refusals: Vec<LaunchRefusal>,
@@ -136,7 +137,7 @@ pub struct FleetOutcome {
     pub calls: Calls,
     /// Errors and warnings.
     pub diagnostics: Diagnostics,
-    /// Whether all is as planned and healthy; for a destroy, whether nothing is left.
+    /// Whether everything is as planned and healthy; for a destroy, whether nothing is left.
     pub ready: bool,
     /// Whether it was stopped from outside.
     pub cancelled: bool,
@@ -147,7 +148,7 @@ impl FleetOutcome {
         self.diagnostics.extend(why.into());
     }
 
-    /// The refused offerings as a person reads them.
+    /// The refused offerings as text for users.
     #[must_use]
     pub fn refusals_text(&self) -> String {
         let one = |r: &LaunchRefusal| {

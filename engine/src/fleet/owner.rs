@@ -1,7 +1,7 @@
-//! Who drives a pool: a tag of its launch templates, so that a steady look costs nothing more.
+//! The owner of a pool: a tag of its launch templates, so that a steady-state look costs no further request.
 //!
-//! Front ends that share a pool would fight; so a second one is refused here, and [`hand_over_pool`] is the way from one to the
-//! other. A pool without templates has no nodes and belongs to whoever launches first.
+//! Front ends that share a pool would fight, so a second one is refused here; [`hand_over_pool`] moves a pool from one
+//! to the other. A pool without templates has no nodes and belongs to whoever launches first.
 
 use super::identity::{PoolId, TAG_CLUSTER, TAG_POOL};
 use super::observe::{cloud_problem, whole};
@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 /// `terraform`, or `git:` and the name of a source.
 pub const TAG_OWNER: &str = "myelin.dev:owner";
 
-/// The tag that notes an owner.
+/// The tag that records an owner.
 pub(super) fn tag(owner: &Owner) -> (String, String) {
     (TAG_OWNER.to_owned(), owner.to_string())
 }
 
-/// Who is noted; the youngest template says it when a hand-over was torn.
+/// The recorded owner; after a partial hand-over the youngest template decides.
 pub(super) fn of_templates(templates: &[LaunchTemplate]) -> Option<Owner> {
     templates
         .iter()
@@ -27,7 +27,7 @@ pub(super) fn of_templates(templates: &[LaunchTemplate]) -> Option<Owner> {
         .map(|(_, owner)| owner)
 }
 
-/// Why this one may not act, if another drives the pool.
+/// Why this front end may not act, if another one owns the pool.
 pub(super) fn refusal(id: &PoolId, noted: Option<&Owner>, acting: Option<&Owner>) -> Option<Diagnostic> {
     let (noted, acting) = (noted?, acting?);
     (noted != acting).then(|| {
@@ -36,7 +36,8 @@ pub(super) fn refusal(id: &PoolId, noted: Option<&Owner>, acting: Option<&Owner>
     })
 }
 
-/// Gives a pool to another owner. No node is touched. Answers who had it; None when the pool has no launch template and so nobody.
+/// Gives a pool to another owner. No node is touched. Returns the previous owner; None if the pool has no launch
+/// template and so no owner.
 ///
 /// # Errors
 /// When the cloud refuses or does not answer.
@@ -58,7 +59,7 @@ pub async fn hand_over_pool(cloud: &dyn Cloud, id: &PoolId, to: &Owner) -> Resul
     Ok(from)
 }
 
-/// The pools that an owner drives: one list.
+/// The pools that an owner has: one list.
 ///
 /// # Errors
 /// When the cloud refuses, does not answer or answers in part.

@@ -1,8 +1,8 @@
-//! The cloud, asked at the pace that it grants: token buckets at EC2's published rates, and repetition of what may be repeated.
+//! The cloud at the rate that it allows: token buckets at EC2's published rates, and retries of what may be retried.
 //!
-//! A wrapper around the port. Everything that a fleet sends goes through it. A refusal is never repeated; a throttled request is;
-//! a request without an answer is repeated only where that changes nothing more: reads, and requests with a client token or
-//! without a second effect.
+//! This wraps the port; every request of a fleet goes through it. A refusal is never retried, a throttled request is. A
+//! request without an answer is retried only if that has no second effect: reads, requests with a client token, and
+//! idempotent ones.
 
 use super::{FleetRun, Ports};
 use crate::clock::Clock;
@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Attempts of one request. With the pauses below about a minute and a half.
+/// Attempts of one request. With the pauses below, about a minute and a half.
 const ATTEMPTS: u32 = 8;
 
-/// A published limit of one account in one region (EC2 developer guide, "request throttling"), of which we take half: people and
-/// other programs ask too.
+/// A published limit of one account in one region (EC2 developer guide, "request throttling"), of which we take half,
+/// because users and other programs send requests too.
 #[derive(Debug, Clone, Copy)]
 struct Rate {
     burst: f64,
@@ -53,7 +53,7 @@ const BUCKETS: [Rate; 7] = [
     half_of(100.0, 5.0),
     half_of(100.0, 10.0),
     half_of(100.0, 5.0),
-    // SSM publishes 40 a second for GetParameter and less for commands.
+    // SSM publishes 40 per second for GetParameter and less for commands.
     half_of(10.0, 4.0),
 ];
 
@@ -63,7 +63,7 @@ struct Level {
     at: Option<Timestamp>,
 }
 
-/// How far the buckets are drawn down. The limits are the account's: share one between all pools of a process.
+/// How far the buckets are used up. The limits are the account's: share one between all pools of a process.
 #[derive(Debug)]
 pub struct Pace(Mutex<[Level; 7]>);
 
@@ -76,7 +76,7 @@ impl Default for Pace {
     }
 }
 
-/// Whether a request whose effect is not known may be sent again.
+/// Whether a request whose effect is unknown may be repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Again {
     Safe,
@@ -103,7 +103,8 @@ impl Paced {
         }
     }
 
-    /// Takes a token, and says how long to wait until it is there. Debt is allowed: who waits is in line.
+    /// Takes a token, and returns how long to wait until it is available. Debt is allowed: whoever waits is in the
+    /// queue.
     fn take(&self, bucket: Bucket, tokens: f64) -> Duration {
         let now = self.clock.now();
         let rate = BUCKETS[bucket as usize];
@@ -160,7 +161,7 @@ impl Paced {
         }
     }
 
-    /// A list's further pages draw from its bucket too.
+    /// Further pages of a list draw from its bucket too.
     async fn list<'a, T: 'a>(
         &'a self,
         operation: &'static str,
@@ -174,7 +175,7 @@ impl Paced {
     }
 }
 
-/// Doubling from 200 ms to 20 s, of which between half and all is taken.
+/// Doubles from 200 ms to 20 s; the pause is a random value between half of that and all of it.
 fn pause(attempt: u32, chance: f64) -> Duration {
     let full = Duration::from_millis(200 * (1 << attempt.min(7))).min(Duration::from_secs(20));
     full.mul_f64(0.5 + chance / 2.0)
@@ -288,7 +289,7 @@ impl Cloud for Paced {
         }))
     }
 
-    /// Only what went through here: other pools share the connection.
+    /// Counts only what went through here, because other pools share the connection.
     fn calls(&self) -> Calls {
         self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

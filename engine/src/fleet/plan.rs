@@ -1,4 +1,5 @@
-//! Document and observation → [`FleetPlan`]: each node that is kept, launched, replaced or removed, why, and in which order.
+//! Document and observation → [`FleetPlan`]: which nodes are kept, launched, replaced or removed, why, and in which
+//! order.
 //!
 //! A pure function. `apply` removes no node that a plan did not name, and `step` decides moment by moment when.
 
@@ -16,28 +17,29 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// An instance with our tags and without an identity may be somebody's launch in the making; only an older one is a leak to remove.
+/// An instance with our tags but no identity may be a launch in progress; only an older one counts as leaked and is
+/// removed.
 pub const LEAK_AGE: Duration = Duration::from_secs(600);
 
-/// What happens to one node.
+/// What happens to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NodeFate {
     /// Nothing.
     Keep,
-    /// A drain that somebody began is called off; the node stays.
+    /// A drain in progress is cancelled; the node stays.
     Undrain,
     /// It is launched.
     Launch,
-    /// Another takes its place, then it is drained and ended.
+    /// A new node takes its place, then it is drained and terminated.
     Replace,
-    /// It is drained and ended.
+    /// It is drained and terminated.
     Remove,
-    /// It has the pool's tags and no identity, and is too young to be touched.
+    /// It has the pool's tags but no identity, and is too young to be touched.
     Watch,
 }
 
 impl NodeFate {
-    /// One word for it.
+    /// The fate in one word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -56,13 +58,13 @@ impl NodeFate {
 pub struct NodePlan {
     /// Instance id; `new-1` and so on for nodes that do not exist.
     pub id: String,
-    /// What and where it is, or may become.
+    /// Type, lifecycle and zone, actual or possible.
     pub place: String,
     /// What happens.
     pub fate: NodeFate,
     /// Why, in a few words.
     pub reason: String,
-    /// Its turn, from 1; 0 for nodes to which nothing happens. Launches of the same turn go together.
+    /// Its turn, from 1; 0 for nodes to which nothing happens. Launches in the same turn happen together.
     pub turn: u32,
 }
 
@@ -71,17 +73,17 @@ pub struct NodePlan {
 pub struct FleetPlan {
     /// Which pool.
     pub id: PoolId,
-    /// Nodes that it will have.
+    /// Number of nodes that it will have.
     pub desired: u32,
     /// The image of new nodes.
     pub image: String,
-    /// What the document's parameter names now, where it is another image: available, and not applied.
+    /// What the document's parameter names now, if that is another image: available, and not applied.
     pub newer_image: Option<String>,
     /// Hash of what new nodes are launched from.
     pub spec_hash: String,
     /// Every node, in the order of turns, then by id.
     pub nodes: Vec<NodePlan>,
-    /// Refusals and warnings. With an error among them the plan cannot be applied.
+    /// Refusals and warnings. A plan with an error cannot be applied.
     pub diagnostics: Diagnostics,
     /// Identity of the plan: the same inputs give the same text in every front end.
     pub hash: String,
@@ -98,15 +100,16 @@ impl FleetPlan {
             .all(|n| matches!(n.fate, NodeFate::Keep | NodeFate::Watch))
     }
 
-    /// Nodes with a fate.
+    /// Number of nodes with a fate.
     #[must_use]
     pub fn count(&self, fate: NodeFate) -> usize {
         self.nodes.iter().filter(|n| n.fate == fate).count()
     }
 }
 
-/// How many nodes the pool is to have: what there is, within the document's bounds. Inside the range an autoscaler or a person
-/// decides, and that is no drift. While a roll is under way its intent remembers the number, because a surge is no wish.
+/// How many nodes the pool should have: the current number, within the document's bounds. Inside the range, an
+/// autoscaler or a user decides, and that is not drift. During a roll the number comes from the intent, because a surge
+/// is not a decision.
 fn desired(pool: &NodePool, seen: &Observed, hash: &str) -> u32 {
     let live = |n: &&Node| n.is_identified() && n.health != NodeHealth::Leaving;
     let count = u32::try_from(seen.nodes.iter().filter(live).count()).unwrap_or(u32::MAX);
@@ -125,12 +128,12 @@ fn desired(pool: &NodePool, seen: &Observed, hash: &str) -> u32 {
     begun.unwrap_or(count).clamp(pool.size.min, pool.size.max)
 }
 
-/// The word for so many.
+/// "node" or "nodes", depending on the number.
 fn nodes(count: usize) -> &'static str {
     if count == 1 { "node" } else { "nodes" }
 }
 
-/// Nodes to give up first: not ready ones, then the most crowded zone, then the youngest.
+/// Nodes to give up first: those that are not ready, then those in the most crowded zone, then the youngest.
 fn surplus(mut from: Vec<&Node>, count: usize) -> Vec<&Node> {
     let mut out = Vec::new();
     for _ in 0..count {
@@ -215,7 +218,7 @@ pub(super) fn plan(pool: &NodePool, seen: &Observed, now: Timestamp) -> FleetPla
     }
 }
 
-/// More nodes than wanted: those that would be replaced go without a replacement first.
+/// If there are more nodes than wanted, those that would be replaced are removed first, without a replacement.
 fn shrink<'a>(ours: &[&'a Node], fates: &mut BTreeMap<&'a str, (NodeFate, String)>, want: usize) {
     let of = |fates: &BTreeMap<&str, (NodeFate, String)>, n: &Node| fates.get(n.instance.id.as_str()).map(|(f, _)| *f);
     let (mut stay, mut go) = (Vec::new(), Vec::new());
@@ -241,7 +244,7 @@ fn shrink<'a>(ours: &[&'a Node], fates: &mut BTreeMap<&'a str, (NodeFate, String
     }
 }
 
-/// Spot for on-demand and the other way round, where the capacity asks for it.
+/// Replaces spot with on-demand nodes or the other way round, if the capacity requires it.
 fn balance<'a>(pool: &NodePool, ours: &[&'a Node], fates: &mut BTreeMap<&'a str, (NodeFate, String)>, want: u32) {
     let on_demand = pool.capacity.on_demand(want) as usize;
     for (lifecycle, limit) in [
@@ -266,10 +269,10 @@ fn balance<'a>(pool: &NodePool, ours: &[&'a Node], fates: &mut BTreeMap<&'a str,
     }
 }
 
-/// The blast radius, and what the person should know.
+/// The blast radius, and warnings for the user.
 fn judge(pool: &NodePool, seen: &Observed, fates: &BTreeMap<&str, (NodeFate, String)>, want: u32) -> Diagnostics {
     let mut out = seen.warnings.clone();
-    // A node that leaves by itself, or is broken, is not taken away by us.
+    // A node that leaves by itself or is broken does not count as taken away by us.
     let healthy = |id: &str| seen.nodes.iter().any(|n| n.instance.id == id && n.serves());
     let removed = fates
         .iter()
@@ -292,7 +295,8 @@ fn judge(pool: &NodePool, seen: &Observed, fates: &BTreeMap<&str, (NodeFate, Str
     out
 }
 
-/// The order in which `step` goes about it: launches as far as the surge allows, then a removal for each place that must come free.
+/// The order in which `step` works: launches as far as the surge allows, then a removal for each place that must become
+/// free.
 fn in_turns(
     pool: &NodePool,
     seen: &Observed,
@@ -362,7 +366,8 @@ fn line(node: &Node, fates: &BTreeMap<&str, (NodeFate, String)>, turn: u32) -> N
     }
 }
 
-/// Nodes above the size and below it while rolling. When both round to none, one may be missing, as with a Deployment.
+/// How many nodes above and below the size are allowed during a roll. If both round to zero, one may be missing, as in
+/// a Deployment.
 pub(super) fn allowance(pool: &NodePool, want: u32) -> (u32, u32) {
     let (surge, missing) = (
         pool.rollout.surge.of(want, true),
@@ -375,7 +380,7 @@ pub(super) fn allowance(pool: &NodePool, want: u32) -> (u32, u32) {
     }
 }
 
-/// What the plan is about to do, to which nodes. Reasons for people are not part of it: ages are in them.
+/// Hashes what the plan will do to which nodes. Reasons are not included, because they contain ages.
 fn plan_hash(pool: &NodePool, hash: &str, want: u32, nodes: &[NodePlan]) -> String {
     let all: Vec<_> = nodes.iter().map(|n| json!([n.id, n.fate.word(), n.turn])).collect();
     let text = json!([

@@ -1,7 +1,7 @@
-//! What to do at this moment of an apply: a pure function of the goal and what is seen now, so that a process that starts anew
-//! goes on where the last one was.
+//! What to do at this moment of an apply: a pure function of the goal and the current observation, so that a new
+//! process continues where the last one stopped.
 //!
-//! The promise: nodes that serve never become fewer, by us, than the wanted number less what may be missing.
+//! The promise: we never reduce the nodes that serve below the wanted number minus what may be unavailable.
 
 use super::node::{Node, NodeHealth};
 use super::plan::allowance;
@@ -9,25 +9,25 @@ use crate::cloud::Lifecycle;
 use crate::document::NodePool;
 use std::collections::BTreeSet;
 
-/// Where an apply wants to go.
+/// The goal of an apply.
 #[derive(Debug, Clone)]
 pub(super) struct Goal {
-    /// Nodes in the end.
+    /// Number of nodes in the end.
     pub(super) desired: u32,
-    /// Nodes that the plan ends.
+    /// Nodes that the plan removes.
     pub(super) going: BTreeSet<String>,
 }
 
-/// Where a drain is.
+/// The state of a drain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Drained {
     /// Nothing is left on the node.
     Empty,
-    /// The deadline passed with this left undone, and the policy is to end the node all the same.
+    /// The deadline passed with this unfinished, and the policy is to terminate the node all the same.
     Overdue(String),
-    /// Something is.
+    /// Something is still on the node.
     Waiting(String),
-    /// The deadline passed, and the policy is to keep what a budget protects.
+    /// The deadline passed, and the policy is to keep what a disruption budget protects.
     Refused(String),
 }
 
@@ -36,17 +36,17 @@ pub(super) enum Drained {
 pub(super) struct Step {
     /// Nodes to launch, by lifecycle.
     pub(super) launch: Vec<(Lifecycle, u32)>,
-    /// Nodes to begin to drain.
+    /// Nodes whose drain begins.
     pub(super) drain: Vec<String>,
-    /// Nodes that are drained and are to be ended.
+    /// Drained nodes to terminate.
     pub(super) end: Vec<String>,
     /// Why the roll pauses.
     pub(super) halt: Option<String>,
-    /// Whether all is as planned.
+    /// Whether everything is as planned.
     pub(super) done: bool,
 }
 
-/// The order of removal: those that do not serve, then the oldest.
+/// The order of removal: nodes that do not serve, then the oldest.
 pub(super) fn removal_order(nodes: &mut [&Node]) {
     nodes.sort_by_key(|n| {
         let i = &n.instance;
@@ -94,15 +94,15 @@ pub(super) fn step(
         }
     }
 
-    // Launch what is missing, as far as the surge has room beside what still goes.
+    // Launch what is missing, as far as the surge leaves room beside nodes that still have to go.
     let have = staying.len() + coming.len();
-    // What leaves by itself takes no room: spot reclaims come in crowds, and their replacement waits for nobody.
+    // A node that leaves by itself uses no room: spot reclaims come in bulk, and their replacement does not wait.
     let beside = going.iter().filter(|n| n.health != NodeHealth::Leaving).count();
     let room = (want + surge as usize).saturating_sub(have + beside);
     let launch = want.saturating_sub(have).min(room);
     out.launch = by_lifecycle(pool, goal.desired, &staying, coming, launch);
 
-    // End what the promise can spare. What does not serve is no part of it.
+    // Terminate what the promise can spare. A node that does not serve does not count.
     let serving = staying.iter().filter(|n| n.serves()).count() + going.iter().filter(|n| n.serves()).count();
     let mut spare = serving.saturating_sub(want.saturating_sub(missing as usize));
     let mut next: Vec<&Node> = going.iter().filter(|n| n.draining_since.is_none()).copied().collect();
@@ -121,7 +121,7 @@ pub(super) fn step(
     out
 }
 
-/// How many of each kind a launch of so many has.
+/// Splits a launch of this size by lifecycle.
 fn by_lifecycle(
     pool: &NodePool,
     desired: u32,

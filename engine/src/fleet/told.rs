@@ -1,11 +1,12 @@
-//! A plan for people: the same lines in every front end. Decides nothing.
+//! A plan as text: the same lines in every front end. Decides nothing.
 //!
-//! Every node is named. Where many have the same fate for the same reason they share a line, so that a pool of 300 is readable.
+//! Every node is named. Many nodes with the same fate for the same reason share a line, so that the plan of a pool of
+//! 300 stays readable.
 
 use super::plan::{FleetPlan, NodeFate, NodePlan};
 use std::fmt::Write as _;
 
-/// So many nodes of one fate, turn and reason have lines of their own.
+/// Up to this many nodes with one fate, turn and reason have lines of their own.
 const OWN_LINES: usize = 4;
 
 impl NodeFate {
@@ -21,7 +22,7 @@ impl NodeFate {
 }
 
 impl FleetPlan {
-    /// What happens to each node, and why: what is done in turns first, in order, then what is left alone.
+    /// What happens to each node, and why: actions first, in order of their turns, then what is left alone.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let alike = |a: &NodePlan, b: &NodePlan| a.turn == b.turn && a.fate == b.fate && a.reason == b.reason;
@@ -39,7 +40,7 @@ impl FleetPlan {
         groups.into_iter().flat_map(|group| group_lines(&group)).collect()
     }
 
-    /// `2 kept, 1 launched, 0 replaced, 0 removed`; what is rare is counted where there is any.
+    /// `2 kept, 1 launched, 0 replaced, 0 removed`; rare fates are added only if they occur.
     #[must_use]
     pub fn summary(&self) -> String {
         let always = [
@@ -91,7 +92,7 @@ fn group_lines(group: &[&NodePlan]) -> Vec<String> {
         return group.iter().map(own).collect();
     }
     let many = if first.fate == NodeFate::Launch {
-        // They exist only as numbers.
+        // They have only numbers so far.
         format!("{} to {} ({})", first.id, last.id, first.place)
     } else {
         let ids: Vec<&str> = group.iter().map(|node| node.id.as_str()).collect();

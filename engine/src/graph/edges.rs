@@ -1,7 +1,8 @@
 //! Edges between objects: from what manifests name, and from the `depends-on` annotation.
 //!
-//! Strong edges are what the cluster would fail without; together with the components' order they may be no cycle. Weak ones
-//! (policies before pods, a webhook before what it judges) are better kept and are left out where they would close a cycle.
+//! Strong edges are those without which the cluster would fail; together with the components' order they must not form
+//! a cycle. Weak edges (policies before pods, a webhook before what it judges) are useful, and are omitted where they
+//! would close a cycle.
 
 use super::references::{config_of, items, others_of, pod_labels, pod_spec, selects, text};
 use super::{Graph, Member, Need, Until};
@@ -16,7 +17,7 @@ pub const DEPENDS_ON: &str = "config.kubernetes.io/depends-on";
 
 type Needs = BTreeMap<ObjectKey, BTreeMap<ObjectKey, Need>>;
 
-/// The set by key and by kind, and the edges found so far.
+/// The set by key and by kind, with the edges found so far.
 struct Set<'a> {
     members: &'a [Member<'a>],
     by_key: HashMap<&'a ObjectKey, &'a Value>,
@@ -48,7 +49,7 @@ impl<'a> Set<'a> {
             .into_iter()
     }
 
-    /// Adds an edge when the other side is in the set; the farther wait wins.
+    /// Adds an edge if the other side is in the set; of two waits the longer one wins.
     fn add(&mut self, from: &ObjectKey, to: &ObjectKey, until: Until, why: &'static str) {
         if from == to || !self.by_key.contains_key(to) {
             return;
@@ -81,7 +82,7 @@ impl<'a> Set<'a> {
             .collect()
     }
 
-    /// A server that the API server will call: its Service must be there and what is behind it ready.
+    /// A server that the API server will call: its Service must exist, and the workloads behind it must be ready.
     fn calls(&mut self, from: &ObjectKey, service: &Value, why: &'static str) {
         let (Some(namespace), Some(name)) = (text(service, "/namespace"), text(service, "/name")) else {
             return;
@@ -299,7 +300,8 @@ fn depends_on(set: &mut Set<'_>, m: &Member<'_>, problems: &mut Diagnostics) {
     }
 }
 
-/// Adds the weak edges that close no cycle: within one component (or the base), so that they never tie components together.
+/// Adds the weak edges that close no cycle. They stay within one component (or the base), so that they never connect
+/// components.
 pub(super) fn add_weak(members: &[Member<'_>], graph: &mut Graph) {
     let mut wanted: Vec<(ObjectKey, ObjectKey, &'static str)> = Vec::new();
     let policies: Vec<&Member<'_>> = members

@@ -1,7 +1,8 @@
 //! What waits for what: objects and components as nodes, implicit and explicit edges.
 //!
-//! Pure. A cycle is an error that names its path. `references` says what a manifest names, `edges` turns that into waits, `order`
-//! finds depths and cycles. `tokens` puts one-time secrets between those who issue and those who read them.
+//! Pure. A cycle is an error that names its path. `references` reads what a manifest names, `edges` turns that into
+//! waits, `order` finds depths and cycles, and `tokens` puts one-time secrets between the workloads that issue and
+//! those that read them.
 
 mod edges;
 mod order;
@@ -15,7 +16,7 @@ use crate::object::ObjectKey;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The stack's base among the components: what lies under no component's path.
+/// The stack's base as a component: what lies under no component's path.
 pub const BASE: &str = "";
 
 /// How far the other side must be.
@@ -27,7 +28,7 @@ pub enum Until {
     Ready,
 }
 
-/// One wait, with what a person is told about it.
+/// One wait, with its reason for users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// How far the other side must be.
@@ -67,9 +68,9 @@ pub struct Graph {
     pub needs: BTreeMap<ObjectKey, BTreeMap<ObjectKey, Need>>,
     /// For each object: the components that must be ready first. [`BASE`] stands for the base, which must be applied.
     pub after: BTreeMap<ObjectKey, BTreeSet<String>>,
-    /// The objects of each component. Of the base only those that wait for no component's object themselves.
+    /// The objects of each component. For the base, only those that do not wait for a component's object.
     pub members: BTreeMap<String, BTreeSet<ObjectKey>>,
-    /// Depth of each object: what it waits for is less deep.
+    /// Depth of each object: what it waits for has a smaller depth.
     pub level: BTreeMap<ObjectKey, u32>,
 }
 

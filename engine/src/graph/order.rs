@@ -60,7 +60,7 @@ fn waits<'a>(graph: &'a Graph, after: &'a BTreeMap<String, BTreeSet<String>>, no
     match node {
         Node::Component(name) => {
             let members = graph.members.get(name).into_iter().flatten().map(Node::Object);
-            // A component without objects still passes its own order on.
+            // A component without objects passes its own order on.
             members
                 .chain(after.get(name).into_iter().flatten().map(|n| Node::Component(n)))
                 .collect()
@@ -103,7 +103,7 @@ pub(super) fn levels(
             .map(|to| level.get(to).copied().unwrap_or(0))
             .max()
             .unwrap_or(0);
-        // Only objects add depth; components are corridors.
+        // Only objects add depth; components only pass the order on.
         level.insert(node, depth + u32::from(matches!(node, Node::Object(_))));
         for from in behind.get(&node).into_iter().flatten() {
             if let Some(count) = open.get_mut(from) {
@@ -131,7 +131,7 @@ pub(super) fn levels(
         .collect())
 }
 
-/// Follows unfinished nodes until one comes again; from there on it is the cycle.
+/// Follows unfinished nodes until one repeats; from there on it is the cycle.
 fn cycle(
     graph: &Graph,
     edges: &HashMap<Node<'_>, Vec<Node<'_>>>,

@@ -1,6 +1,6 @@
-//! What a manifest names: pod templates and the config, accounts, claims and classes that they read.
+//! What a manifest names: pod templates, and the configuration, accounts, claims and classes that they read.
 //!
-//! Only fields of built-in kinds; nothing is guessed from the names of a custom resource's fields.
+//! Only fields of built-in kinds are read; nothing is guessed from the field names of a custom resource.
 
 use crate::object::ObjectKey;
 use serde_json::Value;
@@ -100,8 +100,8 @@ pub(crate) fn others_of(spec: &Value) -> Vec<Reference> {
     found
 }
 
-/// Whether an equality selector (a map of labels) takes these labels. An empty selector takes nothing: that of a Service
-/// without one, whose endpoints others write.
+/// Whether an equality selector (a map of labels) matches these labels. An empty selector matches nothing: it is that
+/// of a Service whose endpoints others write.
 pub(crate) fn selects(selector: Option<&Value>, labels: Option<&Value>) -> bool {
     let Some(selector) = selector.and_then(Value::as_object).filter(|s| !s.is_empty()) else {
         return false;

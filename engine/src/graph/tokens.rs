@@ -1,4 +1,4 @@
-//! Tokens in the graph: after who issues them, before who reads them.
+//! Tokens in the graph: after the workload that issues them, before those that read them.
 
 use super::references::{config_of, pod_spec};
 use super::{Graph, Member, Need, TokenMember, Until};
@@ -25,13 +25,13 @@ pub(super) fn add(
             Until::Applied,
             "is stored in",
         );
-        // A Secret that the source renders as well is made first: the token only adds its key.
+        // A Secret that the source also renders is created first: the token only adds its key.
         add(&token.secret, Until::Applied, "is stored in");
         for issuer in &token.issuers {
             add(issuer, Until::Ready, "is issued by");
         }
         graph.needs.insert(token.key.clone(), needs);
-        // What its component waits for comes first; a token that nobody names waits only for its issuer.
+        // Whatever its component waits for comes first; a token that no component names waits only for its issuer.
         let waits: BTreeSet<String> = token
             .components
             .iter()

@@ -1,4 +1,4 @@
-//! Finding the live objects of a stack: one list per kind, by label; what a list does not show is looked for by name.
+//! Finds the live objects of a stack: one list per kind, by label; objects that a list does not show are read by name.
 
 use super::IN_FLIGHT;
 use crate::cluster::{Cluster, ClusterError, Resource, Selection, Target, kinds, retrying};
@@ -10,12 +10,12 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
 
-/// From this many objects of one kind and namespace on, one list is cheaper than a read of each.
+/// From this number of objects of one kind and namespace on, one list is cheaper than reading each.
 const LIST_FROM: usize = 5;
 
 pub(crate) type Kind = (String, String);
 
-/// Where the kinds live, and which of them the cluster does not serve. Built-in kinds are not asked for.
+/// The resources of kinds, and which of them the cluster does not serve. Built-in kinds need no request.
 pub(crate) async fn resources<'a>(
     cluster: &dyn Cluster,
     kinds: impl Iterator<Item = (&'a String, &'a String)>,
@@ -53,8 +53,8 @@ pub(crate) async fn resources<'a>(
     Ok((found, missing))
 }
 
-/// All live objects among `keys` (with their apiVersions). `confirmed` are those that the record has seen live; without a record
-/// a missing namespace spares all questions about what would be in it.
+/// All live objects among `keys` (with their apiVersions). `confirmed` are those that the record has seen live. Without
+/// a record, a missing namespace saves all requests for its contents.
 pub(crate) async fn find(
     cluster: &dyn Cluster,
     stack: &StackId,
@@ -100,7 +100,7 @@ pub(crate) async fn find(
     .try_collect()
     .await?;
     take(&mut live, listed, keys);
-    // What carries no label of ours: not made yet, somebody else's, or stripped of it.
+    // Objects without our label: not created yet, somebody else's, or stripped of it.
     let mut reads = Vec::new();
     let mut lists = Vec::new();
     for ((resource, namespace), keys) in &groups {
@@ -148,14 +148,14 @@ async fn list(
     };
     match retrying(cancel, || cluster.list(&resource, &selection)).await {
         Ok(list) => Ok(list.items),
-        // The kind vanished since discovery: so did its objects.
+        // The kind has vanished since discovery, and its objects with it.
         Err(e) if e.is_not_found() => Ok(Vec::new()),
         Err(e) => Err(e),
     }
 }
 
-/// Keeps the objects that belong to `keys`. The namespace of a key of a kind that turns out to be cluster-scoped is not in the
-/// live object.
+/// Keeps the objects that belong to `keys`. If a kind turns out to be cluster-scoped, the key has a namespace and the
+/// live object does not.
 fn take(live: &mut BTreeMap<ObjectKey, Value>, lists: Vec<Vec<Value>>, keys: &BTreeMap<ObjectKey, String>) {
     for value in lists.into_iter().flatten() {
         let key = ObjectKey::of(&value);

@@ -1,8 +1,8 @@
-//! What is there: the record, the live objects, what the server would do. Reads and dry runs only.
+//! Observes a stack: the record, the live objects, and what the server would do. Reads and dry runs only.
 //!
-//! A stack is read with one list per kind, by the ApplySet label, and one read of the record. An object whose owned fields
-//! still have the recorded hash needs nothing more. `live` finds the objects, `owned` says what of them is ours, `trial` asks
-//! the server what it would do, `refresh` is the reading without documents.
+//! A stack takes one list per kind, by the ApplySet label, and one read of the record. An object whose owned fields
+//! still have the recorded hash needs nothing more. `live` finds the objects, `owned` determines which parts are ours,
+//! `trial` does the dry runs, and `refresh` reads a stack without its documents.
 
 mod live;
 mod owned;
@@ -41,16 +41,17 @@ const IN_FLIGHT: usize = 32;
 /// Path of the field that an autoscaler owns, as conflicts write it.
 const REPLICAS: &str = ".spec.replicas";
 
-/// Which changes are tried on the server before they are planned.
+/// Which changes to dry-run before they are planned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DryRun {
-    /// All: for a plan that a person reads. Finds conflicts, immutable fields and invalid manifests.
+    /// All: for a plan that a user reads. Finds conflicts, immutable fields and invalid manifests.
     Changes,
-    /// Only where the decision needs it: drift, adoption, and kinds that may be replaced. For a plan that is applied at once.
+    /// Only those that the decision needs: drift, adoption, and kinds that may be replaced. For a plan that is applied
+    /// at once.
     Decisions,
 }
 
-/// An object as it will really be sent: without the fields that are left to others.
+/// An object as it will really be sent, without the fields that are left to others.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) body: Value,
@@ -60,38 +61,38 @@ pub(crate) struct Wanted {
     pub(crate) hash: String,
 }
 
-/// What was seen of the cluster.
+/// The observed state of the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
-    /// False when no cluster was asked; the plan then says what would be made on an empty one.
+    /// False if no cluster was reached; the plan then says what would be created on an empty one.
     pub(crate) reached: bool,
     pub(crate) stored: Option<Stored>,
     /// Where objects live, by apiVersion and kind.
     pub(crate) resources: BTreeMap<(String, String), Resource>,
     /// Kinds that the cluster does not serve.
     pub(crate) missing: BTreeSet<(String, String)>,
-    /// Live objects of the set and of the inventory, without what a namespace that is being deleted takes with it.
+    /// Live objects of the set and of the inventory, except those in a namespace that is being deleted.
     pub(crate) live: BTreeMap<ObjectKey, Value>,
-    /// Namespaces that are being deleted: what is in them is as good as gone.
+    /// Namespaces that are being deleted: their contents count as gone.
     pub(crate) leaving: BTreeSet<String>,
-    /// What would be sent, for every object that is known and there.
+    /// What would be sent, for every object that is known and exists.
     pub(crate) wanted: BTreeMap<ObjectKey, Wanted>,
-    /// What the server said to objects that were tried.
+    /// The server's answers to dry runs.
     pub(crate) trials: BTreeMap<ObjectKey, Trial>,
-    /// What was seen of each token's Secret and of the objects that the token is tied to.
+    /// The state of each token's Secret, and of the objects that the token is tied to.
     pub(crate) tokens: BTreeMap<ObjectKey, crate::token::Seen>,
-    /// What the stack requires of others and is not there, for a person.
+    /// What the stack requires of others and is absent, as text.
     pub(crate) absent: Vec<String>,
-    /// When it was seen, in seconds since 1970.
+    /// When it was observed, in seconds since 1970.
     pub(crate) at: i64,
-    /// The key before there is a record, once it is made: that is slow on purpose.
+    /// The key used before there is a record. It is cached, because deriving it is deliberately slow.
     pub(crate) identity: std::sync::OnceLock<MaskKey>,
-    /// Whether a new object in place of one that cannot change would be accepted.
+    /// Whether a new object in place of one with an immutable change would be accepted.
     pub(crate) recreations: BTreeMap<ObjectKey, Result<(), ClusterError>>,
 }
 
 impl Observation {
-    /// No cluster was asked.
+    /// The observation when no cluster was reached.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -107,7 +108,7 @@ impl Observation {
         self.stored.as_ref().and_then(|s| s.record.entry(key))
     }
 
-    /// Whether the object's manifest and everything that is ours of it are as recorded: nothing is to be sent.
+    /// Whether the object's manifest and our part of it are as recorded, so that nothing has to be sent.
     pub(crate) fn is_attested(&self, key: &ObjectKey) -> bool {
         let (Some(stored), Some(live), Some(wanted)) = (&self.stored, self.live.get(key), self.wanted.get(key)) else {
             return false;
@@ -125,11 +126,11 @@ pub(crate) fn uid(live: &Value) -> Option<&str> {
     live.pointer("/metadata/uid").and_then(Value::as_str)
 }
 
-/// Looks at the cluster for one stack.
+/// Observes one stack.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses, with what it said. What is wrong with single objects is not an error here but
-/// a diagnostic of the plan.
+/// When the cluster cannot be reached or refuses, with its answer. A problem with a single object is not an error here
+/// but a diagnostic of the plan.
 pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) -> Result<Observation, Diagnostics> {
     let cancel = CancellationToken::new();
     let doing = "reading";
@@ -194,7 +195,8 @@ pub async fn observe(cluster: &dyn Cluster, desired: &Desired, dry_run: DryRun) 
     Ok(seen)
 }
 
-/// What the stack requires of others and is not there. It may come before its turn in the apply, so it is only worth a word.
+/// What the stack requires of others and is absent. It may still appear before its turn in the apply, so this only
+/// becomes a warning.
 async fn absent(
     cluster: &dyn Cluster,
     desired: &Desired,
@@ -223,7 +225,7 @@ async fn absent(
         match retrying(cancel, || cluster.get(&target)).await {
             Ok(Some(_)) => {}
             Ok(None) => absent.push(target.to_string()),
-            // Who may not read it cannot wait for it either; the apply says so at its gate.
+            // Without the right to read it, the apply cannot wait for it either, and says so at its gate.
             Err(e) if e.is_denied() => absent.push(format!("{target} ({e})")),
             Err(e) => return Err(e),
         }
@@ -231,7 +233,7 @@ async fn absent(
     Ok(absent)
 }
 
-/// A refusal in the person's words.
+/// A refusal as a diagnostic.
 pub(crate) fn told(error: &ClusterError, summary: &str) -> Diagnostic {
     let fix = if error.is_unauthenticated() {
         format!("\n{}", record::UNKNOWN_CALLER)
@@ -243,13 +245,13 @@ pub(crate) fn told(error: &ClusterError, summary: &str) -> Diagnostic {
     Diagnostic::error(summary).detail(format!("{error}{fix}"))
 }
 
-/// What would be sent for each object that is there, without what is left to others since the last apply.
+/// What would be sent for each existing object, without what was left to others since the last apply.
 fn want(desired: &Desired, seen: &mut Observation) {
     let key = mask_key(desired, seen);
     for object in desired.objects.iter().filter(|o| o.unknown.is_empty()) {
         if seen.live.contains_key(&object.key) {
             let mut left = seen.entry(&object.key).map(|e| e.left.clone()).unwrap_or_default();
-            // What was yielded is wanted again under another policy; what an autoscaler owns is not.
+            // Under another policy, fields that were yielded are wanted again; those of an autoscaler are not.
             left.retain(|path| desired.policy.conflicts == Conflicts::Yield || path == REPLICAS);
             seen.wanted.insert(object.key.clone(), wanted(object, left, &key));
         }
@@ -265,7 +267,7 @@ pub(crate) fn wanted(object: &DesiredObject, left: Vec<String>, key: &MaskKey) -
     Wanted { body, left, hash }
 }
 
-/// The record's key, or one of the stack's identity before there is a record.
+/// The record's key, or one derived from the stack's identity before there is a record.
 pub(crate) fn mask_key(desired: &Desired, seen: &Observation) -> MaskKey {
     seen.stored.as_ref().map_or_else(
         || {
@@ -276,8 +278,8 @@ pub(crate) fn mask_key(desired: &Desired, seen: &Observation) -> MaskKey {
     )
 }
 
-/// Replicas of workloads that a live autoscaler of someone else scales are its, without anyone saying so. Asked only when such a
-/// workload is to be touched.
+/// Replicas of a workload that somebody else's live autoscaler scales belong to the autoscaler, without configuration.
+/// Checked only if such a workload is about to be touched.
 async fn leave_replicas(
     cluster: &dyn Cluster,
     desired: &Desired,
@@ -304,7 +306,7 @@ async fn leave_replicas(
         };
         match retrying(cancel, || cluster.list(&autoscaler, &selection)).await {
             Ok(list) => scaled.extend(list.items.iter().filter_map(scale_target)),
-            // Not served or not allowed to see: then nothing is known to scale.
+            // Not served, or not allowed to read: then no autoscaler is known.
             Err(e) if e.is_not_found() || e.is_denied() => {}
             Err(e) => return Err(e),
         }
@@ -318,7 +320,7 @@ async fn leave_replicas(
     Ok(())
 }
 
-/// Tries what may change on the server.
+/// Dry-runs the possible changes.
 async fn try_changes(
     cluster: &dyn Cluster,
     desired: &Desired,
@@ -348,7 +350,7 @@ async fn try_changes(
                 }
                 wanted.body.clone()
             }
-            // A new object can be tried only where its namespace is.
+            // A new object can be dry-run only if its namespace exists.
             _ if dry_run == DryRun::Changes && namespace_is_there(seen, &object.key) => object.value.clone(),
             _ => continue,
         };
@@ -395,13 +397,14 @@ async fn try_changes(
     }
 }
 
-/// Whether an object may be deleted and made again when a field that cannot change has to. A Job of ours may without being asked:
-/// nothing in it can change, and who changes its image or command wants it run again.
+/// Whether an object may be deleted and recreated for a change of an immutable field. A Job of ours may always: all of
+/// it is immutable, and a changed image or command means that it should run again.
 pub(crate) fn may_replace(desired: &Desired, key: &ObjectKey, live: &Value) -> bool {
     desired.policy.replace.contains(&key.kind) || key.group == "batch" && key.kind == "Job" && is_ours(live)
 }
 
-/// Proves that a new object would be accepted, under a name that nobody has, before the old one is thought of as replaceable.
+/// Proves by dry run, under an unused name, that a new object would be accepted, before the old one counts as
+/// replaceable.
 async fn try_recreation(
     cluster: &dyn Cluster,
     target: &Target,
@@ -427,14 +430,14 @@ pub(crate) fn target(resource: &Resource, key: &ObjectKey) -> Target {
     }
 }
 
-/// Whether an object is on its way out.
+/// Whether an object is being deleted.
 pub(crate) fn is_deleting(live: &Value) -> bool {
     live.pointer("/metadata/deletionTimestamp")
         .is_some_and(|t| !t.is_null())
 }
 
-/// Takes out what a namespace that is being deleted takes with it; answers these namespaces. They themselves stay: who makes one
-/// anew has to wait for the old one.
+/// Removes the contents of namespaces that are being deleted, and returns these namespaces. The namespaces themselves
+/// stay: to recreate one, the apply must wait for the old one.
 fn forsake_leaving(live: &mut BTreeMap<ObjectKey, Value>) -> BTreeSet<String> {
     let leaving: BTreeSet<String> = live
         .iter()

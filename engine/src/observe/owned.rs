@@ -1,8 +1,9 @@
-//! What we own of a live object, exactly: the values at the field set that `managedFields` names for us.
+//! Exactly what we own of a live object: the values at the field set that `managedFields` lists for us.
 //!
-//! Observed is compared with observed: after a confirmed apply the owned set and its values are hashed; as long as the hash is
-//! the same nobody changed, took or removed a field of ours, whatever defaults, webhooks or autoscalers did beside. No merge is
-//! predicted. The format of `fieldsV1` is that of structured-merge-diff: `f:name`, `k:{keys}`, `v:value`, `i:index`, `.`.
+//! Observed is compared with observed. After a confirmed apply, the owned fields and their values are hashed. As long
+//! as the hash is the same, nobody has changed, taken or removed a field of ours, whatever defaults, webhooks or
+//! autoscalers did elsewhere. No merge is predicted. The format of `fieldsV1` is that of structured-merge-diff:
+//! `f:name`, `k:{keys}`, `v:value`, `i:index`, `.`.
 
 use crate::cluster::FIELD_MANAGER;
 use crate::mask::{MaskKey, hex};
@@ -30,7 +31,7 @@ pub(crate) fn is_ours(live: &Value) -> bool {
     entry(live).is_some()
 }
 
-/// Keyed hash of what we own of a live object; None when we own nothing.
+/// Keyed hash of our part of a live object; None if we own nothing.
 pub(crate) fn attest(key: &MaskKey, live: &Value) -> Option<String> {
     let entry = entry(live)?;
     let fields = entry.get("fieldsV1")?;
@@ -39,7 +40,7 @@ pub(crate) fn attest(key: &MaskKey, live: &Value) -> Option<String> {
     Some(hex(&key.mac(text.as_bytes())[..16]))
 }
 
-/// The values at the fields that we own, in the shape of the object, with what names it.
+/// The values at the fields that we own, in the shape of the object, with its identity.
 pub(crate) fn projection(live: &Value) -> Option<Value> {
     let fields = entry(live)?.get("fieldsV1")?;
     let mut value = project(fields, live);
@@ -75,7 +76,7 @@ fn project(fields: &Value, value: &Value) -> Value {
         Value::Array(items) => {
             let named = fields.iter().filter_map(|(name, inner)| {
                 let item = item_of(items, name)?;
-                // An item that is named and nothing else (`{}`) is owned whole.
+                // An item that is listed without fields (`{}`) is owned as a whole.
                 Some(project(inner, item))
             });
             Value::Array(named.collect())
@@ -154,7 +155,8 @@ pub(super) fn path_text<'a>(elements: impl IntoIterator<Item = &'a String>) -> S
     path
 }
 
-/// Three bytes of hash per owned path: enough to tell a field that was ours from one that was not, small enough to keep.
+/// Three bytes of hash per owned path: enough to tell a field that was ours from one that was not, and small enough to
+/// store.
 pub(crate) fn owned_paths(key: &MaskKey, live: &Value) -> String {
     let Some(fields) = entry(live).and_then(|e| e.get("fieldsV1")) else {
         return String::new();
@@ -165,7 +167,7 @@ pub(crate) fn owned_paths(key: &MaskKey, live: &Value) -> String {
     STANDARD_NO_PAD.encode(hashes.concat())
 }
 
-/// Whether a path was among those that we owned.
+/// Whether we owned a path.
 pub(crate) fn was_owned(key: &MaskKey, owned: &str, path: &str) -> bool {
     let bytes = STANDARD_NO_PAD.decode(owned).unwrap_or_default();
     bytes.chunks_exact(3).any(|h| h == path_hash(key, path))
@@ -176,12 +178,12 @@ fn path_hash(key: &MaskKey, path: &str) -> [u8; 3] {
     [mac[0], mac[1], mac[2]]
 }
 
-/// Removes the field at a conflict's path from a manifest. False when the path is not there.
+/// Removes the field at a conflict's path from a manifest. False if the path does not exist.
 pub(crate) fn remove(value: &mut Value, path: &str) -> bool {
     match path.strip_prefix('.') {
         Some(rest) => {
             let Some(map) = value.as_object_mut() else { return false };
-            // Field names may hold dots (annotations): the longest name that fits wins.
+            // Field names may contain dots (annotations): the longest matching name wins.
             let mut names: Vec<String> = map
                 .keys()
                 .filter(|k| {
@@ -218,7 +220,7 @@ pub(crate) fn remove(value: &mut Value, path: &str) -> bool {
 /// `[name="web"].image` → the item's position and `.image`.
 fn find_item<'a>(items: &[Value], path: &'a str) -> Option<(usize, &'a str)> {
     let inner = path.strip_prefix('[')?;
-    // A quoted value may hold a bracket.
+    // A quoted value may contain a bracket.
     let mut quoted = false;
     let end = inner.char_indices().find(|(i, c)| {
         if *c == '"' && !inner[..*i].ends_with('\\') {
@@ -234,7 +236,7 @@ fn find_item<'a>(items: &[Value], path: &'a str) -> Option<(usize, &'a str)> {
         let wanted: Value = serde_json::from_str(text).ok()?;
         return items.iter().position(|i| *i == wanted).map(|p| (p, deeper));
     }
-    // A defaulted key (a port's protocol) need not be in the manifest.
+    // A defaulted key (a port's protocol) may be absent from the manifest.
     let matches = |item: &Value| {
         element
             .split(',')

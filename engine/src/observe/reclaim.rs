@@ -1,5 +1,5 @@
-//! Whether ours can come back into a list where others put something in its place: which of their items have to go for it, as few
-//! as possible, proved by dry runs. Writes nothing.
+//! Whether a list item of ours can return where others put something in its place, and which of their items must go for
+//! that: as few as possible, proved by dry runs. Writes nothing.
 
 use super::stand_ins::{StandIn, stand_ins, without};
 use super::trial::{Manners, Trial, immutable_fields, leftover_defaults};
@@ -8,17 +8,17 @@ use crate::cluster::{Cluster, ClusterError, Mode, Target, retrying};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-/// The most items that are looked at. More than a person renames at a time, and the bound on dry runs.
+/// Limit of items to examine, which also bounds the dry runs. More than a user renames at a time.
 const MOST: usize = 16;
 
-/// What has to go, and the object as it would be then.
+/// The items that must go, and the resulting object.
 #[derive(Debug)]
 pub(crate) struct Reclaimed {
     pub(crate) items: Vec<StandIn>,
     pub(crate) result: Value,
 }
 
-/// Whether an apply was refused for what the object would be, and not for what may never change in it or for leftover defaults.
+/// Whether an apply was refused for the resulting object, and not for an immutable field or a leftover default.
 pub(crate) fn clashes(result: &Result<Value, ClusterError>, live: &Value, body: &Value) -> bool {
     result
         .as_ref()
@@ -26,8 +26,8 @@ pub(crate) fn clashes(result: &Result<Value, ClusterError>, live: &Value, body: 
         .is_some_and(|e| e.is_invalid() && immutable_fields(e).is_empty() && leftover_defaults(e, live, body).is_none())
 }
 
-/// Finds the items that have to go. None when the apply needs nobody's place, or when no place that may be taken helps; then the
-/// trial names what stands beside.
+/// Finds the items that must go. None if the apply needs no item to go, or if no removable item helps; then the trial
+/// names the items in the way.
 pub(crate) async fn reclaim(
     cluster: &dyn Cluster,
     target: &Target,
@@ -62,7 +62,7 @@ pub(crate) async fn reclaim(
     };
     let mut tried = 0;
     for mut items in attempts {
-        // Each attempt holds the one before.
+        // Each attempt includes the previous one.
         if items.len() == tried || items.len() > MOST {
             continue;
         }
@@ -70,7 +70,7 @@ pub(crate) async fn reclaim(
         let Some(mut result) = prove(&items).await else {
             continue;
         };
-        // What was not renamed stays, unless it is what the refusal is about.
+        // An item that was not renamed stays, unless the refusal is about it.
         for item in items.clone().into_iter().filter(|item| clash && !item.renamed) {
             let fewer: Vec<&StandIn> = items.iter().copied().filter(|i| *i != item).collect();
             if fewer.is_empty() {

@@ -1,4 +1,4 @@
-//! A stack as its record and the cluster have it, without its documents: what a Terraform read and an import need.
+//! A stack as its record and the cluster have it, without its documents, for a Terraform read and an import.
 
 use super::owned::{attest, projection};
 use super::tokens::{TokenFacts, facts};
@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::sync::CancellationToken;
 
-/// What a stack is now.
+/// The current state of a stack.
 #[derive(Debug, Clone)]
 pub struct Refresh {
-    /// Who drives it.
+    /// Its owner.
     pub owner: Owner,
-    /// For each object that is there: `prior` verbatim when nothing of ours changed, otherwise the live values at our fields,
-    /// secrets masked. Objects that are gone are absent.
+    /// For each existing object: `prior` verbatim if nothing of ours changed, otherwise the live values at our fields,
+    /// with secrets masked. Objects that are gone are absent.
     pub objects: BTreeMap<ObjectKey, String>,
     /// Objects whose owned fields changed, and objects that are gone.
     pub drifted: Vec<ObjectKey>,
@@ -63,7 +63,7 @@ pub async fn refresh(
         .await
         .map_err(failed)?;
     if !forsake_leaving(&mut live).is_empty() {
-        // As good as gone themselves: the next apply makes them anew.
+        // They count as gone themselves: the next apply creates them again.
         live.retain(|key, value| key.kind != "Namespace" || !is_deleting(value));
     }
     let shown = MaskKey::of_identity(&stack.namespace, &stack.name);
@@ -73,7 +73,7 @@ pub async fn refresh(
     for entry in record.entries.values() {
         let Some(live) = live.get(&entry.key) else {
             match prior.get(&entry.key) {
-                // A Job that has done its work and removed itself is not missed.
+                // A Job that has completed and removed itself is not missing.
                 Some(before) if entry.ends && record.ready => {
                     objects.insert(entry.key.clone(), before.clone());
                 }
@@ -124,7 +124,8 @@ pub async fn refresh(
     }))
 }
 
-/// What is known of the tokens of a stack: its record and their Secrets are read, and nothing else. Empty without a record.
+/// What is known about the tokens of a stack. Reads its record and their Secrets, and nothing else. Empty without a
+/// record.
 ///
 /// # Errors
 /// As [`refresh`].
@@ -149,14 +150,14 @@ fn owned_text(live: &Value, key: &MaskKey) -> String {
     masked(&ours, &BTreeSet::new(), key).to_string()
 }
 
-/// The live values where the prior text has values, so that the difference is what somebody changed and nothing else.
+/// The live values where the prior text has values, so that the difference is exactly what somebody changed.
 fn drift_text(live: &Value, prior: Option<&str>, key: &MaskKey) -> String {
     let Some(Ok(prior)) = prior.map(serde_json::from_str::<Value>) else {
         return owned_text(live, key);
     };
     let mut shown = like(&prior, &masked(live, &BTreeSet::new(), key));
     if shown == prior {
-        // The change is in a value that is not shown, or in who owns a field.
+        // The change is in a value that is not shown, or in the ownership of a field.
         if let Some(map) = shown.as_object_mut() {
             map.insert(
                 "drift".into(),
@@ -189,7 +190,7 @@ fn like(prior: &Value, live: &Value) -> Value {
                 };
                 out.extend(found.map(|l| like(p, l)));
             }
-            // Plain values beyond the known ones were added to a list that is ours.
+            // Plain values were added to a list that is ours.
             if !by_name && live.len() > prior.len() && !live.iter().any(Value::is_object) {
                 out.extend(live[prior.len()..].iter().cloned());
             }

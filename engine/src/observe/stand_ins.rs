@@ -1,10 +1,11 @@
-//! Items of lists that somebody put in the place of ours: the merge key of an item was edited (a port's number, a container's
-//! name), so ours is gone and another one is there, under a key that no manifest of ours names.
+//! Stand-ins: list items that somebody put in the place of ours. The merge key of an item was edited (a port's number,
+//! a container's name), so our item is gone, and another one exists under a key that no manifest of ours names.
 //!
-//! A server-side apply only adds ours beside it: two ports of one name are refused for ever, two containers of one image run both.
-//! Here it is found which items those are, what the object would be without them, and how `managedFields` gives them over, so
-//! that one ordinary apply takes them out as it takes out what a manifest no longer has. Pure; `reclaim` asks the server. Which
-//! lists have keys, and which, is read off `managedFields`: no schema is needed, custom resources included.
+//! A server-side apply would only add ours beside it. Two ports with one name are then refused every time, and two
+//! containers of one image both run. This module finds those items, the object without them, and the transfer in
+//! `managedFields` after which an ordinary apply removes them like anything else that a manifest no longer contains.
+//! Pure; `reclaim` asks the server. Which lists have keys, and which keys, is read from `managedFields`: no schema is
+//! needed, and custom resources work too.
 
 use super::owned::{entries, entry, item_of, path_text, was_owned};
 use super::trial::{Manners, REPLACED_MANAGERS};
@@ -12,35 +13,35 @@ use crate::cluster::FIELD_MANAGER;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// An item of a list that is not ours, in a list where one of ours is missing.
+/// A list item that is not ours, in a list where one of ours is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StandIn {
     /// The elements of its path in a field set: `f:spec`, `f:ports`, `k:{"port":81,"protocol":"TCP"}`.
     elements: Vec<String>,
-    /// Who owns something of it.
+    /// The owners of any part of it.
     managers: BTreeSet<String>,
-    /// What of ours is missing was ours before: that it comes back is a revert.
+    /// Whether the missing item was ours before, so that bringing it back is a revert.
     pub(super) reverts: bool,
-    /// It is ours in everything that we set but its key, nothing else in the list is, and it came after our last apply.
+    /// Whether it equals ours except for its key, is the only such item in the list, and appeared after our last apply.
     pub(super) renamed: bool,
-    /// It has a value in common with what is missing.
+    /// Whether it shares a value with the missing item.
     pub(super) alike: bool,
 }
 
 impl StandIn {
-    /// Its managers and its path, as conflicts name them.
+    /// Its managers and its path, in the form that conflicts use.
     pub(crate) fn named(&self) -> (String, String) {
         let managers: Vec<&str> = self.managers.iter().map(String::as_str).collect();
         (managers.join(" and "), path_text(&self.elements))
     }
 }
 
-/// Whether something of ours was renamed and nothing else: no apply would be refused for it.
+/// Whether an item of ours was renamed and nothing else: no apply would be refused for that.
 pub(crate) fn renamed(live: &Value, body: &Value, manners: &Manners) -> bool {
     stand_ins(live, body, manners).iter().any(|item| item.renamed)
 }
 
-/// All items of others beside which an item of the manifest is missing.
+/// All items of others in lists where an item of the manifest is missing.
 pub(super) fn stand_ins(live: &Value, body: &Value, manners: &Manners) -> Vec<StandIn> {
     let fields = known_fields(live, body);
     let mut search = Search {
@@ -54,7 +55,7 @@ pub(super) fn stand_ins(live: &Value, body: &Value, manners: &Manners) -> Vec<St
     search.found
 }
 
-/// What everybody together owns of the main resource, at the version of the manifest.
+/// What all managers together own of the main resource, at the version of the manifest.
 fn known_fields(live: &Value, body: &Value) -> Value {
     let mut all = json!({});
     for entry in entries(live).filter(|e| speaks(e, body.get("apiVersion"))) {
@@ -63,7 +64,7 @@ fn known_fields(live: &Value, body: &Value) -> Value {
     all
 }
 
-/// Whether an entry of `managedFields` is about the main resource, in the version of the manifest.
+/// Whether an entry of `managedFields` is about the main resource, at the version of the manifest.
 fn speaks(entry: &Value, version: Option<&Value>) -> bool {
     let subresource = entry.get("subresource").and_then(Value::as_str).unwrap_or_default();
     subresource.is_empty() && entry.get("apiVersion") == version
@@ -83,7 +84,7 @@ fn merge(into: &mut Value, from: &Value) {
     }
 }
 
-/// The keys of a list's item: `k:{"name":"web"}`.
+/// The keys of a list item: `k:{"name":"web"}`.
 fn keys_of(element: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(element.strip_prefix("k:")?).ok()
 }
@@ -103,7 +104,7 @@ struct Search<'a> {
     live: &'a Value,
     manners: &'a Manners,
     version: Option<&'a Value>,
-    /// When we last applied.
+    /// The time of our last apply.
     since: Option<&'a str>,
     found: Vec<StandIn>,
 }
@@ -196,7 +197,7 @@ impl Search<'_> {
         }
     }
 
-    /// Who else owns something of an item, and whether it was plainly written since our last apply.
+    /// Everybody else who owns a part of an item, and whether it was written by a plain update since our last apply.
     fn owners(&self, elements: &[String]) -> Vec<(String, bool)> {
         let text = |e: &Value, name: &str| e.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         entries(self.live)
@@ -211,7 +212,8 @@ impl Search<'_> {
     }
 }
 
-/// Whether a live item has everything that a manifest's item says, but for the keys. An item that says nothing else is like any.
+/// Whether a live item has everything that a manifest's item has, except for the keys. An item that has nothing but
+/// keys matches any.
 fn is_renamed(wanted: &Value, live: &Value, keys: &[String]) -> bool {
     let rest: Vec<(&String, &Value)> = rest_of(wanted, keys).collect();
     !rest.is_empty()
@@ -229,7 +231,7 @@ fn rest_of<'a>(item: &'a Value, keys: &'a [String]) -> impl Iterator<Item = (&'a
     fields.filter(|(name, v)| !keys.contains(name) && !v.is_null())
 }
 
-/// Whether a live value has everything that a manifest's says; defaults may stand beside.
+/// Whether a live value has everything that a manifest's value has; defaults may exist beside.
 fn covers(have: &Value, want: &Value) -> bool {
     match (have, want) {
         (Value::Object(have), Value::Object(want)) => want
@@ -247,8 +249,8 @@ fn at<'a>(fields: &'a Value, elements: &[String]) -> Option<&'a Value> {
     elements.iter().try_fold(fields, |fields, element| fields.get(element))
 }
 
-/// A JSON patch to what the object would be with these items gone and ours there: for a dry run, which proves that the server
-/// takes it and shows what changes. Only the fields of the manifest are named.
+/// A JSON patch to the object without these items and with ours, for a dry run: it proves that the server accepts the
+/// result, and shows what changes. Only fields of the manifest are named.
 pub(super) fn without(live: &Value, body: &Value, items: &[&StandIn]) -> Value {
     let mut fields = known_fields(live, body);
     let mut value = live.clone();
@@ -274,7 +276,7 @@ pub(super) fn without(live: &Value, body: &Value, items: &[&StandIn]) -> Value {
     Value::Array(patch)
 }
 
-/// This very object. Its version may move: a controller that reports of it must not be in the way.
+/// Requires this very object. Its version may change: a controller that updates its status must not block this.
 fn guard(live: &Value) -> Value {
     json!({"op": "test", "path": "/metadata/uid", "value": live.pointer("/metadata/uid")})
 }
@@ -303,7 +305,7 @@ fn take_out(value: &mut Value, elements: &[String]) {
     }
 }
 
-/// Puts a manifest's values over live ones; lists whose items have keys are merged item by item.
+/// Puts a manifest's values over live ones; lists with keyed items are merged item by item.
 fn overlay(have: &mut Value, want: &Value, fields: &Value) {
     let none = Value::Null;
     match (have, want) {
@@ -339,14 +341,14 @@ fn overlay(have: &mut Value, want: &Value, fields: &Value) {
     }
 }
 
-/// A JSON patch that gives these items over to us in `managedFields` and changes nothing else: what an apply then does not name
-/// goes with it, in the one request that brings ours back. It insists on the items and on who owns them being as they were looked
-/// at; what else of the object moves meanwhile is nobody's concern here.
+/// A JSON patch that transfers these items to us in `managedFields` and changes nothing else. The next apply does not
+/// name them and so removes them, in the same request that brings ours back. The patch requires that the items and
+/// their owners are as observed; other changes of the object do not matter.
 pub(crate) fn given_over(live: &Value, body: &Value, items: &[StandIn]) -> Value {
     let mut given = json!({});
     let (mut tests, mut edits) = (vec![guard(live)], Vec::new());
     let place = |i: usize| format!("/metadata/managedFields/{i}");
-    // From the last to the first: what is taken out moves what is behind it.
+    // From last to first, because removing an entry moves those behind it.
     for (i, entry) in entries(live).enumerate().collect::<Vec<_>>().into_iter().rev() {
         if !speaks(entry, body.get("apiVersion")) || is_our_apply(entry) {
             continue;
@@ -378,7 +380,7 @@ pub(crate) fn given_over(live: &Value, body: &Value, items: &[StandIn]) -> Value
         let mut ours = entry.get("fieldsV1").cloned().unwrap_or_default();
         merge(&mut ours, &given);
         tests.push(json!({"op": "test", "path": place(i), "value": entry}));
-        // Before the others: no place has moved yet.
+        // Before the others, while no index has moved yet.
         edits.insert(
             0,
             json!({"op": "replace", "path": format!("{}/fieldsV1", place(i)), "value": ours}),
@@ -393,7 +395,7 @@ pub(crate) fn given_over(live: &Value, body: &Value, items: &[StandIn]) -> Value
     Value::Array(tests)
 }
 
-/// Where an item is, as a JSON pointer, and what it is.
+/// An item's JSON pointer and value.
 fn pointer<'a>(live: &'a Value, elements: &[String]) -> Option<(String, &'a Value)> {
     let mut path = String::new();
     let mut here = live;
@@ -415,7 +417,7 @@ fn pointer<'a>(live: &'a Value, elements: &[String]) -> Option<(String, &'a Valu
     Some((path, here))
 }
 
-/// Takes a path out of a field set, and what holds nothing else.
+/// Removes a path from a field set, and parents that become empty.
 fn forget(fields: &mut Value, elements: &[String]) {
     let Some((first, rest)) = elements.split_first() else {
         return;
@@ -423,7 +425,7 @@ fn forget(fields: &mut Value, elements: &[String]) {
     let Some(map) = fields.as_object_mut() else { return };
     let empty = map.get_mut(first).is_some_and(|inner| {
         forget(inner, rest);
-        // An empty set at a field would say that the whole field is owned.
+        // An empty set at a field would mean that the whole field is owned.
         inner.as_object().is_none_or(Map::is_empty)
     });
     if rest.is_empty() || empty {

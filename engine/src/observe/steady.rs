@@ -1,4 +1,4 @@
-//! Whether a live object is still as the record says, without asking anybody: what a watch shows is hashed and compared.
+//! Whether a live object is still as recorded, without any request: what a watch shows is hashed and compared.
 
 use super::{attest, resources, uid};
 use crate::cluster::{Cluster, ClusterError, Resource};
@@ -8,12 +8,12 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
-/// How a live object stands to the record of its stack.
+/// How a live object compares with the record of its stack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// Everything that is ours of it is as it was confirmed.
+    /// Our part of it is as confirmed.
     AsRecorded,
-    /// Somebody changed, took or removed something of ours, or made the object anew.
+    /// Somebody changed, took or removed something of ours, or recreated the object.
     Drifted,
     /// The record does not name it, or has nothing to compare it with.
     Unknown,
@@ -35,13 +35,14 @@ pub fn standing(record: &Record, live: &Value) -> Standing {
     if same { Standing::AsRecorded } else { Standing::Drifted }
 }
 
-/// The ApplySet that a live object says it belongs to.
+/// The ApplySet that a live object is labelled with.
 #[must_use]
 pub fn set_of(live: &Value) -> Option<&str> {
     live.get("metadata")?.get("labels")?.get(PART_OF)?.as_str()
 }
 
-/// Where the objects of records live. Asks only about kinds that are not built in; those that are no longer served are left out.
+/// The resources of the objects in records. Sends requests only for kinds that are not built in; kinds that are no
+/// longer served are omitted.
 ///
 /// # Errors
 /// When the cluster refuses or does not answer.

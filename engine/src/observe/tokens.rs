@@ -1,4 +1,5 @@
-//! Looking at a token: whether its key holds a value, whose mint made it, and which objects it is tied to.
+//! Observes a token: whether its key holds a value, which mint created the value, and which objects the token is tied
+//! to.
 
 use crate::cluster::{Cluster, ClusterError, Target, kinds, retrying};
 use crate::document::{ObjectName, ProvisioningToken, SecretTarget};
@@ -11,7 +12,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 
-/// Where a token's Secret lives.
+/// The Secret of a token.
 pub(crate) fn secret_target(secret: &SecretTarget) -> Target {
     Target {
         resource: kinds::known("v1", "Secret"),
@@ -20,7 +21,7 @@ pub(crate) fn secret_target(secret: &SecretTarget) -> Target {
     }
 }
 
-/// Looks once. A value is turned into its mark at once and kept nowhere.
+/// Observes once. A value is replaced by its mark at once and stored nowhere.
 pub(crate) async fn look(
     cluster: &dyn Cluster,
     token: &ProvisioningToken,
@@ -95,11 +96,11 @@ pub struct TokenFacts {
     pub value_hash: Option<String>,
     /// When it was minted or adopted, in seconds since 1970.
     pub minted_at: Option<i64>,
-    /// When it is too old, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub expires_at: Option<i64>,
     /// How often a value was minted; 0 for one that was adopted.
     pub mints: u64,
-    /// Why the next apply has something to do, as far as the record and the cluster tell without the document.
+    /// Why the next apply has something to do, as far as record and cluster tell without the document.
     pub due: Option<String>,
     /// Whether somebody replaced the value; it is kept.
     pub foreign: bool,
@@ -124,7 +125,8 @@ pub(super) async fn facts(
     let secret = retrying(cancel, || cluster.get(&target)).await?;
     let live = secret.as_ref().and_then(|s| value_in(s, secret_key));
     let due = due(cluster, entry, live.is_some(), cancel).await?;
-    // A stack ties its tokens at the end of the apply that makes the objects; a token of its own learns of them later.
+    // A stack ties its tokens at the end of the apply that creates the objects; a standalone token learns of them
+    // later.
     let untied = match &entry.state {
         State::Stored(stored) if record.stack.token().is_some() => untied(cluster, entry, stored, cancel).await?,
         _ => None,
@@ -158,7 +160,7 @@ pub(super) async fn facts(
     })
 }
 
-/// An object that a stored value is to be tied to, and that exists by now.
+/// An object that a stored value should be tied to and that exists by now.
 async fn untied(
     cluster: &dyn Cluster,
     entry: &Entry,
@@ -185,7 +187,7 @@ async fn untied(
     Ok(None)
 }
 
-/// Whether a key of a Secret holds a value, and the Secret's UID: what an import of a value that no record names needs.
+/// Whether a key of a Secret holds a value, and the Secret's UID. Needed to import a value that no record names.
 ///
 /// # Errors
 /// When the cluster cannot be reached or refuses.
@@ -205,7 +207,7 @@ pub async fn value_is_there(
     Ok(secret.as_ref().and_then(super::uid).map(str::to_owned))
 }
 
-/// Reads a key of a Secret, for another program's memory. `Ok(None)`: there is no such Secret or key.
+/// Reads a key of a Secret for another program. `Ok(None)`: there is no such Secret or key.
 ///
 /// # Errors
 /// When the cluster cannot be reached or refuses.
@@ -224,13 +226,13 @@ pub async fn read_value(
     Ok(secret.as_ref().and_then(|s| value_in(s, key)))
 }
 
-/// Whether a recorded token needs a new value, as far as the record and the cluster tell without its document.
+/// Whether a recorded token needs a new value, as far as record and cluster tell without its document.
 enum Due {
     /// No.
     No,
     /// Its Secret or key is gone.
     Gone,
-    /// It is to be rotated, for this reason.
+    /// It should be rotated, for this reason.
     Rotation(String),
 }
 

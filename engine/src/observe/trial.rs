@@ -1,8 +1,8 @@
-//! One server-side apply with the stack's manners: whose field is taken, whose is left, and what an error means.
+//! One server-side apply under the stack's policy: which fields are taken, which are left, and what an error means.
 //!
-//! Tried with [`Mode::DryRun`] to plan and sent with [`Mode::Real`] to apply, so that both follow the same rules:
-//! a conflict over a field that the record says was ours is drift and is taken back; over a field of a manager that an adoption
-//! replaces, it is taken; any other conflict is the policy's.
+//! Sent with [`Mode::DryRun`] to plan and with [`Mode::Real`] to apply, so that both follow the same rules. A conflict
+//! over a field that the record says was ours is drift, and the field is taken back. A field of a manager that an
+//! adoption replaces is taken. Any other conflict is decided by the policy.
 
 use super::owned::{remove, was_owned};
 use crate::cluster::{Cluster, ClusterError, FIELD_MANAGER, Mode, Target, retrying};
@@ -31,23 +31,23 @@ pub(crate) struct Manners {
     pub(crate) key: MaskKey,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
-    /// The object as it is, or would be, afterwards.
+    /// The resulting object, actual or predicted by the dry run.
     pub(crate) result: Result<Value, ClusterError>,
-    /// Whether an answer was lost on the way: then an earlier attempt may have had its effect.
+    /// Whether an answer was lost, so that an earlier attempt may have taken effect.
     pub(crate) resent: bool,
-    /// Fields that were taken from others: manager and path.
+    /// Fields taken from others: manager and path.
     pub(crate) taken: Vec<(String, String)>,
-    /// Fields that others own and that the policy does not take: manager and path. With [`Conflicts::Fail`] the result is the
-    /// conflict, with [`Conflicts::Yield`] the object was applied without them.
+    /// Fields of others that the policy does not take: manager and path. With [`Conflicts::Fail`] the result is the
+    /// conflict; with [`Conflicts::Yield`] the object was applied without them.
     pub(crate) foreign: Vec<(String, String)>,
-    /// Items of others in lists where ours could not be put back: manager and path.
+    /// Items of others in lists to which ours could not return: manager and path.
     pub(crate) beside: Vec<(String, String)>,
 }
 
-/// Applies, and on conflicts applies again as the manners say.
+/// Applies, and on conflicts applies again as the policy says.
 pub(crate) async fn settle(
     cluster: &dyn Cluster,
     target: &Target,
@@ -65,7 +65,7 @@ pub(crate) async fn settle(
         foreign: Vec::new(),
         beside: Vec::new(),
     };
-    // Twice is enough when nobody else writes; the third is for a manager that comes between.
+    // Two rounds are enough if nobody else writes; the third is for a manager that writes in between.
     for _ in 0..3 {
         let mut attempts = 0;
         let sent = retrying(cancel, || {
@@ -110,7 +110,8 @@ pub(crate) async fn settle(
     trial
 }
 
-/// The fields that a refusal says cannot change, with the server's words; empty when the object is simply not valid.
+/// The fields that a refusal calls immutable, with the server's text; empty if the object is invalid for another
+/// reason.
 pub(crate) fn immutable_fields(error: &ClusterError) -> Vec<(String, String)> {
     let ClusterError::Refused {
         code: 422,
@@ -136,19 +137,19 @@ pub(crate) fn immutable_fields(error: &ClusterError) -> Vec<(String, String)> {
         .filter(|c| says(&c.message))
         .map(|c| (c.field.clone(), c.message.clone()))
         .collect();
-    // Some refusals carry their reason only in the message.
+    // Some refusals give their reason only in the message.
     if found.is_empty() && causes.is_empty() && says(message) {
         found.push((String::new(), message.clone()));
     }
-    // A cause beside them that is about something else means that the object is not valid either: then nothing is immutable
-    // for sure, and replacing would only lose the old one.
+    // If there is another cause as well, the object is invalid too. Then nothing is certainly immutable, and replacing
+    // would only lose the old object.
     if found.len() < causes.len() { Vec::new() } else { found }
 }
 
-/// Defaults of an earlier state that the manifest cannot get rid of: the refusal is about fields that the live object has, that
-/// the manifest does not name, and that no apply removes because nobody owns them (the `rollingUpdate` of a Deployment that
-/// becomes `Recreate`). JSON pointers of the values around them, which the manifest does name; None when it is about anything
-/// else.
+/// Defaults of an earlier state that the manifest cannot remove: the refusal is about fields that the live object has,
+/// that the manifest does not name, and that no apply removes because nobody owns them (the `rollingUpdate` of a
+/// Deployment that becomes `Recreate`). Returns JSON pointers of the surrounding values, which the manifest does name;
+/// None if the refusal has another cause.
 pub(crate) fn leftover_defaults(error: &ClusterError, live: &Value, body: &Value) -> Option<Vec<String>> {
     let ClusterError::Refused { code: 422, causes, .. } = error else {
         return None;

@@ -1,5 +1,5 @@
-//! Which components have to be verified although no object of theirs changes: those whose `verify` is not the one that was
-//! answered when everything was last ready. Asking is `apply`'s.
+//! Components that must be verified although none of their objects changes: their `verify` differs from the one that
+//! succeeded when everything was last ready. `apply` runs the checks.
 
 use crate::desired::Desired;
 use crate::mask::MaskKey;
@@ -7,7 +7,8 @@ use crate::observe::{Observation, mask_key};
 use crate::record::desired_hash;
 use std::collections::BTreeMap;
 
-/// A keyed hash of each component's checks, of those that have some: a check may hold a text that nobody should guess.
+/// A keyed hash of each component's checks, for components that have some. It is keyed because a check may contain a
+/// text that nobody should guess.
 pub(crate) fn checks(key: &MaskKey, desired: &Desired) -> BTreeMap<String, String> {
     let asked = desired.components.iter().filter(|(_, terms)| !terms.verify.is_empty());
     asked
@@ -18,7 +19,7 @@ pub(crate) fn checks(key: &MaskKey, desired: &Desired) -> BTreeMap<String, Strin
         .collect()
 }
 
-/// A stack that is not ready is verified as a whole by its next apply, and needs no mention.
+/// A stack that is not ready is verified as a whole by its next apply, and need not be listed.
 pub(super) fn asks(desired: &Desired, seen: &Observation) -> Vec<String> {
     let Some(record) = seen.stored.as_ref().map(|s| &s.record).filter(|r| r.ready) else {
         return Vec::new();

@@ -1,7 +1,7 @@
 //! The plan from one revision of a stack to another, without a cluster: what a pull request changes.
 //!
-//! It is the ordinary plan on an assumed observation: everything of the revision before was applied, and nobody wrote since. What
-//! only a server knows (defaults, conflicts, fields that cannot change) is not in it.
+//! It is the ordinary plan on an assumed observation: everything of the first revision was applied, and nobody has
+//! written since. What only a server knows (defaults, conflicts, immutable fields) is not included.
 
 use super::{Action, Change, Plan, hash, plan};
 use crate::desired::{Desired, token_text};
@@ -11,10 +11,10 @@ use crate::record::{Entry, Owner, Record, Stored, Version};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The UID of what is assumed to be there.
+/// The UID of objects that are assumed to exist.
 const ASSUMED: &str = "assumed";
 
-/// Plans `after` as if `before` were what the cluster holds.
+/// Plans `after` as if the cluster held `before`.
 #[must_use]
 pub fn between(before: &Desired, after: Arc<Desired>, owner: Owner) -> Plan {
     let observation = Arc::new(assumed(before, &after, owner.clone()));

@@ -1,4 +1,4 @@
-//! What happens to one wanted object.
+//! Decides what happens to one wanted object.
 
 use super::{Action, Change, FieldChange, diff};
 use crate::cluster::ClusterError;
@@ -12,17 +12,17 @@ use crate::observe::{
 use crate::record::PART_OF;
 use serde_json::Value;
 
-/// This many reverts of the same object within [`WAR_SECONDS`] are a field war: it is reported and not fought any longer.
+/// This many reverts of the same object within [`WAR_SECONDS`] are a field war: it is reported, and the reverts stop.
 pub(crate) const WAR_REVERTS: usize = 5;
 
 /// How long a revert is remembered.
 pub(crate) const WAR_SECONDS: i64 = 3600;
 
-/// Whose a live object is.
+/// Who a live object belongs to.
 enum Standing {
     /// The record or the label says that it is the stack's.
     Ours(&'static str),
-    /// Nobody's, and the policy allows taking it.
+    /// It belongs to nobody, and the policy allows adopting it.
     Adoptable,
     /// It must not be touched.
     Refused(Diagnostic),
@@ -122,7 +122,7 @@ fn new(desired: &Desired, seen: &Observation, object: &DesiredObject, change: &m
         None => "it is new",
     }
     .to_owned();
-    // Only what is wrong with the manifest itself; what it refers to may be made by the same apply.
+    // Only errors of the manifest itself; what it refers to may be created by the same apply.
     if let Some(Err(e)) = seen.trials.get(&object.key).map(|t| &t.result)
         && matches!(
             e,
@@ -143,14 +143,14 @@ fn has_done_its_work(desired: &Desired, seen: &Observation, object: &DesiredObje
         return false;
     };
     if seen.leaving.contains(&object.key.namespace) {
-        // What it worked on goes with the namespace.
+        // The result of its work is deleted with the namespace.
         return false;
     }
     let hash = wanted(object, entry.left.clone(), &mask_key(desired, seen)).hash;
     entry.ends && entry.uid.is_some() && stored.record.ready && entry.desired == Some(hash)
 }
 
-/// A kind that nobody serves and that no definition of the set brings.
+/// A kind that is not served and that no CRD of the set defines.
 fn kind_is_served(desired: &Desired, seen: &Observation, object: &DesiredObject, problems: &mut Diagnostics) {
     if !seen
         .missing
@@ -230,7 +230,8 @@ fn standing(desired: &Desired, seen: &Observation, object: &DesiredObject, live:
     }
 }
 
-/// Whether the policy takes over an object that is not the stack's. Otherwise why not, as the end of a sentence, and what to do.
+/// Whether the policy takes over an object that is not the stack's. If not: why, as the end of a sentence, and what to
+/// do.
 pub(crate) fn may_take(adopt: Adopt, live: &Value) -> Result<(), (String, &'static str)> {
     match adopt {
         Adopt::Always => Ok(()),
@@ -271,7 +272,8 @@ fn owner_of(live: &Value) -> Option<String> {
     None
 }
 
-/// A warning: it passes by itself, the apply waits for it, and a plan that only leads to a destroy does not care.
+/// A warning only: the deletion ends by itself, the apply waits for it, and a plan before a destroy does not depend on
+/// it.
 fn being_deleted(object: &DesiredObject, live: &Value) -> Diagnostic {
     let finalizers: Vec<&str> = ["/metadata/finalizers", "/spec/finalizers"]
         .iter()
@@ -324,7 +326,7 @@ fn tried(
         managers.dedup();
         change.reason = format!("{} changed it", managers.join(", "));
     }
-    // Nothing would change and nothing would be owned differently: the record alone is behind.
+    // Neither values nor ownership would change: only the record is behind.
     let key = mask_key(desired, seen);
     if change.fields.is_empty() && change.action == Action::Update {
         if attest(&key, live) == attest(&key, result) {
@@ -406,7 +408,7 @@ fn failed(
         Some(Ok(())) => {
             change.action = Action::Replace;
             change.drift = false;
-            // Of a Job the server repeats the whole template, and the fields are shown below.
+            // For a Job the server repeats the whole template, and the fields are shown below.
             change.reason = if object.key.kind == "Job" && !desired.policy.replace.contains("Job") {
                 "a Job cannot change, so it is made again and runs again; what runs of the old one is waited for"
                     .to_owned()
@@ -447,7 +449,7 @@ fn refused(object: &DesiredObject, error: &ClusterError) -> Diagnostic {
         .object(object.key.clone())
 }
 
-/// The fields that change. With the server's answer exactly; without, those of the manifest that differ.
+/// The fields that change: exactly, if there is an answer of the server; otherwise those of the manifest that differ.
 fn shown(
     desired: &Desired,
     seen: &Observation,
@@ -465,7 +467,7 @@ fn shown(
     fields
 }
 
-/// Where the stack only wants to know of foreign changes, they stay.
+/// If the stack only reports drift, foreign changes stay.
 fn only_reported(desired: &Desired, object: &DesiredObject, change: &mut Change, problems: &mut Diagnostics) {
     if desired.policy.drift != Drift::Report || !change.drift || change.action != Action::Update {
         return;
@@ -484,7 +486,7 @@ fn only_reported(desired: &Desired, object: &DesiredObject, change: &mut Change,
     change.reason = format!("left alone: {}", change.reason);
 }
 
-/// Somebody who writes the same fields again and again wins the war, and is named.
+/// In a field war the other writer wins, and is named.
 fn at_war(seen: &Observation, object: &DesiredObject, change: &mut Change, problems: &mut Diagnostics) {
     let Some(entry) = seen
         .entry(&object.key)

@@ -1,4 +1,4 @@
-//! Two states of an object → the fields that differ, as people write paths, secrets masked.
+//! Two states of an object → the fields that differ, with readable paths and masked secrets.
 
 use super::FieldChange;
 use crate::desired::masked;
@@ -6,10 +6,11 @@ use crate::mask::{MaskKey, WRITE_ONLY};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// The most fields shown of one object.
+/// Limit of fields shown for one object.
 const MOST: usize = 200;
 
-/// Keys that name the items of lists of objects, in order of preference. For display only: ownership is never judged by them.
+/// Keys that identify the items of lists of objects, in order of preference. For display only: ownership never depends
+/// on them.
 const ITEM_KEYS: &[&str] = &[
     "name",
     "key",
@@ -22,8 +23,8 @@ const ITEM_KEYS: &[&str] = &[
     "host",
 ];
 
-/// What changes from `live` to the server's `result`; without one, where the manifest `wanted` differs from `live`. `write_only`
-/// are JSON pointers into the manifest.
+/// What changes from `live` to the server's `result`; without one, where the manifest `wanted` differs from `live`.
+/// `write_only` holds JSON pointers into the manifest.
 pub(super) fn fields(
     live: &Value,
     result: Option<&Value>,
@@ -44,7 +45,7 @@ pub(super) fn fields(
     differ.found
 }
 
-/// Without what the server counts and stamps.
+/// The object without counters and timestamps of the server.
 fn bare(value: &Value) -> Value {
     let mut value = value.clone();
     if let Some(object) = value.as_object_mut() {
@@ -67,7 +68,7 @@ fn bare(value: &Value) -> Value {
 
 struct Differ<'a> {
     hidden: &'a [String],
-    /// Only what `after` has counts.
+    /// Whether only what `after` contains counts.
     subset: bool,
     found: Vec<FieldChange>,
 }
@@ -83,7 +84,7 @@ impl Differ<'_> {
             (Some(_), None) if self.subset => {}
             (before, after) => {
                 let (before, after) = (before.map(|v| self.show(v, path)), after.map(|v| self.show(v, path)));
-                // In a hidden value nothing can be compared: the change itself is worth telling.
+                // A hidden value cannot be compared, so the change itself is reported.
                 self.found.push(FieldChange {
                     path: path.clone(),
                     before,
@@ -165,7 +166,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The key that names every item of both lists, each once.
+/// The key that identifies every item of both lists uniquely.
 fn item_key(before: &[Value], after: &[Value]) -> Option<&'static str> {
     if before.is_empty() && after.is_empty() {
         return None;
@@ -180,7 +181,7 @@ fn item_key(before: &[Value], after: &[Value]) -> Option<&'static str> {
         .find(|key| names(before, key) && names(after, key))
 }
 
-/// A JSON pointer into a manifest as a path for people.
+/// A JSON pointer into a manifest as a readable path.
 fn path_of(value: &Value, pointer: &str) -> Option<String> {
     let mut path = String::new();
     let mut here = value;
@@ -212,7 +213,7 @@ fn path_of(value: &Value, pointer: &str) -> Option<String> {
     Some(path)
 }
 
-/// The JSON pointer of what a path for people names in a manifest; as far as the manifest goes.
+/// The JSON pointer of a readable path in a manifest, as far as the manifest goes.
 pub(super) fn pointer_of(value: &Value, path: &str) -> String {
     let mut pointer = String::new();
     let mut here = value;

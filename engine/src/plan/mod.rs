@@ -1,9 +1,9 @@
 //! The plan: what would change, object by object and field by field, why, and in which order.
 //!
-//! A pure function of [`Desired`](crate::desired::Desired) and [`Observation`](crate::observe::Observation). It is the only
-//! way to change anything: `apply` takes a plan and nothing else. `decide` says what happens to each wanted object, `prune` what
-//! happens to those that are wanted no more, `diff` shows fields, `text` prints it all, `between` plans
-//! from one revision to another without a cluster.
+//! A pure function of [`Desired`](crate::desired::Desired) and [`Observation`](crate::observe::Observation), and the
+//! only way to change anything: `apply` takes a plan and nothing else. `decide` handles each wanted object, `prune`
+//! those that are no longer wanted, `diff` computes fields, `text` prints the plan, and `between` plans from one
+//! revision to another without a cluster.
 
 mod asks;
 mod between;
@@ -33,26 +33,26 @@ use std::sync::Arc;
 /// What happens to one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Action {
-    /// It does not exist and is made.
+    /// It does not exist and is created.
     Create,
     /// It exists, no record names it, and the policy allows taking it over.
     Adopt,
     /// It exists and changes.
     Update,
-    /// A field that cannot change has to: it is deleted and made again.
+    /// An immutable field must change: the object is deleted and recreated.
     Replace,
     /// It is as it should be. No request is sent.
     Unchanged,
-    /// It is not rendered any more and is deleted after everything new is healthy.
+    /// It is no longer rendered, and is deleted after everything new is healthy.
     Prune,
-    /// It is not rendered any more and stays in the cluster, out of the record.
+    /// It is no longer rendered, and stays in the cluster without being recorded.
     Release,
     /// What it will be is not known yet.
     Unknown,
 }
 
 impl Action {
-    /// One word for it.
+    /// The action in one word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -77,7 +77,7 @@ pub struct FieldChange {
     pub before: Option<String>,
     /// After; None when it will not be there.
     pub after: Option<String>,
-    /// Where the value comes from, when that is not where the object comes from: a patch, a generator, the stack itself.
+    /// Where the value comes from, if not from where the object comes from: a patch, a generator, the stack itself.
     pub origin: Option<FilePlace>,
 }
 
@@ -94,7 +94,8 @@ pub struct Change {
     pub reason: String,
     /// Field by field, for updates, adoptions and replacements.
     pub fields: Vec<FieldChange>,
-    /// Whether the change reverts what somebody else did to our fields; of an unchanged object, whether that is left alone.
+    /// Whether the change reverts somebody else's change to our fields; for an unchanged object, whether such a change
+    /// is left alone.
     pub drift: bool,
 }
 
@@ -103,11 +104,11 @@ pub struct Change {
 pub struct Plan {
     /// Who applies it.
     pub owner: Owner,
-    /// Every object of the stack and of its record, in the order of apply; unchanged ones included.
+    /// Every object of the stack and of its record, in the order of apply, including unchanged ones.
     pub changes: Vec<Change>,
-    /// Components that are verified although no object of theirs changes, because their `verify` did.
+    /// Components that are verified although none of their objects changes, because their `verify` changed.
     pub asks: Vec<String>,
-    /// Conflicts, immutable fields, missing kinds, refusals. With an error among them the plan cannot be applied.
+    /// Conflicts, immutable fields, missing kinds, refusals. A plan with an error cannot be applied.
     pub diagnostics: Diagnostics,
     /// Identity of the plan: the same inputs give the same text in every front end.
     pub hash: String,
@@ -135,7 +136,7 @@ impl Plan {
     }
 }
 
-/// Decides what would change. With [`Observation::none`] everything is made.
+/// Decides what would change. With [`Observation::none`] everything is created.
 #[must_use]
 pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) -> Plan {
     let mut problems = Diagnostics::new();
@@ -178,7 +179,8 @@ pub fn plan(desired: Arc<Desired>, observation: Arc<Observation>, owner: Owner) 
     }
 }
 
-/// What the plan is about to do, to which objects as they are now. Texts for people, and who asks, are not part of it.
+/// Hashes what the plan will do, to which objects in their current state. Texts for users and the owner are not
+/// included.
 fn hash(desired: &Desired, seen: &Observation, changes: &[Change], asks: &[String]) -> String {
     let key = crate::observe::mask_key(desired, seen);
     let bodies: BTreeMap<&ObjectKey, String> = desired

@@ -1,7 +1,7 @@
-//! What happens to objects of the inventory that are wanted no more.
+//! Decides what happens to objects of the inventory that are no longer wanted.
 //!
-//! Pruned is only what the record owns by UID; what holds data, what somebody asked to keep, and what is not the stack's any
-//! more stays.
+//! Only what the record owns by UID is pruned. Objects stay if they hold data, if somebody asked to keep them, or if
+//! they are no longer the stack's.
 
 use super::{Action, Change};
 use crate::desired::Desired;
