@@ -18,7 +18,7 @@ pub enum Severity {
 /// A position in a file. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePlace {
-    /// Path as the person knows it: relative to the stack's source where there is one.
+    /// Path as the person knows it: relative to the stack's source if there is one.
     pub file: String,
     /// Line, from 1; absent when only the file is known.
     pub line: Option<u32>,
@@ -117,7 +117,7 @@ impl Diagnostic {
         self
     }
 
-    /// With the place in a file, where it is known.
+    /// With the place in a file, if it is known.
     #[must_use]
     pub fn at_opt(mut self, place: Option<FilePlace>) -> Self {
         self.place = place.or(self.place);

@@ -90,7 +90,7 @@ impl Access {
         taken
     }
 
-    /// The cluster. Sends nothing; an answer only means that there is an address and a way to prove who asks.
+    /// The cluster. Sends nothing; an answer only means that there is an address and a way to authenticate.
     ///
     /// # Errors
     /// Why there is none.

@@ -1,4 +1,4 @@
-//! The provider block: which cluster, and how to prove who asks.
+//! The provider block: which cluster, and how to authenticate.
 //!
 //! Nothing is dialled or read here, and nothing unknown is an error: a plan may come before the cluster exists. Nothing is
 //! guessed either: a kubeconfig that nobody named and the service account of the pod that happens to run Terraform are never

@@ -1,4 +1,4 @@
-//! Folders of providers that were killed: their sockets would lie in the temporary folder for ever.
+//! Folders of providers that were killed: their sockets would lie in the temporary folder forever.
 //!
 //! Ours are known by their name, their owner and a lock that lives as long as the process. What is young is left alone, because
 //! it may be about to be locked, and so is everything that holds anything else.

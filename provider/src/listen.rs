@@ -240,7 +240,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Accepts for ever. A peer that does not prove itself is dropped and holds nobody up. `open` counts the connections that
+/// Accepts forever. A peer that does not prove itself is dropped and holds nobody up. `open` counts the connections that
 /// are served.
 pub fn accept(
     listener: Arc<Listener>,

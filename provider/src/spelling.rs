@@ -21,7 +21,7 @@ const OURS: &[&str] = &[
     "undrain_hook",
 ];
 
-/// Attributes whose camelCase name is also a word of Kubernetes or EC2: told anew only where the document itself is meant.
+/// Attributes whose camelCase name is also a word of Kubernetes or EC2: told anew only if the document itself is meant.
 const SHARED: &[&str] = &[
     "api_version",
     "at_deadline",

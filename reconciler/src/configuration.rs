@@ -50,7 +50,7 @@ pub(crate) struct SourceConfiguration {
     pub(crate) report: Vec<Target>,
     /// As whom everything is changed; with our own rights if not given.
     pub(crate) service_account: Option<ServiceAccount>,
-    /// The accounts that its stacks may name in place of that.
+    /// The accounts that its stacks may name instead of that.
     pub(crate) service_accounts: Vec<ServiceAccount>,
 }
 

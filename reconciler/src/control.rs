@@ -294,7 +294,7 @@ impl Board {
             if let Ok(mut at) = begin {
                 let began = tokio::time::Instant::now();
                 if self.listen(&sender, &selection, &mut at).await {
-                    // It goes on where it was: servers end watches after some minutes.
+                    // It continues where it was: servers end watches after some minutes.
                     version = Some(at);
                     if began.elapsed() >= Duration::from_secs(1) {
                         pause.reset();

@@ -562,7 +562,7 @@ async fn record_secrets(cluster: &dyn Cluster) -> Result<Vec<serde_json::Value>,
     })
     .await
     .map_err(|error| {
-        // A remedy only where it is one.
+        // A remedy only if it is one.
         let next = if error.is_denied() {
             "\nallow list of Secrets in all namespaces"
         } else {

@@ -1,4 +1,4 @@
-//! Waits until somebody touches what a source owns: one watch per kind for all its stacks, hashes in place of objects, and no
+//! Waits until somebody touches what a source owns: one watch per kind for all its stacks, hashes instead of objects, and no
 //! request while nothing drifts.
 //!
 //! The watches outlive what is done about a drift: a stack that was told of is not judged until it is told what the stack should be

@@ -1,7 +1,7 @@
 //! Kubernetes Events on what changed: on the ConfigMap of the source and on the objects, so that `kubectl describe` and `kubectl get
 //! events` tell what the reconciler did and why.
 //!
-//! Bounded: a queue, a rate, a length; what is said again within a while counts up the series of the first event in place of a new
+//! Bounded: a queue, a rate, a length; what is said again within a while counts up the series of the first event instead of a new
 //! one. An event that cannot be written is lost and logged; nothing waits for it. Texts come from plans and verdicts, where secret
 //! values are masked.
 

@@ -13,7 +13,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 /// What it may become when it is read. A larger one was not written by us.
 const LARGEST_TEXT: u64 = 256 << 20;
-/// Stands in place of a file and line for what no file sets.
+/// Stands instead of a file and line for what no file sets.
 pub(crate) const OURS: &str = "added by Myelin";
 
 /// The fields of one object: each leaf as a JSON pointer, and where it was set.

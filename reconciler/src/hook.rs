@@ -109,7 +109,7 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// Opens a door for each source that has a hook. Must be called inside of the runtime; the tasks end with it.
+    /// Opens a door for each source that has a hook. Must be called inside the runtime; the tasks end with it.
     pub(crate) fn new(hooks: Vec<(String, Hook, Board)>) -> Self {
         let doors = hooks.into_iter().map(|(source, hook, board)| {
             let rung = Arc::new(Notify::new());

@@ -1,4 +1,4 @@
-//! How commands print: a table for people, JSON or YAML for programs, and colour only where a terminal shows it.
+//! How commands print: a table for people, JSON or YAML for programs, and colour only if a terminal shows it.
 //!
 //! Every command makes one serializable value; this file decides its form and never its content.
 

@@ -1,4 +1,4 @@
-//! What all stacks of a commit share on their way to the cluster: a limit on requests in flight, and one list per kind in place of
+//! What all stacks of a commit share on their way to the cluster: a limit on requests in flight, and one list per kind instead of
 //! several for each stack.
 //!
 //! [`Shared`] is the port with the limit. [`Survey`] answers what observing a stack asks (its record, its objects by label, its

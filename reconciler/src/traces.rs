@@ -30,7 +30,7 @@ const WAITING: usize = 8192;
 const TEXT: usize = 256;
 /// Fields that only mark a span as failed.
 const ERROR: &str = "error";
-/// Part of another span, or nothing: whoever asks the cluster beside a pass is not traced.
+/// Part of another span, or nothing: requests outside a pass are not traced.
 const REQUEST: &str = "request";
 
 static ON: OnceLock<()> = OnceLock::new();

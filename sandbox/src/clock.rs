@@ -1,6 +1,6 @@
 //! Virtual time. Everything in the sandbox that waits, waits on this clock, so that a test can speed time up or step it.
 //!
-//! It deliberately does not govern the wire: time-outs of HTTP watches and TLS run in real time, because clients do.
+//! It deliberately does not govern the wire: timeouts of HTTP watches and TLS run in real time, because clients do.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

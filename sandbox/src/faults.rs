@@ -188,7 +188,7 @@ impl Faults {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Add a rule, in place of one with the same name; returns its name.
+    /// Add a rule, instead of one with the same name; returns its name.
     pub fn add(&self, mut rule: Rule) -> String {
         let mut state = self.state();
         if rule.id.is_empty() {

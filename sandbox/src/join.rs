@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
     pub(crate) authority: String,
 }
 
-/// Lets instances join and leave, for ever.
+/// Lets instances join and leave, forever.
 pub(crate) async fn run(cloud: Cloud, workloads: Workloads, cluster: Cluster) {
     let mut changes = cloud.changes();
     let mut joined: BTreeMap<String, String> = BTreeMap::new();

@@ -152,7 +152,7 @@ fn set(object: &mut Value, pointer: &str, value: &Value) -> bool {
     }
 }
 
-/// Make the edits that are due, for ever.
+/// Make the edits that are due, forever.
 pub(crate) async fn run(registry: Arc<Registry>) {
     let mut waited: u64 = 0;
     let step: u64 = 100;

@@ -1,4 +1,4 @@
-//! A pool whose nodes run real agents: launched, rolled to a new version, called off half-way, shrunk and destroyed by the engine, which
+//! A pool whose nodes run real agents: launched, rolled to a new version, cancelled half-way, shrunk and destroyed by the engine, which
 //! speaks to the agents by tags alone. The agents are this test program started again; their nodes have loopback addresses.
 
 use crate::world::{client, pool, text};
@@ -307,7 +307,7 @@ async fn a_pool_is_upgraded_by_a_roll_that_its_agents_drain_for_and_a_roll_that_
     let old = world.alive();
     assert_eq!((old.len(), world.ready()), (2, 2), "ready is what their agents say");
 
-    // A roll begins; its first node is asked to drain, and is in its hook, when the roll is called off.
+    // A roll begins; its first node is asked to drain, and is in its hook, when the roll is cancelled.
     let stopped = FleetRun::default();
     let goal = version(2, "v2");
     let rolling = world.converge(&goal, &stopped);

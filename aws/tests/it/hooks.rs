@@ -1,5 +1,5 @@
 //! The drain hook over SSM: sent before a node ends and waited for, borne to the deadline where it fails or hangs, undone where the
-//! removal is called off, and left alone where an agent drains.
+//! removal is cancelled, and left alone where an agent drains.
 
 use crate::world::{World, pool, tags, text};
 use jiff::SignedDuration;

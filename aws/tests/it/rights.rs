@@ -72,7 +72,7 @@ async fn a_pools_whole_life_stays_within_the_controllers_policy() {
         assert!(outcome.ready, "{}", text(&outcome.diagnostics));
         world.advance(3600);
     }
-    // A drain that is called off, and what the port can do beside.
+    // A drain that is cancelled, and what the port can do beside.
     let run = FleetRun::default();
     let stop = run.cancel.clone();
     let run = FleetRun {

@@ -1,5 +1,5 @@
 //! Takes an object over from `kubectl apply`: the fields of its managers become ours, so that what the manifest no
-//! longer contains is removed instead of staying co-owned for ever.
+//! longer contains is removed instead of staying co-owned forever.
 //!
 //! One JSON patch with the version as precondition, like `kubectl`'s own migration to server-side apply.
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a request to the cloud, told apart by what the engine does next.
+//! What can go wrong with a request to the cloud, distinguished by what the engine does next.
 
 /// What the engine does about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +34,7 @@ pub struct CloudError {
     pub kind: Kind,
     /// The cloud's error code; empty where no answer came.
     pub code: String,
-    /// The cloud's words, or what broke. Holds nothing of the request's user data.
+    /// The cloud's message, or what broke. Holds nothing of the request's user data.
     pub message: String,
 }
 

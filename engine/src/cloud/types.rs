@@ -374,7 +374,7 @@ pub struct LaunchRefusal {
     pub lifecycle: Lifecycle,
     /// Error code.
     pub code: String,
-    /// The cloud's words.
+    /// The cloud's message.
     pub message: String,
 }
 

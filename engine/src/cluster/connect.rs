@@ -64,7 +64,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A service account as which requests are made in place of our own identity.
+/// A service account as which requests are made instead of our own identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceAccount {
     namespace: String,

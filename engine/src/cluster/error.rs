@@ -1,4 +1,4 @@
-//! What can go wrong with a request, told apart by what the engine does next.
+//! What can go wrong with a request, distinguished by what the engine does next.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl ClusterError {
         self.code() == 410
     }
 
-    /// The server does not know who asks: no credentials, wrong ones, or a token that has expired.
+    /// The server does not know the caller: no credentials, wrong ones, or a token that has expired.
     #[must_use]
     pub fn is_unauthenticated(&self) -> bool {
         self.code() == 401

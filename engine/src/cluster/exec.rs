@@ -22,7 +22,7 @@ pub struct PodCommand {
     pub container: Option<String>,
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// The end of the wait.
+    /// Time limit of the wait.
     pub deadline: Duration,
 }
 

@@ -146,7 +146,7 @@ pub fn is_built_in_group(group: &str) -> bool {
 }
 
 /// Whether objects of a kind live in namespaces, as far as it can be said without a cluster: built-in kinds are known; of
-/// others, those named `Cluster…` or `…Class` are taken for cluster-scoped, by the custom of the field.
+/// others, those named `Cluster…` or `…Class` are treated as cluster-scoped, by the custom of the field.
 #[must_use]
 pub fn is_namespaced(group: &str, kind: &str) -> bool {
     let same = |v: &str| crate::object::split_api_version(v).0 == group;

@@ -23,7 +23,7 @@ pub struct ServiceRequest {
     pub https: bool,
     /// Path and query, from the first slash on.
     pub path: String,
-    /// The end of the wait.
+    /// Time limit of the wait.
     pub deadline: Duration,
 }
 

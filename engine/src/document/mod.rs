@@ -37,7 +37,7 @@ use std::time::Duration;
 /// `apiVersion` of every document.
 pub const API_VERSION: &str = "myelin.dev/v1alpha1";
 
-/// What a front end writes in place of a value of `images` or `substitute` that it does not know yet (a Terraform unknown).
+/// What a front end writes instead of a value of `images` or `substitute` that it does not know yet (a Terraform unknown).
 /// It contains a control character, so no YAML text can spell it by accident.
 pub const UNKNOWN: &str = "\u{1}myelin:unknown\u{1}";
 
@@ -80,7 +80,7 @@ pub struct Stack {
     pub components: BTreeMap<String, Component>,
     /// Objects someone else owns that must be ready before anything of the stack but its namespace is applied.
     pub requires: Vec<Requirement>,
-    /// The end of every wait of the stack.
+    /// Time limit of every wait of the stack.
     pub timeout: Duration,
     /// Whether objects that are no longer rendered are deleted.
     pub prune: bool,
@@ -128,7 +128,7 @@ pub struct Component {
     pub after: BTreeSet<String>,
     /// Objects someone else owns that must be ready first.
     pub requires: Vec<Requirement>,
-    /// The end of this component's wait, counted from its start; the stack's timeout holds as well.
+    /// Time limit of this component's wait, counted from its start; the stack's timeout holds as well.
     pub timeout: Option<Duration>,
     /// Tokens that must be stored before this one starts.
     pub tokens: BTreeSet<String>,

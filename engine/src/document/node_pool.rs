@@ -68,9 +68,9 @@ pub struct NodePool {
     /// A shell line that empties a node which is in no cluster and has no agent. Each node carries it in a tag, and SSM runs it, at
     /// least once, before the node ends.
     pub drain_hook: Option<String>,
-    /// A shell line that brings back what the drain hook ended, run in the same way when a removal is called off.
+    /// A shell line that brings back what the drain hook ended, run in the same way when a removal is cancelled.
     pub undrain_hook: Option<String>,
-    /// The end of the wait for capacity.
+    /// Time limit of the wait for capacity.
     pub launch_timeout: Duration,
     /// Other documents that must be ready first.
     pub depends_on: BTreeSet<DocumentName>,
@@ -137,9 +137,9 @@ pub struct Rollout {
     pub max_unavailable: Share,
     /// What makes a node healthy.
     pub health: Health,
-    /// The end of the wait for a new node's health.
+    /// Time limit of the wait for a new node's health.
     pub health_timeout: Duration,
-    /// The end of a node's drain.
+    /// Time limit of a node's drain.
     pub drain_timeout: Duration,
     /// Largest part of the pool, in percent, that one run may remove without replacing.
     pub max_removed_percent: u8,

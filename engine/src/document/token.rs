@@ -46,7 +46,7 @@ pub struct ProvisioningToken {
     pub expires_after: Option<i64>,
     /// Objects in the target's namespace whose new UID means a new value.
     pub rotate_with: Vec<ObjectName>,
-    /// Workloads in the target's namespace that start anew after a value changed.
+    /// Workloads in the target's namespace that start again after a value changed.
     pub restart: Vec<ObjectName>,
     /// Run in the issuer's pod when a value is given up, the value on its standard input.
     pub revoke: Option<Vec<String>>,
@@ -92,7 +92,7 @@ pub struct Exec {
     pub container: Option<String>,
     /// Program and arguments, never a shell line.
     pub command: Vec<String>,
-    /// The end of the wait for it.
+    /// Time limit of the wait for it.
     pub timeout: Duration,
 }
 

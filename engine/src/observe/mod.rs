@@ -87,7 +87,7 @@ pub struct Observation {
     pub(crate) at: i64,
     /// The key used before there is a record. It is cached, because deriving it is deliberately slow.
     pub(crate) identity: std::sync::OnceLock<MaskKey>,
-    /// Whether a new object in place of one with an immutable change would be accepted.
+    /// Whether the server would accept a new object as replacement of one with an immutable change.
     pub(crate) recreations: BTreeMap<ObjectKey, Result<(), ClusterError>>,
 }
 

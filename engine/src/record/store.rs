@@ -6,7 +6,7 @@ use crate::diagnostic::Diagnostic;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-/// What to do when the server does not know who asks.
+/// What to do when the server does not know the caller.
 pub(crate) const UNKNOWN_CALLER: &str =
     "the server does not accept these credentials: the token has expired or belongs to another cluster; renew them";
 

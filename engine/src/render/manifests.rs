@@ -7,7 +7,7 @@ use crate::object::Object;
 use crate::tree::{Found, Tree, TreePath};
 use crate::yaml::{At, Content, Node, Profile, parse, to_json};
 
-/// Folders inside of folders, at most.
+/// Folders inside folders, at most.
 const DEEPEST: usize = 32;
 
 pub(super) fn folder(tree: &Tree, path: &TreePath, options: &Options) -> Result<Vec<Object>, Diagnostics> {
@@ -46,7 +46,7 @@ fn walk(
             }
         };
         let result = match found {
-            // A link to a folder above would go round for ever.
+            // A link to a folder above would go round forever.
             Found::Folder(real) if path.is_in(&real) => continue,
             Found::Folder(real) if super::has_kustomization(tree, &real) => {
                 super::kustomize::render(tree, &real, options)
@@ -87,7 +87,7 @@ pub(super) fn file(tree: &Tree, path: &TreePath, options: &Options) -> Result<Ve
     problems.or(objects).map(|(objects, _)| objects)
 }
 
-/// Hands on a document, or the items of a `List`, or those of the lists inside of it.
+/// Hands on a document, or the items of a `List`, or those of the lists inside it.
 fn split(mut node: Node, take: &mut impl FnMut(Node)) {
     let is_list = node
         .get("kind")

@@ -1,5 +1,5 @@
 //! From a folder of the source tree to objects, each with the file and line that it came from: kustomizations where there
-//! is one, plain manifests where there is none. A function of the tree alone: no network, no environment, nothing is run.
+//! is one, plain manifests if there is none. A function of the tree alone: no network, no environment, nothing is run.
 //! What the values mean is others' business; so is `${VARIABLE}` substitution.
 
 mod fields;
@@ -17,7 +17,7 @@ mod tests;
 /// How to render.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
-    /// Let kustomizations read files outside of their own folder, anywhere in the tree
+    /// Let kustomizations read files outside their own folder, anywhere in the tree
     /// (`--load-restrictor=LoadRestrictionsNone`).
     pub load_anywhere: bool,
     /// What one file may cost.

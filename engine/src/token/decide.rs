@@ -75,7 +75,7 @@ pub enum State {
     Pending {
         /// Id of this mint.
         mint: String,
-        /// Seconds since 1970 up to which the one who mints is taken to be alive.
+        /// Seconds since 1970 up to which the one who mints is assumed to be alive.
         until: i64,
         /// What was stored before, when this mint replaces a value.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -62,7 +62,7 @@ pub enum TreeError {
 
 /// Opens files that are sealed in the tree, when they are read and in memory alone.
 pub trait Opener: std::fmt::Debug + Send + Sync {
-    /// What is to be read in place of a file's bytes; None for a file that is not sealed.
+    /// What is to be read instead of a file's bytes; None for a file that is not sealed.
     fn open(&self, path: &TreePath, bytes: &[u8]) -> Option<Result<Arc<[u8]>, Sealed>>;
 
     /// Every value that was opened so far: none of them may be shown.
@@ -121,7 +121,7 @@ enum Source {
 const MOST_LINKS: usize = 40;
 
 impl Tree {
-    /// The folder `root` on disk; nothing outside of it is ever read.
+    /// The folder `root` on disk; nothing outside it is ever read.
     ///
     /// # Errors
     /// When `root` is not a folder.

@@ -52,7 +52,7 @@ impl TreePath {
         self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
 
-    /// Whether it is `folder` or inside of it.
+    /// Whether it is `folder` or inside it.
     pub fn is_in(&self, folder: &Self) -> bool {
         folder.is_root()
             || self

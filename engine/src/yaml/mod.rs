@@ -28,9 +28,9 @@ pub use resolve::{Profile, Resolved, resolve};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}, column {column}: {message}")]
 pub struct YamlError {
-    /// From 1; 0 where there is none.
+    /// From 1; 0 if there is none.
     pub line: u32,
-    /// In characters, from 1; 0 where there is none.
+    /// In characters, from 1; 0 if there is none.
     pub column: u32,
     /// What is wrong and what to do.
     pub message: String,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-/// Which file a node came from; an index that only the reader of the files can turn into a name. 0 where there is one file.
+/// Which file a node came from; an index that only the reader of the files can turn into a name. 0 if there is one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileId(pub u32);
 
@@ -31,7 +31,7 @@ pub enum Tag {
     Bool,
     /// Nothing.
     Null,
-    /// Nothing, not even written, inside of a flow collection: null until it is printed, and an empty text then.
+    /// Nothing, not even written, inside a flow collection: null until it is printed, and an empty text then.
     Blank,
     /// A date or time.
     Timestamp,
@@ -175,7 +175,7 @@ impl Node {
         keys.iter().try_fold(self, |node, key| node.get(key))
     }
 
-    /// Puts `value` under `key` of a map, in place of an old value or at the end. Anything but a map stays as it is.
+    /// Puts `value` under `key` of a map, instead of an old value or at the end. Anything but a map stays as it is.
     pub fn set(&mut self, key: &str, value: Self) {
         if let Content::Map(entries) = &mut self.content {
             match entries.iter_mut().find(|e| &*e.key == key) {

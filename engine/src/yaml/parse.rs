@@ -1,5 +1,5 @@
 //! Tokens to nodes: the grammar of libyaml's parser, with the scalars typed by [`Profile`], aliases and merge keys expanded,
-//! duplicate keys refused, and every input kept inside of its [`Limits`].
+//! duplicate keys refused, and every input kept inside its [`Limits`].
 
 use super::YamlError;
 use super::folded::{STARTS_WITH_TAB, is_written_as_block, refolded};
@@ -541,7 +541,7 @@ impl<'a> Parser<'a> {
             },
             (None, Some(other)) if other != "!" => Tag::Str,
             _ if style != Style::Plain => Tag::Str,
-            // Nothing at all inside of a flow collection is written back as an empty text by the original.
+            // Nothing at all inside a flow collection is written back as an empty text by the original.
             _ if text.is_empty() && self.flow > 0 && self.profile == Profile::Kustomize => Tag::Blank,
             _ => tag_of(text, self.profile),
         };

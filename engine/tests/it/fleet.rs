@@ -567,7 +567,7 @@ async fn a_removal_that_is_called_off_lets_the_node_go_on() {
     assert!(outcome.cancelled && !outcome.ready && outcome.nodes.len() == 3);
     let ids = cloud.sim().alive();
     assert!(ids.iter().all(|id| !cloud.sim().tags_of(id).contains_key(TAG_DRAIN)));
-    // Killed instead, the mark stays, and the next plan that keeps the node calls it off.
+    // Killed instead, the mark stays, and the next plan that keeps the node cancels it.
     cloud.sim().retag(&ids[0], |tags| {
         drop(tags.insert(TAG_DRAIN.into(), "2026-11-20T01:00:00Z".into()));
     });

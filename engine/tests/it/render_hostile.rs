@@ -281,7 +281,7 @@ proptest! {
         let value = serde_json::json!({"k": texts, "m": {texts[0].chars().filter(|c| !c.is_control()).take(150).collect::<String>(): texts.last()}});
         let text = emit(&value);
         let documents = parse(&text, FileId::default(), Profile::Manifest, Limits::default()).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
-        // The key << would be a merge, and NEL inside of quotes is a line break to the reader.
+        // The key << would be a merge, and NEL inside quotes is a line break to the reader.
         prop_assume!(!text.contains("<<") && !text.contains('\u{85}'));
         prop_assert_eq!(to_json(&documents[0]).unwrap(), value);
     }

@@ -217,7 +217,7 @@ async fn killed_at_any_request_a_token_is_minted_once_or_the_interruption_is_tol
                 Some(_) => value(&world, "random", "value").await,
                 None => None,
             };
-            // A mint that is dead is taken to be alive for a moment.
+            // A mint that is dead is assumed to be alive for a moment.
             let plan = world.plan_with(&*world.cluster, &random("1"), DryRun::Decisions).await;
             let outcome = apply(std::sync::Arc::clone(&world.cluster), &plan, &quick()).await;
             assert!(outcome.ready, "{death:?} at {requests}: {}", outcome.diagnostics);

@@ -122,7 +122,7 @@ pub trait Resource: Send + Sync {
     /// What its configuration and state hold.
     fn schema(&self) -> &Schema;
 
-    /// What names an instance for ever.
+    /// What names an instance forever.
     fn identity(&self) -> &IdentitySchema;
 
     /// Problems of a configuration that its schema's rules do not find. Needs nothing but the configuration.

@@ -138,7 +138,7 @@ impl Value {
     }
 }
 
-/// Normal form C, in which Terraform keeps every string: a live value in another form would differ for ever.
+/// Normal form C, in which Terraform keeps every string: a live value in another form would differ forever.
 pub fn normal(text: String) -> String {
     match is_nfc_quick(text.chars()) {
         IsNormalized::Yes => text,

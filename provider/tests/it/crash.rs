@@ -272,7 +272,7 @@ fn a_first_apply_that_fails_is_taken_over_by_the_next_one_and_not_destroyed() {
     );
     assert_eq!(names(&stand), ["configmaps/base", "configmaps/web"]);
 
-    // But a person who asks for a replacement gets one.
+    // But a user who asks for a replacement gets one.
     let replaced = stand.run(&[
         "apply",
         "-input=false",

@@ -10,7 +10,7 @@ use std::path::Path;
 pub(crate) struct Revision {
     /// All files of the commit.
     pub(crate) tree: Tree,
-    /// The folder that was named, inside of the repository.
+    /// The folder that was named, inside the repository.
     pub(crate) folder: TreePath,
 }
 

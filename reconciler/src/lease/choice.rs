@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// How fast replicas beat, and how long silence is borne.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// A replica that was not heard for so long is taken for dead.
+    /// A replica that was not heard for so long is treated as dead.
     pub(crate) silence: Duration,
 }
 

@@ -84,7 +84,7 @@ impl Replica {
     }
 }
 
-/// Who we are: the pod's name where there is one, and never twice the same. Part of the name of an object.
+/// Who we are: the pod's name if there is one, and never twice the same. Part of the name of an object.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_default().to_ascii_lowercase();
     let host: String = host

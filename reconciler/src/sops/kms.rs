@@ -164,7 +164,7 @@ fn shown(arn: &str) -> String {
     arn.chars().filter(|c| !c.is_control()).take(200).collect()
 }
 
-/// Files are read by threads that must not wait for a runtime, some of which belong to one: whoever asks has a thread of its own.
+/// Files are read by threads that must not wait for a runtime, some of which belong to one, so the request has a thread of its own.
 fn start() -> std::io::Result<UnboundedSender<Request>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // As many requests as threads read files: each waits for its answer.

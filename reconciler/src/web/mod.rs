@@ -186,7 +186,7 @@ async fn stack(
     }
 }
 
-/// Lets in who knows the token, where there is one; where there is none, whoever sits at this machine.
+/// Lets in who knows the token, if there is one; if there is none, whoever sits at this machine.
 async fn guard(State(shown): State<Shown>, request: Request, next: Next) -> Response {
     match refusal(shown.token.as_ref().map(|token| token.trim()), request.headers()) {
         Some(refused) => refused,

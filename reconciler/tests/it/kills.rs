@@ -48,7 +48,7 @@ fn values(house: &House) -> Arc<Mutex<Vec<Vec<u8>>>> {
                 let secret = match event {
                     WatchEvent::Added(secret) | WatchEvent::Modified(secret) => secret,
                     WatchEvent::Error(_) => {
-                        // What was seen last is too old to go on from.
+                        // What was seen last is too old to continue from.
                         "0".clone_into(&mut version);
                         break;
                     }

@@ -35,7 +35,7 @@ impl Metadata {
         }
     }
 
-    /// Makes every request fail with 503, or not any more.
+    /// Makes every request fail with 503, or no longer.
     pub(crate) fn set_down(&mut self, down: bool) {
         self.down = down;
     }

@@ -31,7 +31,7 @@ async fn every_recorded_scenario_of_the_real_server_is_answered_alike() {
         .map(|entry| entry.unwrap().path())
         .collect();
     scenarios.sort();
-    // Scenarios may run side by side; most of their time is spent in watches that wait for their end.
+    // Scenarios may run in parallel; most of their time is spent in watches that wait for their end.
     let mut runs = tokio::task::JoinSet::new();
     for part in 0..4 {
         let mut command = Command::new("python3");

@@ -1,4 +1,4 @@
-//! `bench apply`: 1,000 mixed objects applied and applied again by Myelin, by kubectl and as bare requests, side by side.
+//! `bench apply`: 1,000 mixed objects applied and applied again by Myelin, by kubectl and as bare requests, in parallel.
 //!
 //! Every client gets a namespace of its own on the same server, made before its clock starts. Requests are counted by the
 //! client: Myelin's at the engine's port to the cluster, kubectl's in a run of their own with `-v=6`, which logs each.

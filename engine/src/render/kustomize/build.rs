@@ -302,7 +302,7 @@ impl Target<'_> {
         if shared.origins {
             let what = what();
             for resource in &mut into.resources.all {
-                // What does not say where it comes from is taken for this transformer's work.
+                // What does not say where it comes from is treated as this transformer's work.
                 match resource.origin {
                     None => resource.origin = Some(what.clone()),
                     Some(_) if shared.transformers => resource.transformations.push(what.clone()),

@@ -7,7 +7,7 @@ use super::id::Gvk;
 use crate::yaml::Node;
 use std::sync::Arc;
 
-/// Types inside of types, at most.
+/// Types inside types, at most.
 const DEEPEST: usize = 32;
 /// Fields of one kind, at most, with those of the types that it refers to.
 const MOST_PROPERTIES: usize = 100_000;

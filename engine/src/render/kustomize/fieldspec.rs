@@ -46,7 +46,7 @@ pub(super) fn add_all(specs: &mut Vec<FieldSpec>, more: &[FieldSpec]) -> Result<
     more.iter().try_for_each(|spec| add(specs, spec.clone()))
 }
 
-/// The parts of a path; `\/` is a slash inside of a part.
+/// The parts of a path; `\/` is a slash inside a part.
 pub(super) fn split(path: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for piece in path.split('/') {

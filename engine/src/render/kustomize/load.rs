@@ -1,4 +1,4 @@
-//! Reads what a kustomization names: files inside of its own folder (anywhere in the tree if that is allowed), and folders
+//! Reads what a kustomization names: files inside its own folder (anywhere in the tree if that is allowed), and folders
 //! anywhere in the tree that are not above it. Turns manifests into resources.
 
 use super::generate::Problem;
@@ -11,7 +11,7 @@ use crate::yaml::{At, Content, Node, Profile, parse};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Kustomizations inside of kustomizations, at most.
+/// Kustomizations inside kustomizations, at most.
 const DEEPEST: usize = 64;
 
 /// Where one kustomization may read.
@@ -100,7 +100,7 @@ impl<'a> Loader<'a> {
             .is_ok_and(|path| matches!(self.tree.find(&path), Ok(Found::Folder(_))))
     }
 
-    /// The folder of another kustomization. One that holds this one would go round for ever.
+    /// The folder of another kustomization. One that holds this one would go round forever.
     pub(super) fn folder(&self, named: &Located) -> Result<TreePath, Problem> {
         let path = self.path(named)?;
         let missing = |e: TreeError| match remote(&named.text) {

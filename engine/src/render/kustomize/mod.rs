@@ -2,7 +2,7 @@
 //! things is the original's: resources and bases, generators, components, transformers; at the root hashes, references,
 //! variables, sorting.
 //!
-//! Kustomizations are found first; then those that need nothing from each other are built side by side, each once.
+//! Kustomizations are found first; then those that need nothing from each other are built in parallel, each once.
 
 mod build;
 mod config;
@@ -175,7 +175,7 @@ fn once(problems: Diagnostics) -> Diagnostics {
     problems.into_iter().filter(|p| told.insert(p.to_string())).collect()
 }
 
-/// Builds the bases, those of one level side by side; a level needs only what is below it. A base with a problem is missing.
+/// Builds the bases, those of one level in parallel; a level needs only what is below it. A base with a problem is missing.
 fn build_bases(
     levels: Vec<Vec<Target<'_>>>,
     uses: &HashMap<TreePath, usize>,

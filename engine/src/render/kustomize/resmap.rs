@@ -46,7 +46,7 @@ impl ResMap {
         (0..self.all.len()).filter(|i| self.all[*i].has_id(id)).collect()
     }
 
-    /// Adds a generated resource: as a new one, in place of one that is there, or merged into it.
+    /// Adds a generated resource: as a new one, instead of one that is there, or merged into it.
     pub(super) fn absorb(&mut self, mut new: Resource) -> Result<(), String> {
         let id = new.id();
         match self.with_any_id(&id)[..] {

@@ -151,7 +151,7 @@ pub(super) fn requirements(text: &str) -> Result<Vec<Requirement>, String> {
     Ok(all)
 }
 
-/// A comma inside of brackets does not end a term.
+/// A comma inside brackets does not end a term.
 fn term_end(text: &str) -> usize {
     let mut depth = 0;
     for (i, c) in text.char_indices() {

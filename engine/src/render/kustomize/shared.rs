@@ -35,7 +35,7 @@ impl Sharing {
         self.held.is_empty()
     }
 
-    /// All nodes were made anew.
+    /// All nodes were recreated.
     pub(super) fn end(&mut self) {
         self.held.clear();
     }

@@ -20,7 +20,7 @@ pub(super) fn merge(dest: Node, patch: Node, schema: &Schema, of: Option<Type>) 
 }
 
 /// The patch's side of a place: nothing, something else than the destination, or the destination itself (what was added
-/// from the patch is walked again, against itself, which resolves the directives and nulls inside of it).
+/// from the patch is walked again, against itself, which resolves the directives and nulls inside it).
 pub(super) enum Patch {
     None,
     Other(Node),

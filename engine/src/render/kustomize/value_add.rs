@@ -1,4 +1,4 @@
-//! ValueAddTransformer: puts one text into a field of many resources, in place of what is there or as one part of a file
+//! ValueAddTransformer: puts one text into a field of many resources, instead of what is there or as one part of a file
 //! path that is there.
 
 use super::fieldspec;

@@ -148,7 +148,7 @@ pub(super) fn resolve(resources: &mut ResMap, vars: &[Var], config: &Config) -> 
     Ok(())
 }
 
-/// The value at `a.b[0].c`; `\.` is a dot inside of a key.
+/// The value at `a.b[0].c`; `\.` is a dot inside a key.
 fn field<'a>(node: &'a Node, path: &str) -> Option<&'a Node> {
     let mut node = node;
     for part in super::replacement::split_path(path) {

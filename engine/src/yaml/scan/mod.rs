@@ -344,7 +344,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A key may not go on over a line break, nor for ever.
+    /// A key may not go on over a line break, nor forever.
     fn drop_stale_keys(&mut self) -> Result<()> {
         for i in 0..self.simple_keys.len() {
             let key = self.simple_keys[i];

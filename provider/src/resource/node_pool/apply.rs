@@ -18,7 +18,7 @@ use super::plan::{decide, known};
 use super::state::{nodes, requests, steps, user_data_hash};
 use super::{PoolResource, document, intent, known_nodes, owned_by_git, pool_id, ports};
 
-/// How long an interrupted apply may take to end by itself: drains are called off and the state is answered.
+/// How long an interrupted apply may take to end by itself: drains are cancelled and the state is answered.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A drain where the document says nothing of it; the document's own default.
@@ -136,7 +136,7 @@ fn interrupted() -> Diagnostic {
     )
 }
 
-/// Waits for the engine; not for ever once the call is cancelled or its time is over. The second part tells the latter. None is
+/// Waits for the engine; not forever once the call is cancelled or its time is over. The second part tells the latter. None is
 /// what a killed process leaves, too: tags were written before the effect, so the next apply finds out.
 async fn in_time<T>(
     call: &Call,

@@ -227,7 +227,7 @@ fn computed() -> Vec<Attribute> {
     ]
 }
 
-/// What names a pool for ever. The account and the region are the provider block's.
+/// What names a pool forever. The account and the region are the provider block's.
 pub(super) fn identity() -> IdentitySchema {
     let part = |name, description| IdentityAttribute {
         name,

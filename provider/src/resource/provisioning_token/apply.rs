@@ -137,7 +137,7 @@ async fn facts_of(cluster: &dyn Cluster, id: &StackId) -> Result<Option<Found>, 
     }
 }
 
-/// Waits for the engine; not for ever once the call is cancelled. None is what a killed process leaves, too: the record was
+/// Waits for the engine; not forever once the call is cancelled. None is what a killed process leaves, too: the record was
 /// written before the effect, so the next apply finds out.
 async fn in_time<T>(call: &Call, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {

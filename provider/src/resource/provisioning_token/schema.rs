@@ -75,7 +75,7 @@ pub(super) fn schema() -> Schema {
     }
 }
 
-/// What names a token for ever. The cluster is the provider block's.
+/// What names a token forever. The cluster is the provider block's.
 pub(super) fn identity() -> IdentitySchema {
     let part = |name, required, description| IdentityAttribute {
         name,

@@ -141,7 +141,7 @@ async fn tokens_status(cluster: &dyn Cluster, id: &StackId, diagnostics: &mut Di
 /// pressed Ctrl-C presses it again soon, and then nothing true is written down at all.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Waits for the engine; not for ever once the call is cancelled. None leaves the last requests without an answer, which is
+/// Waits for the engine; not forever once the call is cancelled. None leaves the last requests without an answer, which is
 /// what a killed process does too: the record was written before them, so the next apply finds out.
 async fn in_time(call: &Call, work: impl Future<Output = Outcome>) -> Option<Outcome> {
     tokio::select! {

@@ -43,7 +43,7 @@ pub(super) fn wanted(schema: &Schema, config: &Value, operation: Operation) -> R
     let implicit: BTreeSet<&ObjectKey> = desired.objects.iter().filter(|o| o.implicit).map(|o| &o.key).collect();
     let objects: BTreeMap<String, Value> = canonical
         .into_iter()
-        // The namespace that the stack makes for itself is the stack's only where it was not there before: a fact of the
+        // The namespace that the stack makes for itself is the stack's only if it was not there before: a fact of the
         // cluster, which a planned value may not depend on.
         .filter(|(key, _)| !implicit.contains(key))
         .map(|(key, json)| (key.to_string(), json.map_or(Value::UNKNOWN, Value::string)))
@@ -93,7 +93,7 @@ fn rendered(source: &str) -> Result<(Vec<Object>, Tree), Diagnostics> {
             absolute.display()
         ))
     })?;
-    // A kustomization may build on others outside of its own folder, so the tree is the whole file system. These are the files
+    // A kustomization may build on others outside its own folder, so the tree is the whole file system. These are the files
     // of the person who runs Terraform; the renderer holds files (not folders) to the kustomization's own.
     let Some(root) = absolute.ancestors().last() else {
         return Err(refuse("it has no root".to_owned()));

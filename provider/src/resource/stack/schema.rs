@@ -205,7 +205,7 @@ pub(super) fn schema() -> Schema {
     }
 }
 
-/// What names a stack for ever. The cluster is the provider block's.
+/// What names a stack forever. The cluster is the provider block's.
 pub(super) fn identity() -> IdentitySchema {
     let part = |name, description| IdentityAttribute {
         name,

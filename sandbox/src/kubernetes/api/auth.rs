@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::route::Target;
 use crate::kubernetes::registry::{Failure, Registry};
 
-/// Someone who asks.
+/// A caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user's name.
@@ -51,7 +51,7 @@ impl Authenticator {
         Self { token }
     }
 
-    /// Find out who asks.
+    /// Authenticates the caller.
     pub(crate) fn authenticate(&self, registry: &Registry, parts: &Parts) -> Result<User, Failure> {
         let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok());
         let bearer =

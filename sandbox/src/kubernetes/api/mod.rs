@@ -1,6 +1,6 @@
 //! HTTP: from a request to verbs on the registry and back to bytes.
 //!
-//! Order of a request: [`route`] says what the path means, [`auth`] who asks and whether they may, `negotiate` in which
+//! Order of a request: [`route`] says what the path means, [`auth`] who calls and whether they may, `negotiate` in which
 //! form they want the answer; then `verbs`, `watch`, `subresources`, `discovery` or `openapi` answer. Control of the
 //! sandbox itself (faults, request log, clock) is under `/sandbox/` and is not Kubernetes.
 

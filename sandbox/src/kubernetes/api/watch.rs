@@ -1,6 +1,6 @@
 //! Watches over HTTP: a stream of events, one JSON document per line.
 //!
-//! Time-outs and bookmarks run in real time: the client on the other end does.
+//! Timeouts and bookmarks run in real time: the client on the other end does.
 
 use std::sync::Arc;
 use std::time::Duration;

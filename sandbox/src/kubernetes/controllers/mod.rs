@@ -216,7 +216,7 @@ impl Workloads {
         Ok(logs::select(&log, query, world.now, 0).0)
     }
 
-    /// Run for ever: whenever the store changes or a time has come.
+    /// Run forever: whenever the store changes or a time has come.
     pub async fn run(self) {
         let (registry, mut changed) = {
             let world = self.lock();

@@ -24,7 +24,7 @@ pub(crate) struct Behaviour {
     pub(crate) hang: bool,
     /// `ready-after`: its readiness probe fails for so long.
     pub(crate) ready_after: Option<Millis>,
-    /// `never-ready`: its readiness probe fails for ever.
+    /// `never-ready`: its readiness probe fails forever.
     pub(crate) never_ready: bool,
     /// `pull-time`: its image takes so long to come.
     pub(crate) pull_time: Option<Millis>,

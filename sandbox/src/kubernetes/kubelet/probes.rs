@@ -182,7 +182,7 @@ fn number(port: &Value, pod: &Value) -> i64 {
     })
 }
 
-/// Run a command as a probe or hook does: what it prints is the reason of its failure. It takes no time but its own time-out.
+/// Run a command as a probe or hook does: what it prints is the reason of its failure. It takes no time but its own timeout.
 pub(super) fn run(
     world: &World,
     pod: &Value,

@@ -14,7 +14,7 @@ pub(super) const CREATE: Millis = 15;
 pub(super) const START: Millis = 60;
 /// From the start of a process to its first effect: longer than the look that sees it running, as a real one takes.
 pub(super) const SPAWN: Millis = 20;
-/// By how much pods that come up side by side hold each other up.
+/// By how much pods that come up in parallel hold each other up.
 pub(super) const STAGGER: Millis = 45;
 /// From a start to the look that sees it running.
 pub(super) const RELIST: Millis = 10;

@@ -8,7 +8,7 @@ use crate::kubernetes::schema::{Shape, Strategic, Type};
 const ORDER: &str = "$setElementOrder/";
 const DELETE_PRIMITIVES: &str = "$deleteFromPrimitiveList/";
 
-/// A patch that cannot be applied, in the server's words.
+/// A patch that cannot be applied, in the server's message.
 pub(super) type Fault = String;
 
 /// Merge `patch` into an object of a type.

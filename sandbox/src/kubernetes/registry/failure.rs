@@ -1,4 +1,4 @@
-//! What the API says when it does not do as asked: the `Status` object, in the real server's words.
+//! What the API says when it does not do as asked: the `Status` object, in the real server's message.
 
 use serde_json::{Value, json};
 

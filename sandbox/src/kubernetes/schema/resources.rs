@@ -248,7 +248,7 @@ impl Catalog {
         self.inner.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Serve a custom resource's versions, in place of what its definition served before.
+    /// Serve a custom resource's versions, instead of what its definition served before.
     pub fn install(&self, storage: &str, resources: Vec<Resource>) {
         let mut inner = self.inner.write().unwrap_or_else(PoisonError::into_inner);
         let mut served = Served::clone(&inner);

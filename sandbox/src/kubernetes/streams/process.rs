@@ -58,7 +58,7 @@ pub(crate) async fn run(mut socket: WebSocket, program: &[String], stdin: bool) 
     channel::finish(&mut socket, &status).await;
 }
 
-/// Bytes from a pipe; 0 at its end. Pends for ever once it is gone.
+/// Bytes from a pipe; 0 at its end. Pends forever once it is gone.
 async fn read<R: AsyncReadExt + Unpin>(pipe: &mut Option<R>, buffer: &mut [u8]) -> usize {
     match pipe {
         Some(pipe) => pipe.read(buffer).await.unwrap_or(0),

@@ -28,7 +28,7 @@ fn selector(spec: &Value, kind: &str, errors: &mut Errors) {
     }
 }
 
-/// The template must be selected, be a sound pod and run for ever.
+/// The template must be selected, be a sound pod and run forever.
 fn template(spec: &Value, kind: &str, errors: &mut Errors) {
     let at = SPEC.child("template");
     let template = sub(spec, "template");
