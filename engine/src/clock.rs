@@ -1,15 +1,15 @@
-//! The port to time: what moment it is, and waiting. Deciding takes moments as arguments; only acting waits.
+//! The port to time: the current time, and waiting. Decisions take times as arguments; only acting code waits.
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Time as acting sees it.
+/// The clock that acting code uses.
 pub trait Clock: Send + Sync + 'static {
-    /// This moment.
+    /// The current time.
     fn now(&self) -> Timestamp;
 
-    /// Returns after a while.
+    /// Returns after this time.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()>;
 }
 

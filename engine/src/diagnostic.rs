@@ -1,7 +1,7 @@
-//! What a person is told: one `Diagnostic` says what failed, why, where, and what to do next.
+//! Messages for the user: a `Diagnostic` says what failed, why, where, and what to do next.
 //!
-//! Everything that can find several problems in one input returns all of them as [`Diagnostics`]. This file decides
-//! nothing and prints nothing; front ends choose how a diagnostic looks on their side.
+//! Code that can find several problems in one input returns all of them as [`Diagnostics`]. This file decides nothing
+//! and prints nothing; front ends choose the presentation.
 
 use crate::object::ObjectKey;
 use std::fmt;
@@ -11,14 +11,14 @@ use std::fmt;
 pub enum Severity {
     /// The operation cannot go on.
     Error,
-    /// The operation goes on; the person should know.
+    /// The operation continues, but the user should know.
     Warning,
 }
 
 /// A position in a file. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePlace {
-    /// Path as the person knows it: relative to the stack's source if there is one.
+    /// Path as the user knows it: relative to the stack's source if there is one.
     pub file: String,
     /// Line, from 1; absent when only the file is known.
     pub line: Option<u32>,
@@ -70,7 +70,7 @@ pub struct Diagnostic {
     pub summary: String,
     /// Why, what the other side said, and what to do next. May be empty.
     pub detail: String,
-    /// Where in a file the cause stands.
+    /// Where the cause is in a file.
     pub place: Option<FilePlace>,
     /// Path of field names into the document (`["components", "aha", "path"]`), for front ends that map it to their own
     /// source. Names are the document's camelCase words; keys of maps stand as they are.

@@ -1,7 +1,7 @@
-//! Where the fields of an object came from: for every field that was read or set from a file, that file and line. A field
-//! of which nothing is known came from where the field around it did.
+//! Where the fields of an object came from: the file and line of every field that was read or set from a file. A field
+//! without an entry came from where its parent came from.
 //!
-//! Kept as hashes of paths, sixteen bytes a field, because there are many fields and few questions.
+//! Stored as hashes of paths, sixteen bytes per field, because there are many fields and few lookups.
 
 use crate::diagnostic::FilePlace;
 use std::sync::Arc;

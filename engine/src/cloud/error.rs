@@ -1,10 +1,10 @@
-//! What can go wrong with a request to the cloud, distinguished by what the engine does next.
+//! Errors of a request to the cloud, classified by what the engine does next.
 
-/// What the engine does about it.
+/// The class of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// No capacity, or a quota: asking the same again is useless, the next offering may do. `InsufficientInstanceCapacity`
-    /// comes with HTTP 500 and belongs here.
+    /// No capacity, or a quota: repeating the request is useless, but the next offering may work.
+    /// `InsufficientInstanceCapacity` comes with HTTP 500 and belongs here.
     Capacity,
     /// Too many requests: the same request succeeds later. Had no effect.
     Throttled,
@@ -12,7 +12,7 @@ pub enum Kind {
     Denied,
     /// The request is wrong and stays wrong. Had no effect.
     Invalid,
-    /// What the request names is not there, or not visible yet.
+    /// What the request names does not exist, or is not visible yet.
     NotFound,
     /// The client token was used with another request (`IdempotentParameterMismatch`).
     TokenMismatch,
@@ -24,13 +24,13 @@ pub enum Kind {
     Other,
 }
 
-/// Why a request did not do what it should.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation}: {}{message}", if code.is_empty() { String::new() } else { format!("{code}: ") })]
 pub struct CloudError {
     /// The operation as the cloud calls it, `CreateFleet`.
     pub operation: &'static str,
-    /// What to do about it.
+    /// The class.
     pub kind: Kind,
     /// The cloud's error code; empty where no answer came.
     pub code: String,
@@ -50,7 +50,7 @@ impl CloudError {
         }
     }
 
-    /// From an error answer of EC2 or SSM: the kind by its code.
+    /// From an error answer of EC2 or SSM; the code determines the kind.
     #[must_use]
     pub fn answered(operation: &'static str, code: impl Into<String>, message: impl Into<String>) -> Self {
         let code = code.into();
@@ -58,7 +58,7 @@ impl CloudError {
         Self::new(operation, kind, code, message)
     }
 
-    /// Whether sending exactly the same again may do better, given that the request is idempotent.
+    /// Whether repeating exactly the same request may succeed, if the request is idempotent.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self.kind, Kind::Throttled | Kind::Lost | Kind::Other)

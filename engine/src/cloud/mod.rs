@@ -1,8 +1,8 @@
-//! The port to the cloud: the few requests that a pool of nodes needs, in plain types, and the errors that the engine tells apart.
+//! The port to the cloud: the few requests that a pool of nodes needs, in plain types, and the classes of errors.
 //!
-//! Nothing here knows pools, and nothing here knows an SDK. An implementation sends each request **once** (pages of a list are
-//! followed inside): repeating, pacing and choosing are the fleet's, which alone knows what may be repeated. Every request has a
-//! deadline of its own; a request without an answer is [`Kind::Lost`].
+//! Nothing here knows pools or an SDK. An implementation sends each request **once** (it follows the pages of a list).
+//! Retrying, pacing and choosing belong to the fleet, which alone knows what may be repeated. Every request has its own
+//! deadline; a request without an answer is [`Kind::Lost`].
 
 mod error;
 mod types;
@@ -22,17 +22,19 @@ pub type Answer<'a, T> = BoxFuture<'a, Result<T, CloudError>>;
 
 /// The requests that a fleet makes.
 pub trait Cloud: Send + Sync + 'static {
-    /// Instances by their tags, all filters together, in every state (also ended ones while the cloud still shows them), all
-    /// pages. A page that failed after others came makes the listing partial; a first page that failed is the error.
+    /// Instances by their tags. All filters must match; all states (also ended instances while the cloud still lists
+    /// them) and all pages are included. If a later page fails, the listing is partial; if the first page fails, that
+    /// is the error.
     fn instances<'a>(&'a self, filters: &'a [TagFilter]) -> Answer<'a, Listing<Instance>>;
 
-    /// Instances by id, at most 1000. Ids that the cloud does not know are left out: the implementation asks again without them.
+    /// Instances by id, at most 1000. Ids that the cloud does not know are omitted: the implementation repeats the
+    /// request without them.
     fn instances_by_id<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<Instance>>;
 
     /// Status checks of instances, at most 1000 ids. Those that are not running may be left out.
     fn statuses<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<InstanceStatus>>;
 
-    /// What is known of instance types; those the region does not have are left out.
+    /// Facts about instance types; those that the region does not have are omitted.
     fn instance_types<'a>(&'a self, names: &'a [String]) -> Answer<'a, Listing<InstanceType>>;
 
     /// In which zones each of these types is offered: pairs of type and zone.
@@ -41,7 +43,7 @@ pub trait Cloud: Send + Sync + 'static {
     /// Subnets by id.
     fn subnets<'a>(&'a self, ids: &'a [String]) -> Answer<'a, Listing<Subnet>>;
 
-    /// The image that a source names at this moment: an SSM parameter is looked up, then the image is described.
+    /// The image that a source names now: an SSM parameter is read, then the image is described.
     fn image<'a>(&'a self, source: &'a ImageSource) -> Answer<'a, ResolvedImage>;
 
     /// The last spot price of each type and zone.
@@ -85,9 +87,9 @@ pub trait Cloud: Send + Sync + 'static {
     /// Starts a shell command on instances over SSM (`AWS-RunShellScript`) and answers the command's id.
     fn send_command<'a>(&'a self, ids: &'a [String], script: &'a [String], limit: Duration) -> Answer<'a, String>;
 
-    /// What became of a command on one instance.
+    /// The state of a command on one instance.
     fn command_status<'a>(&'a self, command: &'a str, id: &'a str) -> Answer<'a, CommandStatus>;
 
-    /// Requests sent since this port was made, each page and each repetition counted.
+    /// Requests sent since this port was created; each page and each retry counts.
     fn calls(&self) -> Calls;
 }

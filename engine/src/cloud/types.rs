@@ -1,4 +1,4 @@
-//! The words between the fleet and the cloud: plain values, named as EC2 names them.
+//! The vocabulary between the fleet and the cloud: plain values, named as EC2 names them.
 
 use jiff::Timestamp;
 use std::collections::BTreeMap;

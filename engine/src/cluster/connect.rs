@@ -1,6 +1,6 @@
-//! Access to a cluster → a [`KubeCluster`]. Dials nothing: the first request does.
+//! Access to a cluster → a [`KubeCluster`]. Opens no connection: the first request does.
 //!
-//! Nothing is looked for that was not named: no kubeconfig from the environment, no service account, unless asked.
+//! Nothing is used that was not named: no kubeconfig from the environment and no service account, unless asked for.
 
 use super::{KubeCluster, credentials};
 use crate::diagnostic::Diagnostic;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// How long a credential plugin may take: some of them open a browser and wait for a person.
+/// Time limit of a credential plugin: some open a browser and wait for the user.
 const PLUGIN: Duration = Duration::from_secs(120);
 
 /// Whether a kubeconfig's `exec` credential plugin may run.
@@ -64,7 +64,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A service account as which requests are made instead of our own identity.
+/// A service account that requests impersonate instead of using our own identity.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceAccount {
     namespace: String,
@@ -79,7 +79,8 @@ impl fmt::Display for ServiceAccount {
 
 impl std::str::FromStr for ServiceAccount {
     type Err = String;
-    /// `namespace/name`. Never empty: an empty impersonation header is none, and would act with our own rights.
+    /// `namespace/name`. Never empty: an empty impersonation header means none, and the request would use our own
+    /// rights.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_label = |part: &str| {
             !part.is_empty()
@@ -102,10 +103,11 @@ impl std::str::FromStr for ServiceAccount {
     }
 }
 
-/// Makes a client. Reads the kubeconfig, sends nothing.
+/// Creates a client. Reads the kubeconfig, sends nothing.
 ///
 /// # Errors
-/// A kubeconfig that cannot be read or names what does not exist; a host that is no URL; a credential plugin that is refused.
+/// A kubeconfig that cannot be read or names what does not exist; a host that is no URL; a credential plugin that is
+/// refused.
 pub async fn connect(access: &Access) -> Result<KubeCluster, Diagnostic> {
     connect_as(access, None).await
 }
@@ -159,14 +161,14 @@ pub async fn connect_as(access: &Access, account: Option<&ServiceAccount>) -> Re
             Diagnostic::error("the in-cluster service account cannot be used").detail(format!("{e}: is this a pod?"))
         })?,
     };
-    // Who asks, in the API server's audit log and flow control.
+    // Identifies us in the API server's audit log and flow control.
     config.headers.push((
         http::header::USER_AGENT,
         http::HeaderValue::from_static(concat!("myelin/", env!("CARGO_PKG_VERSION"))),
     ));
     if let Some(account) = account {
         let user = format!("system:serviceaccount:{}:{}", account.namespace, account.name);
-        // The groups of a service account are the API server's to add; naming any would replace them.
+        // The API server adds the groups of a service account; naming any here would replace them.
         let value = http::HeaderValue::from_str(&user)
             .map_err(|_| Diagnostic::error(format!("service account {account} cannot be named in a header")))?;
         config
@@ -174,7 +176,7 @@ pub async fn connect_as(access: &Access, account: Option<&ServiceAccount>) -> Re
             .push((http::HeaderName::from_static("impersonate-user"), value));
     }
     config.connect_timeout = Some(Duration::from_secs(10));
-    // Every request has its own deadline, and retrying is the engine's: it knows what a lost answer means.
+    // Every request has its own deadline. The engine retries, because it knows what a lost answer means.
     config.read_timeout = None;
     config.default_retry = false;
     let server = config.cluster_url.to_string();
@@ -194,8 +196,8 @@ fn bearer(auth: &AuthInfo) -> Option<Zeroizing<String>> {
     }
 }
 
-/// Makes the client, which may run a credential plugin: in a thread of its own, because the library waits for the program
-/// without a deadline and does not bear everything that one prints.
+/// Creates the client, which may run a credential plugin. It runs in a thread of its own, because the library waits for
+/// the plugin without a deadline and may panic on its output.
 async fn client(config: Config) -> Result<kube::Client, String> {
     let (tell, told) = tokio::sync::oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
@@ -203,7 +205,7 @@ async fn client(config: Config) -> Result<kube::Client, String> {
         let _entered = runtime.enter();
         let client =
             kube::Client::try_from(config).map_err(|e| credentials::in_causes(&e).unwrap_or_else(|| e.to_string()));
-        // Nobody listens any more once the deadline is over.
+        // Nobody receives this once the deadline is over.
         drop(tell.send(client));
     });
     made.map_err(|e| format!("no thread can be started: {e}"))?;

@@ -1,19 +1,19 @@
-//! What may be said of credentials that cannot be used. The library's own messages quote what it read: lines of the kubeconfig,
-//! what a credential plugin printed and the variables it was given. Here only the kind of the problem and its place are
-//! told, and of a plugin its exit status and what it wrote for people, on standard error.
+//! Safe messages about credentials that cannot be used. The library's own messages quote what it read: lines of the
+//! kubeconfig, the output of a credential plugin, and the variables that the plugin was given. Here only the kind of
+//! the problem and its place are reported, and for a plugin its exit status and standard error.
 
 use std::error::Error;
 
 use kube::client::AuthError;
 use kube::config::KubeconfigError;
 
-/// How much of a plugin's standard error is told, in characters.
+/// How much of a plugin's standard error is shown, in characters.
 const LONGEST: usize = 500;
 
 /// A kubeconfig that cannot be read or used.
 pub(super) fn of_kubeconfig(error: &KubeconfigError) -> String {
     match error {
-        // The parser's message can hold the value that it stumbled over.
+        // The parser's message may contain the value that it failed on.
         KubeconfigError::Parse(parser) => match parser.location() {
             Some(place) => format!(
                 "it is not the YAML of a kubeconfig from line {}, column {} on",
@@ -26,7 +26,7 @@ pub(super) fn of_kubeconfig(error: &KubeconfigError) -> String {
     }
 }
 
-/// The credentials' part in an error, if its causes name one.
+/// The cause in an error that concerns the credentials, if there is one.
 pub(super) fn in_causes(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(cause) = next {
@@ -59,7 +59,7 @@ fn of_plugin(error: &AuthError) -> String {
     }
 }
 
-/// Whether an HTTP header can carry a token. The library takes that for granted.
+/// Whether an HTTP header can carry a token. The library assumes so and panics otherwise.
 pub(super) fn fits_a_header(token: &str) -> Result<(), &'static str> {
     let bearable = |c: char| c.is_ascii_graphic() || c == ' ' || c == '\t';
     match token.chars().find(|c| !bearable(*c)) {
@@ -77,7 +77,7 @@ mod tests {
 
     const SECRET: &str = "kept-to-itself";
 
-    /// What a person is told when a kubeconfig with this user is used.
+    /// The message that a kubeconfig with this user produces.
     async fn told(user: &str) -> String {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("config");

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, distinguished by what the engine does next.
+//! Errors of a request to the cluster, classified by what the engine does next.
 
 use serde_json::Value;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Cause {
     pub field: String,
 }
 
-/// Why a request did not do what it should.
+/// Why a request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterError {
     /// The API server answered with an error.
@@ -42,8 +42,8 @@ pub enum ClusterError {
     Unreadable(String),
 }
 
-/// What an API server says with a 500 when something behind it did not answer: a webhook, etcd while it elects a leader, a
-/// connection to either. Those heal without us.
+/// Texts of a 500 answer when something behind the API server did not answer: a webhook, etcd during a leader election,
+/// or a connection to either. These pass without our help.
 const PASSING: [&str; 7] = [
     "failed calling webhook",
     "etcdserver: ",
@@ -146,8 +146,8 @@ impl ClusterError {
         matches!(self.code(), 401 | 403)
     }
 
-    /// Whether the same request may succeed a little later. Server-side apply answers several faults of the manifest with a
-    /// 500 without a reason; those would never succeed and are not transient.
+    /// Whether the same request may succeed a little later. Server-side apply answers several errors of the manifest
+    /// with a 500 without a reason; those would never succeed and are not transient.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {

@@ -103,7 +103,7 @@ async fn exchange(
 }
 
 async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<Zeroizing<Vec<u8>>, ClusterError> {
-    // Reserved at once: a buffer that grows leaves copies behind.
+    // Allocated at once, because a growing buffer leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     if let Some(pipe) = pipe {
         let limit = u64::try_from(MAX_OUTPUT).unwrap_or(u64::MAX) + 1;
@@ -118,7 +118,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<Zeroizing<Vec<u8>>
     Ok(bytes)
 }
 
-/// The refusal of an upgrade carries a status alone.
+/// The refusal of an upgrade carries only a status.
 fn refused(error: kube::Error) -> ClusterError {
     use kube::client::UpgradeConnectionError::ProtocolSwitch;
     match error {

@@ -1,5 +1,5 @@
-//! The built-in kinds: plural and scope without asking the cluster, so that a plan needs none and a second plan sends nothing
-//! but lists. Facts from the Kubernetes API reference, versions that are served since 1.27.
+//! The built-in kinds with plural and scope, so that a plan needs no cluster and a second plan sends only lists. Facts
+//! from the Kubernetes API reference, for versions that are served since 1.27.
 
 use super::Resource;
 
@@ -108,7 +108,7 @@ const BUILT_IN: &[(&str, &str, &str, bool)] = &[
     ("storage.k8s.io/v1", "VolumeAttachment", "volumeattachments", false),
 ];
 
-/// The built-in kind at exactly this version; None for everything that discovery must answer.
+/// The built-in kind at exactly this version; None if discovery is needed.
 #[must_use]
 pub fn built_in(api_version: &str, kind: &str) -> Option<Resource> {
     let (_, _, plural, namespaced) = BUILT_IN.iter().find(|(v, k, _, _)| *v == api_version && *k == kind)?;
@@ -145,8 +145,8 @@ pub fn is_built_in_group(group: &str) -> bool {
         .any(|(v, ..)| crate::object::split_api_version(v).0 == group)
 }
 
-/// Whether objects of a kind live in namespaces, as far as it can be said without a cluster: built-in kinds are known; of
-/// others, those named `Cluster…` or `…Class` are treated as cluster-scoped, by the custom of the field.
+/// Whether a kind is namespaced, as far as that is known without a cluster. Built-in kinds are known; other kinds count
+/// as cluster-scoped if they are named `Cluster…` or `…Class`, as is customary.
 #[must_use]
 pub fn is_namespaced(group: &str, kind: &str) -> bool {
     let same = |v: &str| crate::object::split_api_version(v).0 == group;
@@ -156,7 +156,7 @@ pub fn is_namespaced(group: &str, kind: &str) -> bool {
     }
 }
 
-/// A built-in kind that the engine itself asks for.
+/// A built-in kind that the engine itself uses.
 #[must_use]
 pub fn known(api_version: &str, kind: &str) -> Resource {
     built_in(api_version, kind).expect("the caller names a kind of the table above")

@@ -1,7 +1,7 @@
-//! The port to Kubernetes: the few requests that the engine makes, and the errors that it tells apart.
+//! The port to Kubernetes: the few requests that the engine sends, and the classes of errors.
 //!
-//! Values are JSON; nothing here knows stacks. `connect` makes a client, `wire` is the port on the network, `retry` sends again
-//! what may succeed; tests put their own behind the same trait.
+//! Values are JSON; nothing here knows stacks. `connect` creates a client, `wire` implements the port on the network,
+//! and `retry` repeats what may succeed. Tests put their own implementation behind the same trait.
 
 pub mod connect;
 mod credentials;
@@ -100,7 +100,7 @@ pub struct Selection {
 /// Whether a request may change anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// It counts.
+    /// It takes effect.
     Real,
     /// The server answers what would happen.
     DryRun,
@@ -117,7 +117,7 @@ pub enum Propagation {
     Orphan,
 }
 
-/// What a delete insists on.
+/// Preconditions of a delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Precondition {
     /// UID that the object must still have.
@@ -126,7 +126,7 @@ pub struct Precondition {
     pub resource_version: Option<String>,
 }
 
-/// What a watch tells.
+/// An event of a watch.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WatchEvent {
     /// The object is there, in this state.
@@ -140,7 +140,7 @@ pub enum WatchEvent {
 /// A finished or failed request.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, ClusterError>>;
 
-/// The requests that the engine makes. Every one has a deadline of its own and is sent once: retrying is the caller's.
+/// The requests that the engine sends. Each has its own deadline and is sent once: the caller retries.
 pub trait Cluster: Send + Sync + 'static {
     /// The kinds served at `apps/v1` or `v1`; None when that group and version is not served.
     fn discover<'a>(&'a self, api_version: &'a str) -> Answer<'a, Option<Vec<Resource>>>;
@@ -148,7 +148,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// One object, or None.
     fn get<'a>(&'a self, target: &'a Target) -> Answer<'a, Option<Value>>;
 
-    /// All objects of a kind that a selection takes, in pages.
+    /// All objects of a kind that match a selection, in pages.
     fn list<'a>(&'a self, resource: &'a Resource, selection: &'a Selection) -> Answer<'a, List>;
 
     /// Server-side apply as [`FIELD_MANAGER`]; `force` takes fields from other managers.
@@ -166,7 +166,7 @@ pub trait Cluster: Send + Sync + 'static {
         mode: Mode,
     ) -> Answer<'a, Value>;
 
-    /// Makes an object that must not exist.
+    /// Creates an object that must not exist yet.
     fn create<'a>(&'a self, target: &'a Target, body: &'a Value, mode: Mode) -> Answer<'a, Value>;
 
     /// Replaces an object; the body's resourceVersion is the precondition.
@@ -184,10 +184,10 @@ pub trait Cluster: Send + Sync + 'static {
         mode: Mode,
     ) -> Answer<'a, ()>;
 
-    /// Asks for a pod's eviction (a delete that the disruption budgets must allow); 429 when one does not.
+    /// Requests a pod's eviction (a delete that the disruption budgets must allow); 429 if one does not.
     fn evict<'a>(&'a self, pod: &'a Target, uid: &'a str) -> Answer<'a, ()> {
         Box::pin(async move {
-            // A subresource is posted to as a collection below its object. Names of pods need no escape in a path.
+            // A subresource is posted to like a collection below its object. Names of pods need no escaping in a path.
             let mut eviction = pod.clone();
             eviction.resource.plural = format!("pods/{}/eviction", pod.name);
             let body = serde_json::json!({
@@ -221,6 +221,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Runs a command in a pod, with a text on its standard input if there is one. A command that fails is no error here.
     fn exec<'a>(&'a self, command: &'a PodCommand, stdin: Option<&'a [u8]>) -> Answer<'a, CommandOutput>;
 
-    /// A GET to a Service through the API server. Any HTTP status is an answer, the API server's own refusals among them.
+    /// A GET to a Service through the API server. Any HTTP status counts as an answer, including the API server's own
+    /// refusals.
     fn ask_service<'a>(&'a self, request: &'a ServiceRequest) -> Answer<'a, ServiceAnswer>;
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Bytes of a body that are read; what follows is not looked at.
 const MAX_BODY: usize = 256 << 10;
 
-/// Which Service, and what of it.
+/// The Service and the path to request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceRequest {
     /// Namespace of the Service.
@@ -19,7 +19,7 @@ pub struct ServiceRequest {
     pub service: String,
     /// Number or name of its port; empty when it has only one.
     pub port: String,
-    /// Whether what stands behind it speaks TLS.
+    /// Whether its pods speak TLS.
     pub https: bool,
     /// Path and query, from the first slash on.
     pub path: String,
@@ -27,7 +27,7 @@ pub struct ServiceRequest {
     pub deadline: Duration,
 }
 
-/// What came back: the Service's answer, or the API server's own when nobody stands behind it.
+/// The answer of the Service, or of the API server itself if no pod is behind the Service.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceAnswer {
     /// HTTP status.

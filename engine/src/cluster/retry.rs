@@ -1,4 +1,4 @@
-//! Sending a request again: only what may succeed, with a growing, jittered pause and an end.
+//! Retries a request if it may succeed, with growing, jittered pauses and a limit.
 
 use super::ClusterError;
 use std::time::Duration;
@@ -11,8 +11,8 @@ const ATTEMPTS: u32 = 9;
 /// The longest pause that a `Retry-After` may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a server that has not answered anything yet is tried: a restart of a load balancer is bridged, and a person who
-/// named a server that is gone is told within ten seconds.
+/// How long to try a server that has never answered. This bridges the restart of a load balancer, and a user who named
+/// a server that is gone learns it within ten seconds.
 const FIRST_CONTACT: Duration = Duration::from_secs(8);
 
 /// Runs a request until it succeeds, fails for good, is cancelled, or has been tried often enough. The last error is returned.
@@ -67,7 +67,7 @@ where
     }
 }
 
-/// Whether nothing was heard from the server at all; one that is busy says so.
+/// Whether the server did not answer at all; a busy server does answer.
 fn is_silent(error: &ClusterError) -> bool {
     matches!(error, ClusterError::Unreachable(_) | ClusterError::TimedOut(_))
 }

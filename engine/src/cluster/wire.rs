@@ -1,6 +1,6 @@
-//! The port [`Cluster`] on the network: one HTTP request per call, through a [`kube::Client`].
+//! Implements the port [`Cluster`] on the network: one HTTP request per call, through a [`kube::Client`].
 //!
-//! Plain URLs and JSON, so that what is sent is what is written here. No caching, no retries.
+//! It uses plain URLs and JSON, so that what is written here is what is sent. No caching, no retries.
 
 use super::{
     Answer, Cluster, ClusterError, CommandOutput, FIELD_MANAGER, List, Mode, PodCommand, Precondition, Propagation,
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(35);
 /// The end of one page of a list.
 const LIST_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long the server keeps a watch open, and how long silence may last before we stop believing in it.
+/// How long the server keeps a watch open, and how long it may be silent before we give it up.
 const WATCH_SECONDS: u32 = 290;
 
 /// Objects per page of a list.
@@ -73,7 +73,7 @@ impl KubeCluster {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<Vec<u8>, ClusterError> {
-        // Who traces a pass sees its requests: names of objects and codes, nothing that is sent or answered.
+        // The trace of a pass shows its requests: names of objects and codes, never bodies.
         let span = tracing::info_span!(
             "request",
             http.request.method = method.as_str(),
@@ -154,7 +154,7 @@ pub(super) fn unreachable(error: impl std::error::Error + 'static) -> ClusterErr
         }
         cause = inner.source();
     }
-    // The names of layers say nothing that the causes do not.
+    // The names of layers add nothing to the causes.
     for layer in ["ServiceError: ", "client error (Connect): ", "tcp connect error: "] {
         text = text.replace(layer, "");
     }
@@ -270,7 +270,7 @@ impl Cluster for KubeCluster {
             loop {
                 let uri = with(base.clone(), &[("limit", &limit), ("continue", &next)]);
                 let page = match self.send(Method::GET, uri, None, Vec::new(), LIST_DEADLINE).await {
-                    // The pages' version expired under us: take everything at once, which cannot expire.
+                    // The version of the pages expired: request everything at once, which cannot expire.
                     Err(e) if e.is_expired() && !next.is_empty() => {
                         list = List::default();
                         next.clear();
@@ -487,7 +487,7 @@ fn event(line: &[u8], resource: &Resource) -> Result<WatchEvent, ClusterError> {
                 .unwrap_or_default();
             Ok(WatchEvent::Bookmark(version.to_owned()))
         }
-        // The HTTP status of an expired watch is 200; the truth is in the event.
+        // The HTTP status of an expired watch is 200; the real code is in the event.
         Some("ERROR") => Err(ClusterError::from_status(500, object.to_string().as_bytes(), None)),
         other => Err(ClusterError::Unreadable(format!("an event of type {other:?}"))),
     }

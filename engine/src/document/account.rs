@@ -1,4 +1,5 @@
-//! `serviceAccount` of a document: as whom a reconciler acts for it. Whether it may is the configuration's to say, not the document's.
+//! `serviceAccount` of a document: the account that a reconciler uses for it. The configuration decides whether that is
+//! allowed, not the document.
 
 use super::fields::Fields;
 use super::stack::is_label;

@@ -1,4 +1,5 @@
-//! `dependsOn`: which documents must be ready before this one starts. Whether they exist is known only beside the others.
+//! `dependsOn`: the documents that must be ready before this one starts. Whether they exist is checked where all
+//! documents are known.
 
 use super::fields::Fields;
 use crate::diagnostic::Diagnostics;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// Finds the place in a file of the field at a path; front ends without files answer `None`.
 pub type Places<'a> = &'a dyn Fn(&[String]) -> Option<FilePlace>;
 
-/// One JSON object being read. Fields are taken by name; [`Fields::end`] reports those nobody took.
+/// One JSON object being read. Fields are taken by name; [`Fields::end`] reports those that were not taken.
 pub(super) struct Fields<'a> {
     map: Map<String, Value>,
     path: Vec<String>,
@@ -45,7 +45,8 @@ impl<'a> Fields<'a> {
         problems.push(problem(&self.path_of(name), self.places, summary, detail));
     }
 
-    /// Notes what is asked for, for the test that holds the schemas to it. The first and most particular note of a field counts.
+    /// Records which fields are read, for the test that compares the schemas with the reader. The first and most
+    /// specific note of a field counts.
     #[cfg(test)]
     fn note(&self, name: &str, kind: impl FnOnce() -> String) {
         asked::note(&self.path, name, kind);
@@ -267,7 +268,7 @@ impl<'a> Fields<'a> {
             .collect()
     }
 
-    /// Reports every field that nobody took, with the nearest known name.
+    /// Reports every field that was not taken, with the nearest known name.
     pub(super) fn end(self, problems: &mut Diagnostics) {
         for name in self.map.keys() {
             let path = self.path_of(name);
@@ -328,7 +329,7 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// What the reader asked documents for, on this thread.
+/// Which fields the reader has read, on this thread.
 #[cfg(test)]
 pub(super) mod asked {
     use std::cell::RefCell;
@@ -338,12 +339,12 @@ pub(super) mod asked {
         static ASKED: RefCell<Option<BTreeMap<String, String>>> = const { RefCell::new(None) };
     }
 
-    /// From now on it is noted.
+    /// Starts recording.
     pub(in crate::document) fn begin() {
         ASKED.with_borrow_mut(|asked| *asked = Some(BTreeMap::new()));
     }
 
-    /// What was noted: the kind of each field by path, with `*` for positions.
+    /// The recorded fields: the kind of each by path, with `*` for positions.
     pub(in crate::document) fn end() -> BTreeMap<String, String> {
         ASKED.take().unwrap_or_default()
     }

@@ -1,8 +1,8 @@
-//! The `Stack` document: what a person wrote, as types that cannot be wrong.
+//! The `Stack` document as types that cannot be wrong.
 //!
-//! The YAML reader and the Terraform provider both hand over the same JSON (`apiVersion`, `kind`, `metadata`, `spec`, camelCase
-//! names) and get the same [`Stack`] or all problems at once. Nothing here reads files or looks at manifests. A field that
-//! is known but not built yet is an error that says so; no field is accepted and ignored.
+//! The YAML reader and the Terraform provider both supply the same JSON (`apiVersion`, `kind`, `metadata`, `spec`,
+//! camelCase names) and get the same [`Stack`] or all problems at once. Nothing here reads files or manifests. A field
+//! that is known but not implemented yet is an error that says so; no field is accepted and ignored.
 
 mod account;
 mod dependency;
@@ -41,7 +41,7 @@ pub const API_VERSION: &str = "myelin.dev/v1alpha1";
 /// It contains a control character, so no YAML text can spell it by accident.
 pub const UNKNOWN: &str = "\u{1}myelin:unknown\u{1}";
 
-/// How long a stack may take when nothing is said.
+/// The default timeout of a stack.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
 /// A text that the front end may not know yet.
@@ -84,7 +84,7 @@ pub struct Stack {
     pub timeout: Duration,
     /// Whether objects that are no longer rendered are deleted.
     pub prune: bool,
-    /// The kinds among the protected ones that prune and destroy may delete all the same.
+    /// The protected kinds that prune and destroy may delete.
     pub delete_protected: BTreeSet<ProtectedKind>,
     /// Kinds whose objects may be deleted and made again when a change to an immutable field needs it.
     pub replace: BTreeSet<String>,
@@ -96,7 +96,7 @@ pub struct Stack {
     pub drift: Drift,
     /// What to do when a component fails.
     pub on_failure: OnFailure,
-    /// Rules of the stack's own that every object has to keep.
+    /// The stack's own rules, which every object must satisfy.
     pub policies: Vec<PolicyRule>,
     /// Whether pod templates carry a checksum of the ConfigMaps and Secrets of the stack that they read.
     pub restart_on_config_change: bool,
@@ -104,25 +104,26 @@ pub struct Stack {
     pub tokens: BTreeMap<String, ProvisioningToken>,
     /// Documents that must be ready before this one starts.
     pub depends_on: BTreeSet<DocumentName>,
-    /// Account as `namespace/name`, as which a reconciler changes the stack, if that allows it. Who applies it otherwise is not asked.
+    /// Account as `namespace/name` that a reconciler uses to change the stack, if its configuration allows that. Other
+    /// front ends ignore it.
     pub service_account: Option<String>,
 }
 
-/// What to do when another writer changes a field that the stack sets, and its manifest is as it was. An object that is deleted is
-/// made again either way.
+/// What to do if another writer changes a field that the stack sets, while the manifest is unchanged. A deleted object
+/// is recreated in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Drift {
-    /// Take it back.
+    /// Revert it.
     #[default]
     Revert,
-    /// Say so and leave it, until the object's manifest changes.
+    /// Report it and leave it, until the object's manifest changes.
     Report,
 }
 
 /// A part of the stack that becomes ready as one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Component {
-    /// Folder or file under the source; what comes from under it belongs to the component. `.` is the whole source.
+    /// Folder or file under the source; objects from it belong to the component. `.` is the whole source.
     pub path: String,
     /// Components that must be ready before this one starts.
     pub after: BTreeSet<String>,
@@ -132,7 +133,7 @@ pub struct Component {
     pub timeout: Option<Duration>,
     /// Tokens that must be stored before this one starts.
     pub tokens: BTreeSet<String>,
-    /// Asked in this order once its objects are ready; only then is it ready itself.
+    /// Checks to run in this order once its objects are ready; the component is ready only when they succeed.
     pub verify: Vec<Check>,
 }
 
@@ -149,11 +150,11 @@ pub struct Requirement {
     pub name: String,
     /// Fields of the object by dotted path that must have these values as well, for kinds whose status has no conditions.
     pub fields: BTreeMap<String, String>,
-    /// How long it is waited for; None for as long as the stack's own timeout.
+    /// How long to wait for it; None means the stack's own timeout.
     pub timeout: Option<Duration>,
 }
 
-/// Kinds that hold or scope what cannot be made again: never deleted unless asked.
+/// Kinds that hold or scope what cannot be recreated: never deleted unless asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProtectedKind {
     /// `PersistentVolumeClaim`

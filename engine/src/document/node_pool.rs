@@ -1,5 +1,5 @@
-//! JSON of a `NodePool` document → [`NodePool`]. Every limit of EC2 that can be known without asking EC2 is checked here, because a
-//! launch that fails after a plan was shown is a plan that lied.
+//! JSON of a `NodePool` document → [`NodePool`]. Every EC2 limit that can be known without a request is checked here,
+//! because a launch that fails after a clean plan means that the plan was wrong.
 
 use super::API_VERSION;
 use super::dependency::{DocumentName, read_depends_on};
@@ -39,7 +39,8 @@ pub struct NodePool {
     pub instance_types: Vec<String>,
     /// The image.
     pub image: Image,
-    /// Whether a newer image that the parameter names is taken; otherwise the first one stays and a newer one is reported.
+    /// Whether a newer image that the parameter names is used; otherwise the first one stays and a newer one is
+    /// reported.
     pub follow_image: bool,
     /// Subnets, each in its zone.
     pub subnets: Vec<String>,
@@ -47,7 +48,7 @@ pub struct NodePool {
     pub security_groups: Vec<String>,
     /// Name or ARN of the instance profile.
     pub instance_profile: Option<String>,
-    /// User data, as the instance shall read it.
+    /// User data, as the instance will read it.
     pub user_data: Option<Vec<u8>>,
     /// The root volume.
     pub root_volume: RootVolume,
@@ -63,12 +64,12 @@ pub struct NodePool {
     pub public_address: bool,
     /// How nodes are replaced.
     pub rollout: Rollout,
-    /// How nodes of a Kubernetes cluster are cordoned and emptied; None when they are no cluster nodes.
+    /// How nodes of a Kubernetes cluster are cordoned and drained; None if they are not cluster nodes.
     pub kubernetes: Option<KubernetesNodes>,
-    /// A shell line that empties a node which is in no cluster and has no agent. Each node carries it in a tag, and SSM runs it, at
-    /// least once, before the node ends.
+    /// A shell command that drains a node which is in no cluster and has no agent. Each node carries it in a tag, and
+    /// SSM runs it, at least once, before the node is terminated.
     pub drain_hook: Option<String>,
-    /// A shell line that brings back what the drain hook ended, run in the same way when a removal is cancelled.
+    /// A shell command that restarts what the drain hook stopped, run in the same way when a removal is cancelled.
     pub undrain_hook: Option<String>,
     /// Time limit of the wait for capacity.
     pub launch_timeout: Duration,
@@ -100,7 +101,8 @@ impl Capacity {
     pub fn on_demand(self, size: u32) -> u32 {
         let base = self.on_demand_base.min(size);
         let above = u64::from(size - base);
-        // Rounded up: a percentage of spot is a most, so that a small pool never has less on-demand than was asked for.
+        // Rounded up: a percentage of spot is a maximum, so that a small pool never has fewer on-demand nodes than
+        // asked for.
         let on_demand = (above * u64::from(100 - self.spot_percent)).div_ceil(100);
         base + u32::try_from(on_demand).unwrap_or(0)
     }
@@ -148,9 +150,9 @@ pub struct Rollout {
 /// A count, or a part of the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Share {
-    /// So many nodes.
+    /// This number of nodes.
     Count(u32),
-    /// So many in a hundred.
+    /// A percentage of the pool.
     Percent(u8),
 }
 
@@ -179,7 +181,7 @@ pub enum Health {
     Kubernetes,
 }
 
-/// How nodes of a Kubernetes cluster are emptied.
+/// How nodes of a Kubernetes cluster are drained.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubernetesNodes {
     /// Whether what a disruption budget still holds at the deadline is deleted, or the drain fails and the node is uncordoned.
@@ -299,7 +301,7 @@ fn read_pool(name: String, spec: &mut Fields<'_>, p: &mut Diagnostics) -> NodePo
     }
 }
 
-/// A shell line that nodes carry in a tag.
+/// A shell command that nodes carry in a tag.
 fn read_hook(spec: &mut Fields<'_>, name: &'static str, p: &mut Diagnostics) -> Option<String> {
     let hook = spec.text(name, p)?;
     let length = hook.chars().count();
@@ -335,7 +337,7 @@ fn read_size(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Size {
             spec.problem("min", "min is larger than max", "write min and max with min first", p);
             Size { min: 0, max: 0 }
         }
-        // What was wrong with one of them is told already.
+        // The problem with one of them has been reported already.
         _ if p.iter().count() > known => Size { min: 0, max: 0 },
         _ => {
             spec.problem(
@@ -493,7 +495,7 @@ fn read_user_data(spec: &mut Fields<'_>, p: &mut Diagnostics) -> Option<Vec<u8>>
         return None;
     };
     let bytes = if base64 == Some(true) {
-        // The way to bring gzip, which cloud-init reads.
+        // Base64 is how to pass gzip, which cloud-init can read.
         let Ok(bytes) = base64::prelude::BASE64_STANDARD.decode(text.trim()) else {
             spec.problem(
                 "userData",

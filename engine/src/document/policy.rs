@@ -1,4 +1,4 @@
-//! `policies`: rules of the stack's own about its objects, as a person writes them. What CEL says of them is `desired`'s.
+//! `policies`: the stack's own rules about its objects, as written in the document. `desired` evaluates them in CEL.
 
 use super::fields::{Fields, Places};
 use crate::diagnostic::Diagnostics;
@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 /// The longest rule, in bytes.
 const LONGEST: usize = 8192;
 
-/// One rule and what it is about.
+/// One rule and the objects that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRule {
     /// Which objects.
     pub matches: Match,
-    /// A CEL expression over `object` and `component` that is true for an object that keeps the rule.
+    /// A CEL expression over `object` and `component` that is true for an object that satisfies the rule.
     pub rule: String,
-    /// What a person is told about an object that does not.
+    /// The message for an object that does not.
     pub message: String,
 }
 
-/// Which objects a rule is about; what is empty matches all.
+/// Which objects a rule applies to; empty fields match all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Match {
     /// `apiVersion`; its group counts.

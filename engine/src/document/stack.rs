@@ -276,7 +276,7 @@ fn read_requires(fields: &mut Fields<'_>, places: Places<'_>, p: &mut Diagnostic
         .collect()
 }
 
-/// Components that name each other must exist, and not wait for themselves. Longer cycles are the graph's to find.
+/// Components that `after` names must exist, and a component must not wait for itself. The graph finds longer cycles.
 fn check_components(components: &BTreeMap<String, Component>, places: Places<'_>, p: &mut Diagnostics) {
     let known: Vec<&str> = components.keys().map(String::as_str).collect();
     let mut paths: BTreeMap<&str, &str> = BTreeMap::new();
@@ -334,8 +334,8 @@ pub(crate) fn is_variable(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-/// `./a//b/` → `a/b`; `.` → empty. Leading `..` stay: a base beside an overlay is a component's folder as well. None for what
-/// is no relative path.
+/// `./a//b/` → `a/b`; `.` → empty. Leading `..` are kept, because a base beside an overlay can be a component's folder.
+/// None if it is not a relative path.
 fn clean_path(path: &str) -> Option<String> {
     if path.starts_with('/') || path.contains('\\') {
         return None;

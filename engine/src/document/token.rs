@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-/// The end of all waits for a token of its own when nothing is said.
+/// The default time limit of all waits for a standalone token.
 pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How long a tool in a pod may take when nothing is said.
+/// The default time limit of a tool in a pod.
 const DEFAULT_EXEC_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bounds of what random issuers make.
+/// Bounds of the length of random values.
 pub(super) const RANDOM_BYTES: std::ops::RangeInclusive<i64> = 8..=4096;
 pub(super) const RANDOM_CHARACTERS: std::ops::RangeInclusive<i64> = 8..=4096;
 /// Bounds of `expiresAfter`, in seconds.
@@ -30,7 +30,7 @@ pub(super) const MAX_LENGTH: std::ops::RangeInclusive<i64> = 1..=1_000_000;
 pub struct ProvisioningToken {
     /// Name, unique in its stack, or in its namespace when it is a document of its own.
     pub name: String,
-    /// Its namespace: the stack's, or that of its own document. A record of its own lies there.
+    /// Its namespace: the stack's, or that of its own document, where it also has its own record.
     pub namespace: String,
     /// Who makes the value.
     pub issuer: Issuer,
@@ -40,7 +40,7 @@ pub struct ProvisioningToken {
     pub max_length: usize,
     /// Where the value goes.
     pub secret: SecretTarget,
-    /// Any change means a new value.
+    /// A change of any of these leads to a new value.
     pub keepers: BTreeMap<String, String>,
     /// Seconds after which a new value is due.
     pub expires_after: Option<i64>,
@@ -48,13 +48,14 @@ pub struct ProvisioningToken {
     pub rotate_with: Vec<ObjectName>,
     /// Workloads in the target's namespace that start again after a value changed.
     pub restart: Vec<ObjectName>,
-    /// Run in the issuer's pod when a value is given up, the value on its standard input.
+    /// Runs in the issuer's pod when a value is revoked, with the value on standard input.
     pub revoke: Option<Vec<String>>,
     /// Whether a value that is there already is taken over instead of refused.
     pub adopt: bool,
-    /// Documents of the same source that must be ready first. Always empty in a stack: its components say it there.
+    /// Documents of the same source that must be ready first. Always empty in a stack, whose components express that.
     pub depends_on: BTreeSet<DocumentName>,
-    /// Account as `namespace/name`, as which a reconciler mints and stores, if that allows it. None in a stack: it is the stack's there.
+    /// Account as `namespace/name` that a reconciler uses to mint and store, if its configuration allows that. None in
+    /// a stack, whose own account is used.
     pub service_account: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `verify`: questions to a running component, as a person writes them. Asking is `apply`'s.
+//! `verify`: checks of a running component, as written in the document. `apply` runs them.
 
 use super::fields::{Fields, Places};
 use super::token::{Exec, PodChoice, read_exec};
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// How long a check is repeated when nothing is said.
+/// The default time for which a check is repeated.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// One question, repeated until it is answered as wanted or its time is over.
+/// One check, repeated until it succeeds or its time is over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What is asked.
@@ -44,11 +44,11 @@ pub struct Http {
     pub service: String,
     /// Number or name of its port; empty when it has only one.
     pub port: String,
-    /// Whether what stands behind it speaks TLS. The API server does not check its certificate.
+    /// Whether its pods speak TLS. The API server does not check their certificate.
     pub https: bool,
     /// Path and query, from the first slash on.
     pub path: String,
-    /// The status codes that are well; none given means 200 to 299.
+    /// The expected status codes; none given means 200 to 299.
     pub status: Vec<u16>,
     /// A text that the body must contain.
     pub body: Option<String>,
@@ -170,7 +170,7 @@ fn read_http(mut http: Fields<'_>, namespace: &str, p: &mut Diagnostics) -> Http
     }
 }
 
-/// A path with a query, that stays below the Service's own: `..` would lead to other parts of the API server.
+/// A path with a query that stays below the Service's own: `..` would lead to other parts of the API server.
 fn is_path(text: &str) -> bool {
     let path = text
         .split('?')

@@ -1,7 +1,8 @@
-//! The last state in which everything was ready, kept for `onFailure: rollback`: what was applied, object by object.
+//! The last state in which everything was ready, stored for `onFailure: rollback`: what was applied, object by object.
 //!
-//! Only stacks that ask for a rollback have one. It holds the manifests as they were sent, values of Secrets included, and so it
-//! lies in the record, which is a Secret itself, and nowhere else. Nothing here decides when to go back.
+//! Only stacks that ask for a rollback have one. It contains the manifests as they were sent, including values of
+//! Secrets. So it is stored in the record, which is a Secret itself, and nowhere else. Nothing here decides when to
+//! roll back.
 
 use crate::document::Check;
 use crate::object::ObjectKey;
@@ -17,7 +18,7 @@ use std::time::Duration;
 /// What a packed state may have at most, so that the inventory has room beside it in one Secret.
 const LARGEST: usize = 600 << 10;
 
-/// What an unpacked state may have. A larger one was not written by us.
+/// Size limit of an unpacked state. We never write a larger one.
 const LARGEST_TEXT: u64 = 64 << 20;
 
 /// A state in which everything was ready.

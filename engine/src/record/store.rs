@@ -1,4 +1,4 @@
-//! Reading and writing the record. Every write names the version it replaces, so that two writers cannot interleave.
+//! Reads and writes the record. Every write names the version that it replaces, so that two writers cannot interleave.
 
 use super::{Owner, Record, StackId, from_secret, to_secret};
 use crate::cluster::{Cluster, ClusterError, Mode, Precondition, Propagation, Target, first_contact, kinds, retrying};
@@ -34,13 +34,13 @@ pub enum RecordError {
     /// Somebody else wrote it since we read it.
     #[error("another run has written the record meanwhile")]
     Superseded,
-    /// It is there and is not a record of this stack.
+    /// It exists but is not a record of this stack.
     #[error("{0}")]
     Unreadable(String),
     /// It cannot be written as a Secret.
     #[error("{0}")]
     TooLarge(String),
-    /// Another owner's.
+    /// It belongs to another owner.
     #[error("the stack is owned by {0}")]
     Owned(Owner),
     /// The cluster refused or did not answer.
@@ -49,7 +49,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// For the person.
+    /// As a diagnostic.
     #[must_use]
     pub fn diagnostic(&self, stack: &StackId, doing: &str) -> Diagnostic {
         let summary = format!("{doing} the record of {} failed", stack.title());
@@ -104,7 +104,7 @@ pub async fn read(
     cancel: &CancellationToken,
 ) -> Result<Option<Stored>, RecordError> {
     let target = target(stack);
-    // Every look at a stack begins here.
+    // Every observation of a stack begins here.
     let Some(secret) = first_contact(cancel, || cluster.get(&target)).await? else {
         return Ok(None);
     };
@@ -115,10 +115,10 @@ pub async fn read(
     }))
 }
 
-/// Writes the record over the version it was read at; None makes it. Counts its serial up.
+/// Writes the record over the version it was read at; None creates it. Increments its serial.
 ///
 /// # Errors
-/// [`RecordError::Superseded`] when that version is not the newest any more; otherwise as [`read`], or too large.
+/// [`RecordError::Superseded`] when that version is no longer the newest; otherwise as [`read`], or too large.
 pub async fn write(
     cluster: &dyn Cluster,
     record: &mut Record,

@@ -1,6 +1,6 @@
-//! From what a tool printed to the one value in it.
+//! Extracts the value from a tool's output.
 //!
-//! A rule that does not match is an error that shows the shape of the output, never the output.
+//! If a rule does not match, the error shows the shape of the output, never the output.
 
 use super::shape::shape;
 use super::value::SecretValue;

@@ -1,6 +1,6 @@
-//! Values that the engine makes itself: random bytes, random characters, ed25519 signing keys.
+//! Values that the engine generates itself: random bytes, random characters, ed25519 signing keys.
 //!
-//! Randomness is an argument. Values that a tool in a pod makes come through the cluster's port, not from here.
+//! Randomness is an argument. Values from a tool in a pod come through the cluster's port, not from here.
 
 use super::value::SecretValue;
 use base64::Engine as _;

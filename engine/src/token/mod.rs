@@ -1,7 +1,7 @@
-//! Provisioning tokens: one-time secrets, minted once, stored once, seen by nobody.
+//! Provisioning tokens: one-time secrets that are minted once, stored once, and shown nowhere.
 //!
-//! Here are the pure parts: the value in memory, its issuers, the rule that extracts it, and the decision what to do. The
-//! executor of `apply` writes the record, runs a tool in a pod and stores the Secret.
+//! These are the pure parts: the value in memory, its issuers, the rule that extracts it, and the decision what to do.
+//! The executor of `apply` writes the record, runs a tool in a pod and stores the Secret.
 
 mod decide;
 mod extract;

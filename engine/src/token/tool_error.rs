@@ -1,4 +1,4 @@
-//! What a failing tool said, in one line that is safe to show.
+//! The error message of a failing tool, in one line that is safe to show.
 
 /// Characters of the line that are shown at most.
 const LIMIT: usize = 200;

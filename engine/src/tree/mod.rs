@@ -1,5 +1,6 @@
-//! The files that a stack is rendered from: a folder on disk, read as it is needed, or files in memory. Paths are relative
-//! to the tree's root and never leave it, neither by `..` nor through a link. Knows nothing of what the files say.
+//! The files that a stack is rendered from: a folder on disk, read on demand, or files in memory. Paths are relative to
+//! the tree's root and never leave it, neither by `..` nor through a link. The content of the files is not interpreted
+//! here.
 
 mod path;
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
-/// What a tree may cost.
+/// Limits of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TreeLimits {
     /// Length of one file, in bytes.
@@ -43,7 +44,7 @@ pub enum TreeError {
     /// The path leaves the tree.
     #[error("\"{0}\" lies outside of the source tree")]
     Outside(String),
-    /// More links than anyone needs; probably a loop.
+    /// Too many links; probably a loop.
     #[error("too many links on the way to \"{0}\"")]
     Links(String),
     /// A folder where a file is needed, or the other way round, or neither.
@@ -60,7 +61,7 @@ pub enum TreeError {
     Sealed(String, u32, String),
 }
 
-/// Opens files that are sealed in the tree, when they are read and in memory alone.
+/// Decrypts encrypted ("sealed") files of the tree when they are read, in memory only.
 pub trait Opener: std::fmt::Debug + Send + Sync {
     /// What is to be read instead of a file's bytes; None for a file that is not sealed.
     fn open(&self, path: &TreePath, bytes: &[u8]) -> Option<Result<Arc<[u8]>, Sealed>>;
@@ -83,7 +84,7 @@ pub struct Sealed {
 pub enum Entry {
     /// A file and its content.
     File(Arc<[u8]>),
-    /// A file that is there and is not read, and why: only what needs it fails.
+    /// A file that exists but is not read, and why: only what needs it fails.
     Withheld(String),
     /// A symbolic link and its target, as text.
     Link(String),
@@ -105,7 +106,7 @@ pub struct Tree {
     limits: TreeLimits,
     read_bytes: AtomicU64,
     reads: AtomicU64,
-    /// What is taken off the front of a path before a person sees it.
+    /// The prefix that is removed from a path before it is shown.
     shown_from: TreePath,
     names: RwLock<Vec<TreePath>>,
     opener: Option<Arc<dyn Opener>>,
@@ -187,7 +188,7 @@ impl Tree {
         self
     }
 
-    /// A path as a person is told it.
+    /// A path as it is shown to the user.
     pub fn show(&self, path: &TreePath) -> String {
         path.relative_to(&self.shown_from)
     }
@@ -210,7 +211,7 @@ impl Tree {
         FileId(u32::try_from(names.len() - 1).unwrap_or(0))
     }
 
-    /// The name of a numbered file, as a person is told it.
+    /// The name of a numbered file, as it is shown to the user.
     pub fn file_name(&self, id: FileId) -> String {
         let names = self.names.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         names.get(id.0 as usize).map(|path| self.show(path)).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Paths inside a tree: relative to its root, without `.` and `..`, parts parted by `/`. They are plain values; whether
-//! something is there is another question.
+//! Paths inside a tree: relative to its root, without `.` and `..`, with parts separated by `/`. They are plain values;
+//! whether something exists at a path is a separate question.
 
 use std::fmt;
 use std::sync::Arc;
