@@ -1,4 +1,5 @@
-//! Settings and environment → clients: region, credentials and endpoints as every AWS tool finds them, no repetition of our own.
+//! Settings and environment → clients. Region, credentials and endpoints are found as by every AWS tool; the SDK's own
+//! retries are off.
 
 use crate::ec2::Ec2;
 use aws_config::{BehaviorVersion, ConfigLoader, Region};
@@ -7,13 +8,13 @@ use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::config::timeout::TimeoutConfig;
 use std::time::Duration;
 
-/// The end of one request. CreateFleet of many instances takes several seconds.
+/// Time limit of one request. CreateFleet of many instances takes several seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The end of making a connection.
+/// Time limit of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What the person chose; the rest comes from the environment, the shared configuration files or the instance's role.
+/// What the user chose; the rest comes from the environment, the shared configuration files or the instance's role.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Region.
@@ -22,7 +23,7 @@ pub struct Settings {
     pub profile: Option<String>,
     /// Endpoint for both services, for tests against something else than AWS.
     pub endpoint: Option<String>,
-    /// A role to take on with the credentials that were found.
+    /// A role to assume with the credentials that were found.
     pub assume_role: Option<AssumeRole>,
 }
 
@@ -45,7 +46,7 @@ pub enum ConnectError {
     NoRegion,
 }
 
-/// Makes the port. Sends nothing but what finding a region and credentials may need.
+/// Creates the port. Sends only the requests that finding a region and credentials may need.
 ///
 /// # Errors
 /// When no region is configured.
@@ -53,7 +54,7 @@ pub async fn connect(settings: &Settings) -> Result<Ec2, ConnectError> {
     connect_with(settings, aws_config::defaults(BehaviorVersion::latest())).await
 }
 
-/// The same with more than the environment says, such as credentials that somebody else got.
+/// The same with an explicit loader, for example with credentials from elsewhere.
 ///
 /// # Errors
 /// When no region is configured.
@@ -63,7 +64,8 @@ pub async fn connect_with(settings: &Settings, loader: ConfigLoader) -> Result<E
         .operation_timeout(DEADLINE)
         .build();
     let mut loader = loader
-        // The fleet repeats, because it alone knows what may be repeated; the SDK would repeat a refusal for want of capacity.
+        // The fleet retries, because it alone knows what may be repeated; the SDK would retry a refusal for lack of
+        // capacity.
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts);
     if let Some(region) = &settings.region {

@@ -1,4 +1,4 @@
-//! The port's requests, each sent once; pages are followed, and every request is counted.
+//! The port's requests, each sent once. Pages are followed, and every request is counted.
 
 use crate::fail::fail;
 use crate::shape;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Pages of one list at most.
+/// Limit of pages of one list.
 const PAGES: u32 = 200;
 
 /// Ids in one DescribeInstanceStatus.
@@ -77,7 +77,7 @@ macro_rules! once {
 }
 
 impl Ec2 {
-    /// On two clients that repeat nothing by themselves.
+    /// On two clients that do not retry.
     #[must_use]
     pub fn new(ec2: aws_sdk_ec2::Client, ssm: aws_sdk_ssm::Client) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Ec2 {
     }
 }
 
-/// Ids that an error says do not exist: `The instance IDs 'i-1, i-2' do not exist`.
+/// Ids that an error calls unknown: `The instance IDs 'i-1, i-2' do not exist`.
 fn unknown_ids(message: &str, asked: &[String]) -> BTreeSet<String> {
     asked
         .iter()
@@ -167,7 +167,7 @@ impl Cloud for Ec2 {
                             pages,
                         });
                     }
-                    // One unknown id fails the whole question; the error names it.
+                    // One unknown id fails the whole request; the error names it.
                     Err(e) if e.kind == Kind::NotFound && pages < PAGES => {
                         let unknown = unknown_ids(&e.message, &left);
                         if unknown.is_empty() {
@@ -191,8 +191,8 @@ impl Cloud for Ec2 {
             let mut all = Listing::complete(Vec::new());
             all.pages = 0;
             let mut missing: BTreeSet<&String> = ids.iter().collect();
-            // EC2 takes 100 ids in one such question, and shows up to 1000 of the region in one page without ids. Pages are cheaper
-            // for a large pool, as long as the region has not much else.
+            // EC2 takes 100 ids in one such request, or shows up to 1000 of the region in one page without ids. Pages
+            // are cheaper for a large pool, as long as the region has few other instances.
             let mut token: Option<String> = None;
             while ids.len() > BY_ID && (all.pages as usize) < ids.len() / BY_ID && !missing.is_empty() {
                 let request = self

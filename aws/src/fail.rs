@@ -1,4 +1,4 @@
-//! Errors of the SDK → the port's errors. Bodies of requests and raw answers never get into a message.
+//! Errors of the SDK → the port's errors. Request bodies and raw answers never get into a message.
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use myelin_engine::cloud::{CloudError, Kind};
@@ -17,9 +17,9 @@ where
             CloudError::answered(operation, error.code().unwrap_or_default(), message)
         }
         SdkError::ConstructionFailure(_) => CloudError::new(operation, Kind::Invalid, "", chain(error)),
-        // Without credentials nothing is sent; asking again is in vain.
+        // Without credentials nothing was sent, and a retry is useless.
         _ if chain(error).contains("credential") => CloudError::new(operation, Kind::Denied, "", chain(error)),
-        // No connection, no answer, half an answer, or none in time: it may have taken effect.
+        // No connection, no answer, an incomplete answer, or none in time: it may have taken effect.
         _ => CloudError::new(operation, Kind::Lost, "", chain(error)),
     }
 }

@@ -1,7 +1,7 @@
 //! The key service that SOPS files name: one request, `Decrypt`, for the data key of a file.
 //!
-//! Which keys may be asked for is the caller's decision and not a file's. What AWS answers is handed out in memory that is wiped,
-//! and no text of this module holds any of it.
+//! The caller decides which keys may be used, not a file. AWS's answer is returned in memory that is wiped, and no
+//! message of this module contains any of it.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_ec2::config::SharedCredentialsProvider;
@@ -18,11 +18,11 @@ use std::str::FromStr;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// The end of one attempt, of making a connection, and of all attempts together.
+/// Time limits of one attempt, of a connection, and of all attempts together.
 const ATTEMPT: Duration = Duration::from_secs(5);
 const CONNECT: Duration = Duration::from_secs(3);
 const DEADLINE: Duration = Duration::from_secs(20);
-/// Attempts, with the SDK's jittered back-off between them. To open a key twice does no harm.
+/// Number of attempts, with the SDK's jittered back-off between them. Decrypting a key twice does no harm.
 const ATTEMPTS: u32 = 4;
 
 /// ARN of a key, or of an alias of one: `arn:aws:kms:REGION:ACCOUNT:key/ID`.
@@ -83,24 +83,24 @@ impl FromStr for KeyArn {
     }
 }
 
-/// With whose credentials one region is asked.
+/// The credentials to use in one region.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KmsSettings {
     /// Region of the keys.
     pub region: String,
-    /// Profile of the shared configuration files; what the environment or the instance says when None.
+    /// Profile of the shared configuration files; None for that of the environment or the instance.
     pub profile: Option<String>,
-    /// A role to take on with these credentials.
+    /// A role to assume with these credentials.
     pub role: Option<String>,
 }
 
-/// Why a data key was not opened. The text names what AWS said and never holds any of the key.
+/// Why a data key was not decrypted. The text contains AWS's answer and never any of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{said}")]
 pub struct KmsError {
-    /// Whether nobody answered, so that another file is not worth a request now.
+    /// Whether there was no answer, so that another file is not worth a request now.
     pub silent: bool,
-    /// What was said.
+    /// The message.
     pub said: String,
 }
 
@@ -111,7 +111,8 @@ pub struct Kms {
 }
 
 impl Kms {
-    /// Makes the client. Endpoints are AWS' own unless `AWS_ENDPOINT_URL_KMS` (or `AWS_ENDPOINT_URL`) says otherwise.
+    /// Creates the client. Endpoints are AWS's own unless `AWS_ENDPOINT_URL_KMS` (or `AWS_ENDPOINT_URL`) says
+    /// otherwise.
     pub async fn connect(settings: &KmsSettings) -> Self {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT)
@@ -142,10 +143,10 @@ impl Kms {
         }
     }
 
-    /// Opens one data key. The key that may open it is named in the request, so that a ciphertext of another key is refused by AWS.
+    /// Decrypts one data key. The request names the key, so that AWS refuses a ciphertext of another key.
     ///
     /// # Errors
-    /// With what AWS said, or that nobody answered.
+    /// With AWS's answer, or that there was none.
     pub async fn decrypt(
         &self,
         key: &KeyArn,
@@ -177,7 +178,7 @@ fn told(error: &SdkError<DecryptError>) -> KmsError {
         SdkError::ServiceError(refused) => {
             let inner = refused.err();
             let code = inner.code().unwrap_or("no reason");
-            // With a wrong context or another key's ciphertext AWS says nothing but this one word.
+            // For a wrong context or another key's ciphertext, AWS says nothing but this code.
             let message = match (inner.message(), code) {
                 (Some(message), _) => message,
                 (None, "InvalidCiphertextException") => {
@@ -195,7 +196,7 @@ fn told(error: &SdkError<DecryptError>) -> KmsError {
         }
         SdkError::TimeoutError(_) => silent("it did not answer in time".to_owned()),
         SdkError::ResponseError(_) => silent("its answer could not be read".to_owned()),
-        // No credentials, no such host, nobody there: the chain of causes says which.
+        // No credentials, an unknown host, no server: the chain of causes says which.
         other => silent(causes(other)),
     }
 }

@@ -1,7 +1,8 @@
 //! The cloud port on EC2 and SSM, and the key service for SOPS files: the only crate that compiles the AWS SDK.
 //!
-//! [`connect`] makes the clients from the settings and the environment that every AWS tool reads, [`Ec2`] sends the requests, each
-//! once, `shape` turns answers into the engine's words, and [`Kms`] opens data keys. Nothing is decided here, and nothing here knows Kubernetes.
+//! [`connect`] creates the clients from the settings and the environment that every AWS tool reads. [`Ec2`] sends the
+//! requests, each once, `shape` translates answers into the engine's types, and [`Kms`] decrypts data keys. Nothing is
+//! decided here, and nothing here knows Kubernetes.
 
 mod connect;
 mod ec2;

@@ -1,4 +1,4 @@
-//! The way to EC2: made at the first use, kept for the process. Nothing is asked while the provider is configured.
+//! The connection to EC2: created at the first use and kept for the process. Configuring the provider sends nothing.
 
 use std::sync::Arc;
 
@@ -16,9 +16,9 @@ use crate::value::{Type, Value};
 /// What `aws` in the provider block says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AwsConfiguration {
-    /// Something of it is known only after apply.
+    /// Part of it is known only after apply.
     Unknown,
-    /// All of it; what it leaves out comes from the environment, as for every AWS tool.
+    /// All of it; what it omits comes from the environment, as for every AWS tool.
     Known(Settings),
 }
 
@@ -29,7 +29,7 @@ impl Default for AwsConfiguration {
 }
 
 impl AwsConfiguration {
-    /// Reads the provider block. Never fails: what is wrong with it shows when it is used.
+    /// Reads the provider block. Never fails: errors appear when it is used.
     pub fn new(config: &Value) -> AwsConfiguration {
         let aws = config.attribute("aws");
         if !aws.is_wholly_known() {
@@ -79,7 +79,7 @@ pub(crate) fn attribute() -> Attribute {
     )
 }
 
-/// A cloud that may not have been asked yet.
+/// A cloud that may not have been used yet.
 #[derive(Default)]
 pub struct CloudAccess {
     configuration: AwsConfiguration,
@@ -94,7 +94,7 @@ impl std::fmt::Debug for CloudAccess {
     }
 }
 
-/// Why there is no cloud to ask.
+/// Why no cloud is available.
 #[derive(Debug, Clone, PartialEq)]
 pub enum NoCloud {
     /// The provider block depends on values that are not known yet.
@@ -117,7 +117,7 @@ impl NoCloud {
 }
 
 impl CloudAccess {
-    /// The way to what that configuration names.
+    /// Access to the cloud that the configuration names.
     pub fn new(configuration: AwsConfiguration) -> CloudAccess {
         CloudAccess {
             configuration,
@@ -149,7 +149,7 @@ impl CloudAccess {
         })
     }
 
-    /// Offerings that were refused lately, for all pools of the process.
+    /// Offerings that were refused recently, for all pools of the process.
     pub fn cooling(&self) -> Arc<Cooling> {
         Arc::clone(&self.cooling)
     }

@@ -1,4 +1,4 @@
-//! The way to the cluster that the provider block names: made at the first use, kept for the process.
+//! The connection to the cluster that the provider block names: created at the first use and kept for the process.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use tokio::sync::OnceCell;
 use crate::configuration::Configuration;
 use crate::diagnostic::{Diagnostic, from_engine};
 
-/// A cluster that may not have been asked yet.
+/// A cluster that may not have been used yet.
 #[derive(Default)]
 pub struct Access {
     configuration: Configuration,
     connected: OnceCell<Arc<dyn Cluster>>,
-    /// Which stack wants which object, of the stacks that were planned with this configuration.
+    /// Which stack claims which object, among the stacks planned with this configuration.
     claims: Mutex<BTreeMap<ObjectKey, StackId>>,
 }
 
@@ -27,7 +27,7 @@ impl std::fmt::Debug for Access {
     }
 }
 
-/// Why there is no cluster to ask.
+/// Why no cluster is available.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Absent {
     /// The provider block depends on values that are not known yet.
@@ -60,7 +60,7 @@ impl Absent {
 }
 
 impl Access {
-    /// The way to what that configuration names.
+    /// Access to the cluster that the configuration names.
     pub fn new(configuration: Configuration) -> Access {
         Access {
             configuration,
@@ -69,8 +69,8 @@ impl Access {
         }
     }
 
-    /// Notes which objects a stack wants. Answers those that another stack of the same configuration wants too: each of the two
-    /// would be right alone, and made at the same time they would merge.
+    /// Records which objects a stack claims. Returns those that another stack of the same configuration claims too:
+    /// each alone would be right, but if both were applied, they would merge.
     pub fn claim<'k>(
         &self,
         stack: &StackId,
@@ -90,7 +90,7 @@ impl Access {
         taken
     }
 
-    /// The cluster. Sends nothing; an answer only means that there is an address and a way to authenticate.
+    /// The cluster. Sends nothing; success only means that there is an address and a way to authenticate.
     ///
     /// # Errors
     /// Why there is none.
@@ -115,7 +115,7 @@ async fn connect(configuration: &Configuration) -> Result<Arc<dyn Cluster>, Diag
         Configuration::Kubeconfig { paths, context } => connect::Access::Kubeconfig {
             path: the_file(paths)?,
             context: context.clone(),
-            // The person who runs Terraform named this file, so its credential plugin is theirs.
+            // The user who runs Terraform named this file, so its credential plugin is theirs.
             exec: connect::ExecPlugins::Run,
         },
         Configuration::Direct(direct) => connect::Access::Direct {
@@ -134,7 +134,7 @@ async fn connect(configuration: &Configuration) -> Result<Arc<dyn Cluster>, Diag
     Ok(Arc::new(cluster))
 }
 
-/// The one file that is there. Merging several, as kubectl does, would make it hard to say which cluster is meant.
+/// The one file that exists. Merging several, as kubectl does, would make it hard to say which cluster is meant.
 fn the_file(paths: &[PathBuf]) -> Result<PathBuf, Diagnostic> {
     let there: Vec<&PathBuf> = paths.iter().filter(|path| path.exists()).collect();
     let names = |paths: &[&PathBuf]| {

@@ -1,7 +1,7 @@
 //! The provider block: which cluster, and how to authenticate.
 //!
-//! Nothing is dialled or read here, and nothing unknown is an error: a plan may come before the cluster exists. Nothing is
-//! guessed either: a kubeconfig that nobody named and the service account of the pod that happens to run Terraform are never
+//! Nothing is dialled or read here, and unknown values are not errors: a plan may come before the cluster exists.
+//! Nothing is guessed either: an unnamed kubeconfig and the service account of the pod that runs Terraform are never
 //! used. Exec credential plugins run only if the named kubeconfig has them.
 
 use std::path::PathBuf;
@@ -32,12 +32,12 @@ impl Environment {
 /// Which cluster, and how.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub enum Configuration {
-    /// Nobody named a cluster.
+    /// No cluster is named.
     #[default]
     Nothing,
     /// These attributes are not known yet, so neither is the cluster.
     Unknown(Vec<&'static str>),
-    /// Kubeconfig files, of which one must be there, and the context to take from it.
+    /// Kubeconfig files, exactly one of which must exist, and the context to use.
     Kubeconfig {
         /// The files.
         paths: Vec<PathBuf>,
@@ -122,7 +122,7 @@ pub fn schema() -> Schema {
 }
 
 impl Configuration {
-    /// What the block and the environment name together. Never fails: problems are [`Configuration::check`]'s.
+    /// Combines the block and the environment. Never fails: [`Configuration::check`] reports problems.
     pub fn new(config: &Value, environment: &Environment) -> Configuration {
         let names = [
             "kubeconfig",
@@ -166,7 +166,7 @@ impl Configuration {
         }
     }
 
-    /// Problems of the block that no rule of a single attribute finds.
+    /// Problems of the block that the rules of single attributes do not find.
     pub fn check(config: &Value) -> Diagnostics {
         let mut problems = Diagnostics::default();
         if let Some(host) = config.attribute("host").as_str()

@@ -1,6 +1,6 @@
-//! What Terraform shows a person: the provider's own form of a problem, and the way there from the engine's.
+//! What Terraform shows the user: the provider's form of a problem, and the conversion from the engine's form.
 //!
-//! A problem that a person can cause is always a diagnostic, never a gRPC status: Terraform prints a status as a plugin
+//! A problem that a user can cause is always a diagnostic, never a gRPC status: Terraform prints a status as a plugin
 //! bug.
 
 use myelin_engine::diagnostic as engine;
@@ -63,7 +63,7 @@ impl Diagnostic {
         }
     }
 
-    /// The detail, and the whole place where Terraform is told only its beginning and the text does not name it.
+    /// The detail, plus the complete place if Terraform gets only its beginning and the text does not name it.
     fn detail_with_place(&self) -> String {
         let Some(path) = self.path.as_ref().filter(|path| shown(path) != **path) else {
             return self.detail.clone();

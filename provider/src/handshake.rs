@@ -1,6 +1,6 @@
 //! How Terraform starts us and what we answer: the cookie, the protocol version and one line of exactly six fields.
 //!
-//! Everything the environment says is read here, once, into types; nothing is opened or printed here.
+//! The environment is read here, once, into types. Nothing is opened or printed here.
 
 use std::path::PathBuf;
 

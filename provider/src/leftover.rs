@@ -1,7 +1,7 @@
-//! Folders of providers that were killed: their sockets would lie in the temporary folder forever.
+//! Removes folders of providers that were killed; otherwise their sockets would stay in the temporary folder.
 //!
-//! Ours are known by their name, their owner and a lock that lives as long as the process. What is young is left alone, because
-//! it may be about to be locked, and so is everything that holds anything else.
+//! Our folders are recognized by their name, their owner and a lock that is held while the process lives. Young folders
+//! are left alone, because they may be about to be locked, and so are folders with any other content.
 
 use std::fs::{File, Metadata};
 use std::io;

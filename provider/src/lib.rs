@@ -1,4 +1,5 @@
-//! The Terraform provider: between Terraform's plugin protocol and the engine. It decides nothing that the engine decides.
+//! The Terraform provider: between Terraform's plugin protocol and the engine. It decides nothing that the engine
+//! decides.
 //!
 //! In the order in which a call flows:
 //!
@@ -6,11 +7,11 @@
 //! |---|---|
 //! | `handshake` | how Terraform starts us, and the one line that we answer |
 //! | `tls`, `listen` | who may connect, and where |
-//! | `lifetime`, `panics`, `log`, `streams` | when we stop, what becomes of a panic, and where words go |
-//! | `server` | each call: decode, ask, check, encode |
-//! | `value`, `schema`, `diagnostic` | Terraform's values, what a configuration may say, what a person is told |
-//! | `consistency` | Terraform's rules for answers, checked before they leave |
-//! | `configuration`, `cluster`, `cloud` | the provider block, and the lazy ways to the cluster and to EC2 |
+//! | `lifetime`, `panics`, `log`, `streams` | when we stop, what happens on a panic, and where output goes |
+//! | `server` | each call: decode, ask the resource, check, encode |
+//! | `value`, `schema`, `diagnostic` | Terraform's values, what a configuration may contain, messages for the user |
+//! | `consistency` | Terraform's rules for answers, checked before they are sent |
+//! | `configuration`, `cluster`, `cloud` | the provider block, and lazy connections to the cluster and to EC2 |
 //! | `resource`, `ephemeral`, `data` | one folder or file per resource type and data source |
 //! | `reference` | the reference docs, from the schemas |
 

@@ -1,8 +1,8 @@
 //! When work stops and when the process ends.
 //!
-//! Terraform says stop in three ways: StopProvider (the first Ctrl-C: end what runs, more may come), Shutdown (end the
-//! process, within two seconds), and by being gone (its connection closes). An apply is never cut in the middle of a
-//! request: it is told to stop and given the time to write down what is true.
+//! Terraform says stop in three ways: StopProvider (the first Ctrl-C: end what is running, more calls may come),
+//! Shutdown (end the process within two seconds), and by disappearing (its connection closes). An apply is never cut
+//! off in the middle of a request: it is told to stop and gets time to write down the true state.
 
 use std::sync::Mutex;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! The socket: where Terraform connects, who may, and that nothing of it is left behind.
+//! The socket: where Terraform connects, who may connect, and its removal at the end.
 //!
-//! A unix socket in a folder of its own that only the user may enter; TCP on loopback where there are no unix sockets.
+//! A unix socket in a folder of its own that only the user may enter; TCP on loopback on systems without unix sockets.
 
 use std::io;
 use std::net::Ipv4Addr;

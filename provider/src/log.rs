@@ -1,7 +1,7 @@
 //! The log: one JSON object per line on stderr, in the form that Terraform's plugin host reads (hclog).
 //!
-//! Every value is a string: Terraform panics on a message, level or timestamp that is none. Only our own crates are
-//! logged below warning: what a dependency says about a request may hold a secret.
+//! Every value is a string: Terraform panics on a message, level or timestamp that is not. Only our own crates log
+//! below warning: what a dependency logs about a request may contain a secret.
 
 use std::fmt::Write as _;
 use std::fs::File;

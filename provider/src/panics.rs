@@ -1,7 +1,7 @@
-//! What becomes of a panic. Inside a call it is an error of that call; outside one it is a report that Terraform shows.
+//! Panics: inside a call, a panic becomes an error of that call; outside, a report that Terraform shows.
 //!
-//! Terraform collects what follows a line that begins with `panic: ` and prints it as "Stack trace from the plugin"; the
-//! words of Rust's own hook mean nothing to it. A panic message is ours, so it holds no value of a user.
+//! Terraform collects what follows a line that begins with `panic: ` and prints it as "Stack trace from the plugin"; it
+//! does not recognize the output of Rust's own hook. Panic messages are ours, so they contain no value of a user.
 
 use std::any::Any;
 use std::backtrace::Backtrace;

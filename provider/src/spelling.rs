@@ -1,5 +1,6 @@
-//! The engine speaks of a document's fields in camelCase, as YAML writes them; people who write HCL know them in snake_case and
-//! without a `spec`. What comes from a cluster or a cloud keeps its spelling: only words that are nobody else's are told anew.
+//! Spelling of names in messages. The engine names a document's fields in camelCase, as in YAML; HCL users know them in
+//! snake_case and without `spec`. Text from a cluster or a cloud keeps its spelling: only words that are unambiguously
+//! ours are translated.
 
 /// Attributes whose camelCase name means nothing to Kubernetes or EC2.
 const OURS: &[&str] = &[

@@ -1,9 +1,9 @@
-//! The three standard streams after the handshake: ours alone.
+//! The three standard streams after the handshake belong to us alone.
 //!
-//! Terraform waits for the end of our stdout and stderr before it takes us for gone, so a child process that inherited them
-//! would make it hang; anything on stdout is a broken protocol; and stdin is where the person answers Terraform, not a
-//! credential plugin. After the handshake line all three point to nowhere, for us and for every child; the log keeps a
-//! private copy of stderr that no child inherits.
+//! Terraform considers us gone only when our stdout and stderr end, so a child process that inherited them would make
+//! it hang. Anything on stdout breaks the protocol. And stdin is where the user answers Terraform, not a credential
+//! plugin. After the handshake line all three point to nowhere, for us and for every child; the log keeps a private
+//! copy of stderr that no child inherits.
 
 use std::io;
 

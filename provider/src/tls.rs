@@ -1,8 +1,8 @@
-//! Mutual TLS with exactly one peer: the Terraform that started us.
+//! Mutual TLS with exactly one peer: the Terraform process that started us.
 //!
-//! Its certificate is pinned byte for byte. The usual way, a chain to a root, cannot work here: go-plugin's client
-//! certificate is marked as a CA, which no verifier accepts as an end entity, and it is on curve P-521, which only the
-//! aws-lc-rs provider verifies. Nobody else can connect, not even a process of the same user.
+//! Its certificate is pinned byte for byte. The usual chain to a root cannot work here: go-plugin's client certificate
+//! is marked as a CA, which no verifier accepts as an end entity, and it is on curve P-521, which only the aws-lc-rs
+//! provider verifies. No other process can connect, not even one of the same user.
 
 use std::sync::Arc;
 

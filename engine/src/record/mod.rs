@@ -1,8 +1,9 @@
 //! The stack's record: one Secret in its namespace that names everything the stack owns.
 //!
-//! It is a standard ApplySet parent (KEP-3659), so that other tools can list the members, and it carries what the standard
-//! has no place for: UIDs, components, hashes, the owner and the journal. It holds no value of any Secret: hashes are keyed
-//! with a key that lies in the record itself. Only for `onFailure: rollback` it keeps the last good state beside that (`good`). It is written before the effects it names. `secret` is its form in the cluster,
+//! It is a standard ApplySet parent (KEP-3659), so that other tools can list the members. It also holds what the
+//! standard does not cover: UIDs, components, hashes, the owner and the journal. It holds no value of any Secret:
+//! hashes are keyed with a key that is stored in the record itself. Only for `onFailure: rollback` it also stores the
+//! last good state (`good`). It is written before the effects that it names. `secret` is its form in the cluster;
 //! `store` reads and writes it.
 
 mod good;

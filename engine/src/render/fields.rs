@@ -1,4 +1,4 @@
-//! From the positions of nodes to the origins of an object's fields.
+//! Positions of nodes → origins of an object's fields.
 
 use crate::origin::{FieldOrigins, PathHash};
 use crate::yaml::{At, Content, FileId, Node};

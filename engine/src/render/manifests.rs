@@ -1,5 +1,5 @@
-//! Plain manifests: every document of every `.yaml`, `.yml` and `.json` file, read as kubectl reads it, lists split into
-//! their items. A subfolder with a kustomization is rendered as that.
+//! Plain manifests: every document of every `.yaml`, `.yml` and `.json` file, read as kubectl reads it, with lists
+//! split into their items. A subfolder with a kustomization is rendered as such.
 
 use super::Options;
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};

@@ -1,6 +1,6 @@
-//! From a folder of the source tree to objects, each with the file and line that it came from: kustomizations where there
-//! is one, plain manifests if there is none. A function of the tree alone: no network, no environment, nothing is run.
-//! What the values mean is others' business; so is `${VARIABLE}` substitution.
+//! A folder of the source tree → objects, each with its file and line: as a kustomization if there is one, otherwise as
+//! plain manifests. A function of the tree alone: no network, no environment, and nothing is executed. Neither the
+//! meaning of values nor `${VARIABLE}` substitution belongs here.
 
 mod fields;
 mod kustomize;

@@ -1,8 +1,8 @@
-//! What to do about one token: keep it, finish an interrupted mint, wait for another's, or mint.
+//! Decides about one token: keep it, finish an interrupted mint, wait for another run's mint, or mint.
 //!
-//! Pure: the entry of the record, what is in the cluster and the time go in. A pending entry is written before anything is
-//! minted, under a fresh mint id, and the Secret carries the id of the mint that made its value; so after a crash the two
-//! together tell whether the value was stored.
+//! Pure: the inputs are the entry of the record, the state of the cluster and the time. A pending entry with a new mint
+//! id is written before anything is minted, and the Secret carries the id of the mint that created its value. So after
+//! a crash, the two together show whether the value was stored.
 
 use crate::mask::MaskKey;
 use serde::{Deserialize, Serialize};

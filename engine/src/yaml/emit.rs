@@ -1,6 +1,6 @@
-//! Values to text, byte for byte as kustomize prints them: sorted keys, lists not indented under their key, plain scalars
-//! where every YAML 1.1 reader takes them for strings, long lines folded at the first space past column 80, text with line
-//! breaks as literal blocks. The rules are those of libyaml's emitter as go-yaml v2 drives it.
+//! Values to text, byte for byte as kustomize prints them: sorted keys, lists not indented under their key, plain
+//! scalars where every YAML 1.1 reader reads them as strings, long lines folded at the first space past column 80, text
+//! with line breaks as literal blocks. The rules are those of libyaml's emitter as go-yaml v2 uses it.
 
 use super::number::{Number, go_float_g};
 use super::resolve::{Profile, Resolved, resolve};

@@ -1,5 +1,5 @@
-//! Blocks of text on kustomize's way out: it writes every document back as YAML and reads that again before it prints it, which does
-//! not leave all of them as they were.
+//! Text blocks in kustomize's output. It writes every document back as YAML and reads that again before it prints it,
+//! which changes some of them.
 
 /// Why a block of text is refused: kustomize writes it in a way that it cannot read again.
 pub const STARTS_WITH_TAB: &str =

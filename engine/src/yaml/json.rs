@@ -1,4 +1,4 @@
-//! Nodes to JSON values and back. The trip makes what both tools make: numbers by value, timestamps as text.
+//! Nodes to JSON values and back, with the losses of both tools: numbers by value, timestamps as text.
 
 use super::YamlError;
 use super::node::{Content, Entry, Node, Scalar, Tag};

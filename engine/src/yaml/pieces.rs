@@ -1,5 +1,6 @@
-//! Cuts a text into pieces as kustomize does before it reads any of them: at every line that starts with three dashes, wherever that
-//! stands. Of each piece it then reads the first document only. What is in a piece is none of this file's business.
+//! Splits a text into pieces as kustomize does before it reads any of them: at every line that starts with three
+//! dashes, wherever that line is. Of each piece it then reads only the first document. The content of a piece is not
+//! examined here.
 
 /// A part of a text.
 #[derive(Debug, PartialEq, Eq)]

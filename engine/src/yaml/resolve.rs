@@ -1,5 +1,5 @@
-//! What a plain scalar is: the implicit typing of the two tools' YAML readers. Both resolve numbers, null, timestamps
-//! and merge keys alike; they differ in booleans.
+//! The type of a plain scalar: the implicit typing of the two tools' YAML readers. Both resolve numbers, null,
+//! timestamps and merge keys alike; they differ in booleans.
 
 use super::node::Tag;
 use super::number::{Number, parse_number};

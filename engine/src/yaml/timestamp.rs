@@ -1,5 +1,5 @@
-//! YAML timestamps: which texts are one, and the RFC 3339 form in which they leave. The set of forms is that of the
-//! original's reader (a subset of <https://yaml.org/type/timestamp.html>).
+//! YAML timestamps: which texts are timestamps, and the RFC 3339 form in which they are printed. The accepted forms are
+//! those of the original's reader (a subset of <https://yaml.org/type/timestamp.html>).
 
 /// The RFC 3339 text of a timestamp, or `None` if `text` is not one.
 pub(super) fn normalise(text: &str) -> Option<String> {

@@ -1,8 +1,8 @@
-//! Terraform's own rules for what a provider may answer, checked by us before the answer leaves.
+//! Terraform's rules for the answers of a provider, checked by us before an answer is sent.
 //!
-//! Terraform turns a broken rule into "this is a bug in the provider" without saying where. Checked here, a bug of ours is
-//! our error with a path, and no state is written from it. Rules from Terraform's
-//! docs/resource-instance-change-lifecycle.md. No message ever repeats a value: it may be a secret.
+//! Terraform reports a broken rule as "this is a bug in the provider" without saying where. Checked here, a bug of ours
+//! becomes an error with a path, and no state is written from it. The rules come from Terraform's
+//! docs/resource-instance-change-lifecycle.md. Messages never repeat a value, which may be a secret.
 
 mod plan;
 mod state;

@@ -1,4 +1,4 @@
-//! What a data source is to the server: a schema, and values that are read anew in every plan. It changes nothing.
+//! What a data source is to the server: a schema, and values that are read again in every plan. It changes nothing.
 
 pub mod nodes;
 

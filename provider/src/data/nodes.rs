@@ -1,4 +1,5 @@
-//! `myelin_nodes`: instances by their tags, for resources that use a pool. Whoever launched them: it looks at tags alone.
+//! `myelin_nodes`: instances by their tags, for resources that use a pool. It does not matter who launched them: only
+//! tags count.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What an ephemeral resource is to the server: a schema, and values that live as long as one walk of Terraform and are stored
-//! nowhere.
+//! What an ephemeral resource is to the server: a schema, and values that exist during one run of Terraform and are
+//! stored nowhere.
 
 pub mod secret;
 

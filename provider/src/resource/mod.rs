@@ -1,7 +1,7 @@
-//! What a managed resource is to the server: a schema, an identity, and the answers to the calls of its life.
+//! What a managed resource is to the server: a schema, an identity, and the answers to the calls of its lifecycle.
 //!
-//! One folder or file per resource type. The server decodes, strips write-only values, checks Terraform's rules on the way
-//! out and encodes; a resource sees values and answers values.
+//! There is one folder or file per resource type. The server decodes, strips write-only values, checks Terraform's
+//! rules for the answer and encodes; a resource takes and returns values.
 
 pub mod node_pool;
 pub mod provisioning_token;

@@ -1,4 +1,4 @@
-//! The permanent name of an instance, beside its state: flat attributes, wholly known whenever they are sent.
+//! The permanent identity of an instance, beside its state: flat attributes, always sent completely known.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
-//! What a configuration may say: one description from which the protocol schema, the checks before any work, and the
-//! reference docs all come.
+//! What a configuration may contain: one description from which the protocol schema, the checks before any work, and
+//! the reference docs are derived.
 //!
-//! There are no nested blocks on purpose: Terraform can neither add, remove nor make unknown a block in a plan, nested
-//! attributes can be all of that.
+//! There are deliberately no nested blocks: in a plan, Terraform cannot add or remove a block or make it unknown, while
+//! nested attributes can be all of that.
 
 mod docs;
 mod identity;

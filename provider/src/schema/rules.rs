@@ -1,6 +1,6 @@
-//! What a known value must be, said once beside the attribute: checked in every validation, printed in the docs.
+//! Rules for known values, declared once at the attribute: checked in every validation, and printed in the docs.
 //!
-//! Unknown values pass: Terraform asks again when they are known. A rule never repeats a sensitive value.
+//! Unknown values pass: Terraform validates again when they are known. A message never repeats a sensitive value.
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::value::{Path, Step, Value};

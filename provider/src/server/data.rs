@@ -1,4 +1,4 @@
-//! The life of a data source: checked, and read.
+//! The lifecycle of a data source: validate and read.
 
 use myelin_proto::tfplugin6 as tf;
 

@@ -1,5 +1,5 @@
-//! The life of an ephemeral resource: checked, opened, and forgotten. There is nothing to renew and nothing to close: a value
-//! that was read is held by Terraform alone.
+//! The lifecycle of an ephemeral resource: validate, open, and forget. There is nothing to renew and nothing to close:
+//! only Terraform holds a value that was read.
 
 use myelin_proto::tfplugin6 as tf;
 

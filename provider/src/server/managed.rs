@@ -1,4 +1,4 @@
-//! The life of a managed resource, call by call: decode, ask the resource, check Terraform's rules, encode.
+//! The lifecycle of a managed resource, call by call: decode, ask the resource, check Terraform's rules, encode.
 
 use myelin_proto::tfplugin6 as tf;
 

@@ -1,7 +1,7 @@
-//! The plugin server: from the first byte of the process to the last.
+//! The plugin server, from the start of the process to its end.
 //!
-//! `serve` opens the socket, prints the handshake line and answers calls until the end; the files beside it each answer one
-//! family of calls. What a call means is decided in `resource`, not here.
+//! `serve` opens the socket, prints the handshake line and answers calls until the end. The files beside it each answer
+//! one family of calls. `resource` decides what a call means.
 
 mod companions;
 mod data;

@@ -1,9 +1,8 @@
-//! The provider service: each call is found here by its name, run where a panic or a broken connection cannot hurt it, and
-//! answered by the resource that it is about.
+//! The provider service: finds the resource of each call by name, runs the call where neither a panic nor a broken
+//! connection does harm, and returns the resource's answer.
 //!
-//! What we do not offer (functions, lists, actions, state stores) is answered empty where
-//! the protocol has an empty answer and otherwise with `Unimplemented`, which the definitions' default does: Terraform
-//! tolerates that and nothing else.
+//! What we do not offer (functions, lists, actions, state stores) gets an empty answer if the protocol has one, and
+//! otherwise `Unimplemented`, the default of the definitions: Terraform tolerates that and nothing else.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;

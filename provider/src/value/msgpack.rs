@@ -1,7 +1,8 @@
 //! The msgpack form of a value: what Terraform sends, and the only form that we send.
 //!
-//! Reading is driven by the type and walks the bytes once; it allocates no more than it has read, so a length that
-//! promises more than there is costs nothing. Rules from Terraform's docs/plugin-protocol/object-wire-format.md.
+//! Decoding is driven by the type and reads the bytes once. It allocates no more than it has read, so a length that
+//! promises more than there is costs nothing. The rules come from Terraform's
+//! docs/plugin-protocol/object-wire-format.md.
 
 use std::collections::BTreeMap;
 

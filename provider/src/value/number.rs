@@ -1,7 +1,8 @@
 //! Numbers as Terraform has them: of any size, and exact.
 //!
-//! The wire spells one number in several ways (any width of integer, a float, a decimal string for what fits neither).
-//! Here each number has one form, so that equal numbers are equal. Nothing is ever expanded: `1e999999999` stays short.
+//! The wire encodes one number in several ways (integers of any width, a float, a decimal string for what fits
+//! neither). Here each number has one form, so that equal numbers are equal. Nothing is ever expanded: `1e999999999`
+//! stays short.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Where in a value something is, in the steps that Terraform understands and in the way a person writes it.
+//! The path to a part of a value, in Terraform's steps and in the way users write it.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! What is already certain about an unknown value: that it is not null, how it begins, how long it is.
+//! Refinements: what is already certain about an unknown value: that it is not null, its prefix, its length.
 //!
-//! We keep the encoded form and hand it back unchanged where Terraform gave it to us, which is the only honest thing to
-//! do with a promise that somebody else made. We make none ourselves.
+//! We keep the encoded form and return it unchanged if Terraform gave it to us: that is the only honest thing to do
+//! with somebody else's promise. We make none ourselves.
 
 /// The refinements of one unknown value, as Terraform encoded them.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
-//! The documents as JSON Schemas (draft 07), for editors and for whoever checks a repository without Myelin.
+//! The documents as JSON Schemas (draft 07), for editors and for checking a repository without Myelin.
 //!
-//! `stack`, `token` and `pool` say of each field what a person needs to know beside the reader: what it is for. That they name
-//! exactly the fields that the reader takes, each with the same kind, words and bounds, is a test. What a schema cannot say (a
-//! cycle, a name that does not exist) only the reader finds.
+//! `stack`, `token` and `pool` describe what each field is for. A test ensures that they name exactly the fields that
+//! the reader takes, with the same kinds, values and bounds. What a schema cannot express (a cycle, a name that does
+//! not exist) only the reader finds.
 
 mod pool;
 mod stack;

@@ -1,5 +1,5 @@
-//! One kustomization: gathers its resources, generates, lets its components change them, runs the transformers in their
-//! fixed order, and hands on what the kustomizations above must know.
+//! Builds one kustomization: collects its resources, generates, lets its components change them, runs the transformers
+//! in their fixed order, and passes on what the kustomizations above need.
 
 use super::config::Config;
 use super::fieldspec::FieldSpec;

@@ -1,5 +1,5 @@
-//! Where transformers look: the default places and those that `configurations` and `crds` add. Configurations of bases
-//! reach the kustomizations that use them.
+//! The fields that transformers change: the default ones, and those that `configurations` and `crds` add.
+//! Configurations of bases also apply to the kustomizations that use them.
 
 use super::fieldspec::{FieldSpec, add_all};
 use super::id::Gvk;

@@ -1,5 +1,5 @@
-//! `crds`: type definitions in the form of OpenAPI whose marks (`x-kubernetes-object-ref-kind`, `x-kubernetes-identity`, ...)
-//! say where custom resources keep names, labels, annotations and references.
+//! `crds`: OpenAPI type definitions whose marks (`x-kubernetes-object-ref-kind`, `x-kubernetes-identity`, ...) say
+//! where custom resources hold names, labels, annotations and references.
 
 use super::config::{Config, NameReference};
 use super::fieldspec::{FieldSpec, add};

@@ -1,4 +1,4 @@
-//! Where in which kinds of resources a value stands: a path of keys, through lists of maps, for a selection of kinds.
+//! Field specifications: a path of keys, through lists of maps, for a selection of kinds.
 
 use super::id::Gvk;
 use crate::yaml::{At, Content, Entry, Node, Tag};

@@ -1,5 +1,5 @@
-//! The name suffix of generated ConfigMaps and Secrets: the start of a SHA-256 over their content as Go's `encoding/json`
-//! writes it, in letters that make no words.
+//! The name suffix of generated ConfigMaps and Secrets: the start of a SHA-256 over their content as Go's
+//! `encoding/json` writes it, in letters that form no words.
 
 use super::resource::Resource;
 use crate::yaml::{Content, Node, to_json};

@@ -1,5 +1,5 @@
-//! What names a resource while it is being rendered: group, version, kind, namespace and name, and the rules by which one
-//! such name matches another.
+//! The identity of a resource during rendering: group, version, kind, namespace and name, and the rules by which one
+//! identity matches another.
 
 use crate::object::split_api_version;
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! JSON patches (RFC 6902) on YAML nodes, as lenient and as strict as the original's library: `-` appends, a negative index
-//! counts from the end, what is removed or replaced must be there.
+//! JSON patches (RFC 6902) on YAML nodes, exactly as lenient and strict as the original's library: `-` appends, a
+//! negative index counts from the end, and what is removed or replaced must exist.
 
 use crate::yaml::{Content, Entry, Node, STARTS_WITH_TAB, Tag, from_json, go_float_g, is_written_as_block, to_json};
 use serde_json::Value;

@@ -1,4 +1,4 @@
-//! A kustomization file as typed values. Reading it is strict; what the values do is the transformers' business.
+//! A kustomization file as typed values. It is read strictly; the transformers decide what the values do.
 
 use super::config::read_field_spec;
 use super::fieldspec::FieldSpec;

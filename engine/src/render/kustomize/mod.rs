@@ -1,8 +1,8 @@
 //! A native kustomize: the same objects in the same order as `kustomize build` (5.5), from the tree alone. The order of
-//! things is the original's: resources and bases, generators, components, transformers; at the root hashes, references,
-//! variables, sorting.
+//! steps is the original's: resources and bases, generators, components, transformers; then, at the root, hashes,
+//! references, variables, sorting.
 //!
-//! Kustomizations are found first; then those that need nothing from each other are built in parallel, each once.
+//! All kustomizations are found first; then independent ones are built in parallel, each once.
 
 mod build;
 mod config;

@@ -1,5 +1,6 @@
-//! Gives references the new names of what they refer to, once all names are final. What a reference means is found by the
-//! name it holds, among the names that resources had before; prefixes, suffixes and namespaces decide between several.
+//! Updates references once all names are final. The target of a reference is found by the name that the reference
+//! holds, among the names that resources had before; prefixes, suffixes and namespaces decide between several
+//! candidates.
 
 use super::config::Config;
 use super::fieldspec::{set_scalar, visit};

@@ -1,4 +1,4 @@
-//! From resources to objects: the values as they come out of the original, which writes every resource as JSON and reads that as
+//! Resources → objects, with values as the original produces them: it writes every resource as JSON and reads that as
 //! YAML before it prints it.
 
 use super::reader::place;

@@ -1,5 +1,5 @@
-//! `transformers`, `validators` and `generators`: the built-in kinds as resources of their own. Anything else would be a
-//! program to run, and nothing is run.
+//! `transformers`, `validators` and `generators`: the built-in kinds, given as resources. Any other kind would be a
+//! program, and no program is run.
 
 use super::build::Step;
 use super::config::read_field_spec;

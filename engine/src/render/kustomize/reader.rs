@@ -1,5 +1,5 @@
-//! Reads the maps of a kustomization into typed values: names match without regard to case, values must have the right type,
-//! null is nothing, and every field that nobody asked for is an error with a suggestion. Problems are collected.
+//! Reads the maps of a kustomization into typed values. Names match case-insensitively, values must have the right
+//! type, null means absent, and every unknown field is an error with a suggestion. Problems are collected.
 
 use crate::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use crate::tree::Tree;

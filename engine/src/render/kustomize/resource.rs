@@ -1,5 +1,5 @@
-//! A resource on its way through the transformers: its YAML, the names it has had, and what the final steps must know.
-//! The original keeps this history in internal annotations; here it never touches the resource itself.
+//! A resource on its way through the transformers: its YAML, the names it has had, and what the final steps need. The
+//! original keeps this history in internal annotations; here it never touches the resource itself.
 
 use super::id::{Gvk, Id};
 use super::shared::Sharing;

@@ -1,5 +1,5 @@
-//! Which lists a strategic merge patch merges, and by which keys: a table for the built-in kinds, or the OpenAPI document
-//! that a kustomization names, which then replaces the table. Types are numbers into the table.
+//! Which lists a strategic merge patch merges, and by which keys: from a table for the built-in kinds, or from the
+//! OpenAPI document that a kustomization names, which then replaces the table. Types are indexes into the table.
 
 use crate::yaml::Node;
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
-//! Nodes that the original holds once and shows in several places: a label or annotation that it adds at several places of one
-//! resource (`metadata/labels`, a selector, a pod template) is one node of its tree. Whatever sets one of them afterwards, an
-//! overlay's label, a patch, a replacement, sets all of them. JSON patches end that, because they build the resource anew. Only
-//! scalars within one resource are ever shared.
+//! Nodes that the original holds once and shows in several places. A label or annotation that it adds at several places
+//! of one resource (`metadata/labels`, a selector, a pod template) is one node of its tree. If an overlay's label, a
+//! patch or a replacement then sets one of them, all of them change. JSON patches end the sharing, because they rebuild
+//! the resource. Only scalars within one resource are ever shared.
 
 use crate::yaml::{At, Content, Node, Scalar};
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! The same work on several things at once, where there are enough of them. Starting and waking threads takes a
-//! millisecond or two, which is as long as a small kustomization takes altogether.
+//! Runs the same work on several items in parallel, if there are enough of them. Starting and waking threads takes a
+//! millisecond or two, as long as a whole small kustomization.
 
 use rayon::prelude::*;
 

@@ -1,7 +1,7 @@
-//! Strategic merge: a patch in the shape of the resource. Maps merge key by key and null removes a key; lists that the
-//! schema gives merge keys merge element by element, the patch's elements first; other lists are replaced.
-//! `$patch: delete | replace | merge` steer it. Follows kustomize's own merge, not the API server's: `$setElementOrder`,
-//! `$retainKeys` and `$deleteFromPrimitiveList` are plain keys here too.
+//! Strategic merge: a patch in the shape of the resource. Maps merge key by key, and null removes a key. Lists with
+//! merge keys in the schema merge element by element, the patch's elements first; other lists are replaced. `$patch:
+//! delete | replace | merge` controls this. It follows kustomize's own merge, not the API server's: `$setElementOrder`,
+//! `$retainKeys` and `$deleteFromPrimitiveList` are plain keys here.
 
 use super::schema::{Schema, Type};
 use super::shared::overwritten;

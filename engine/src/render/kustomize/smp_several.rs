@@ -1,6 +1,6 @@
 //! Strategic merge of lists whose elements have several merge keys (container ports, service ports, topology spread
-//! constraints), repeat a key or leave it out. The original's steps are followed one by one, because what they do when an element leaves a key out is theirs
-//! alone: such an element of a patch changes nothing where the resource spells the key out.
+//! constraints), repeat a key or omit it. This follows the original's steps one by one, because its treatment of an
+//! omitted key is peculiar: such an element of a patch changes nothing if the resource has the key.
 
 use super::schema::Type;
 use super::smp::{Merge, Patch, values_of};

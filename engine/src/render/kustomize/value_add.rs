@@ -1,5 +1,5 @@
-//! ValueAddTransformer: puts one text into a field of many resources, instead of what is there or as one part of a file
-//! path that is there.
+//! ValueAddTransformer: writes one text into a field of many resources, as the whole value or as one part of a file
+//! path.
 
 use super::fieldspec;
 use super::load::Loader;

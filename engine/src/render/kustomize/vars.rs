@@ -1,4 +1,5 @@
-//! Variables: `$(NAME)` in known places becomes the value of a field of some resource. Old; `replacements` do it better.
+//! Variables: `$(NAME)` in known places becomes the value of a field of some resource. Deprecated in favour of
+//! `replacements`.
 
 use super::config::Config;
 use super::fieldspec::visit;

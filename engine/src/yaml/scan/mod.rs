@@ -1,5 +1,5 @@
-//! Text to tokens, as libyaml cuts it: the scanner behind both tools' YAML libraries, whose habits (tabs, flow collections that
-//! leave their indentation, quoted text over several lines) manifests rely on.
+//! Text to tokens, as libyaml does it: the scanner behind both tools' YAML libraries. Manifests rely on its habits
+//! (tabs, flow collections that leave their indentation, quoted text over several lines).
 
 mod text;
 

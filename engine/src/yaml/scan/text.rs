@@ -1,4 +1,4 @@
-//! The scalars: blocks of text, quoted text and plain text, with their folding of lines.
+//! Scalars: text blocks, quoted text and plain text, with line folding.
 
 use super::{Mark, Result, Scanner, Style, Token};
 use std::borrow::Cow;

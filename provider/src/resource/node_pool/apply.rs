@@ -1,4 +1,4 @@
-//! Applying a pool: create, update, destroy. What is true is in the answer on every exit.
+//! Applies a pool: create, update, destroy. The answer is true on every exit.
 
 use std::future::Future;
 use std::time::Duration;

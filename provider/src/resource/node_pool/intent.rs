@@ -1,7 +1,7 @@
 //! What a plan tells its own apply: whether a destroy is the first half of replacing a pool by itself.
 //!
-//! A failed first apply leaves a tainted instance, and Terraform's answer to taint is destroy and create. The create half adopts
-//! the nodes that were launched, so the destroy half of such a replacement touches nothing.
+//! A failed first apply leaves a tainted instance, which Terraform replaces by destroy and create. The create half
+//! adopts the nodes that were launched, so the destroy half of such a replacement touches nothing.
 
 use myelin_engine::fleet::PoolId;
 use serde_json::{Value as Json, json};

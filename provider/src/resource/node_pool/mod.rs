@@ -1,8 +1,8 @@
 //! `myelin_node_pool`: a pool of EC2 workers as a Terraform resource.
 //!
-//! The engine decides what happens to which node and does it; the truth is in EC2's tags. What is decided here is Terraform's: what
-//! a plan shows, what a failed apply leaves in the state, and what an import knows. User data is write-only: no plan and no state
-//! holds it.
+//! The engine decides what happens to which node and does it; the truth is in EC2's tags. This module decides what
+//! concerns Terraform: what a plan shows, what a failed apply leaves in the state, and what an import knows. User data
+//! is write-only: no plan and no state contains it.
 
 mod apply;
 mod document;

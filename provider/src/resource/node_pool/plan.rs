@@ -1,7 +1,8 @@
-//! Planning a pool: what happens to each node, why, and in which order. Nothing is launched, ended or tagged.
+//! Plans a pool: what happens to each node, why, and in which order. Nothing is launched, terminated or tagged.
 //!
-//! Terraform plans again when it applies and takes any difference in a known value for a bug, so what EC2 says of nodes is told as
-//! a warning and left unknown in the plan; the image is the exception: it is pinned, and a plan never launches another.
+//! Terraform plans again when it applies, and treats any difference in a known value as a bug. So what EC2 says about
+//! nodes is reported as a warning and left unknown in the plan. The image is the exception: it is pinned, and a saved
+//! plan never launches another.
 
 use myelin_engine::diagnostic::Diagnostics as EngineDiagnostics;
 use myelin_engine::document::NodePool;

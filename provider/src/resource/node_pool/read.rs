@@ -1,4 +1,4 @@
-//! Reading a pool as EC2's tags tell it, and importing one.
+//! Reads a pool from EC2's tags, and imports one.
 
 use myelin_engine::cloud::ImageSource;
 use myelin_engine::fleet::{Found, PoolId, Ports, find_pool};

@@ -1,4 +1,4 @@
-//! What `myelin_node_pool` may say and what it shows.
+//! The schema of `myelin_node_pool`.
 
 use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Presence, Rule, Schema};
 use crate::value::Type;

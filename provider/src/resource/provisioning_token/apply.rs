@@ -1,4 +1,4 @@
-//! Applying a token: create, update, destroy. What is true is in the answer on every exit.
+//! Applies a token: create, update, destroy. The answer is true on every exit.
 
 use std::future::Future;
 use std::sync::Arc;

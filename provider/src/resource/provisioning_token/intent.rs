@@ -1,8 +1,8 @@
 //! What a plan tells its own apply: whether a destroy is the first half of replacing a token by itself.
 //!
-//! A failed first apply leaves a tainted instance, and Terraform's answer to taint is destroy and create. The create half takes
-//! over what the record names, so the destroy half of such a replacement touches nothing: otherwise the record of an
-//! interrupted mint, and with it the report of it, would be lost.
+//! A failed first apply leaves a tainted instance, which Terraform replaces by destroy and create. The create half
+//! takes over what the record names, so the destroy half of such a replacement touches nothing. Otherwise the record of
+//! an interrupted mint, and with it the report of it, would be lost.
 
 use myelin_engine::record::StackId;
 use serde_json::{Value as Json, json};

@@ -1,7 +1,7 @@
 //! `myelin_provisioning_token`: a one-time secret as a Terraform resource.
 //!
-//! The engine decides when a value is minted and mints it; nothing here ever holds one. What is decided here is Terraform's: what
-//! a plan shows, what a failed apply leaves in the state, and what an import knows.
+//! The engine decides when to mint a value and mints it; nothing here ever holds one. This module decides what concerns
+//! Terraform: what a plan shows, what a failed apply leaves in the state, and what an import knows.
 
 mod apply;
 mod document;

@@ -1,4 +1,4 @@
-//! Planning a token. Nothing is minted: the cluster is looked at, and a person is told what the apply will do to the value.
+//! Plans a token. Nothing is minted: the cluster is read, and the user is told what the apply will do to the value.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading a token as it is, and importing one: a recorded token, or a value that somebody else stored.
+//! Reads a token, and imports one: a recorded token, or a value that somebody else stored.
 
 use std::collections::BTreeMap;
 

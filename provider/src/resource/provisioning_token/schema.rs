@@ -1,4 +1,4 @@
-//! What `myelin_provisioning_token` may say and what it shows. The fields of a token are those of a stack's `tokens`.
+//! The schema of `myelin_provisioning_token`. The fields of a token are those of a stack's `tokens`.
 
 use crate::resource::stack::tokens;
 use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Rule, Schema};

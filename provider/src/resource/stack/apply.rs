@@ -1,4 +1,4 @@
-//! Applying a stack: create, update, destroy. What is true is in the answer on every exit.
+//! Applies a stack: create, update, destroy. The answer is true on every exit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;

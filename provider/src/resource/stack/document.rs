@@ -1,6 +1,7 @@
-//! From the attributes of `myelin_stack` to the engine's `Stack` document, and back from a document's field to the attribute.
+//! From the attributes of `myelin_stack` to the engine's `Stack` document, and back from a document's field to the
+//! attribute.
 //!
-//! The document is the same JSON that the YAML reader makes; what it means and what is wrong with it is the engine's to say.
+//! The document is the same JSON that the YAML reader produces; the engine interprets it and finds its errors.
 
 use myelin_engine::desired::Variables;
 use myelin_engine::diagnostic as engine;

@@ -1,10 +1,10 @@
 //! What a plan tells its own apply, through the private data that Terraform carries between them.
 //!
-//! A failed first apply leaves a tainted instance, and Terraform's answer to taint is destroy and create. Destroying what is
-//! healthy would be wrong. Terraform hands the private data of the planned *create* to both halves of a replacement, so a
-//! destroy that comes with it is the first half of one. Then nothing is deleted if the first apply never succeeded and the
-//! new instance is the same stack: the second half takes over what is there. The private data of a tainted instance itself
-//! is not handed on, which is why this lies in the plan.
+//! A failed first apply leaves a tainted instance, which Terraform replaces by destroy and create. Destroying what is
+//! healthy would be wrong. Terraform passes the private data of the planned *create* to both halves of a replacement,
+//! so a destroy that comes with it is the first half of one. Such a destroy deletes nothing if the first apply never
+//! succeeded and the new instance is the same stack: the second half takes over what exists. The private data of a
+//! tainted instance itself is not passed on, which is why this is in the plan.
 
 use myelin_engine::record::StackId;
 use serde_json::{Value as Json, json};

@@ -1,8 +1,8 @@
 //! `myelin_stack`: a phased stack as a Terraform resource.
 //!
-//! The engine decides everything about Kubernetes. What is decided here is Terraform's: which attribute a problem belongs to,
-//! what is known when, what a failed apply leaves in the state, and how a failed first apply is taken over instead of
-//! destroyed.
+//! The engine decides everything about Kubernetes. This module decides what concerns Terraform: which attribute a
+//! problem belongs to, what is known when, what a failed apply leaves in the state, and how a failed first apply is
+//! taken over instead of destroyed.
 
 mod apply;
 mod checks;

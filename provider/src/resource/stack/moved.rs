@@ -1,7 +1,7 @@
-//! Moving a single object that another provider keeps into a stack: what a `moved` block asks for.
+//! Moves a single object of another provider into a stack, as a `moved` block requests.
 //!
-//! Nothing is read and nothing is sent: the state that comes of it says that one object exists, and the plan that follows shows
-//! what the stack makes of it. Its values are left behind, because they may be secret.
+//! Nothing is read or sent. The resulting state says that one object exists, and the next plan shows what the stack
+//! makes of it. The values of the old state are dropped, because they may be secret.
 
 use myelin_engine::object::ObjectKey;
 use myelin_engine::yaml::{self, FileId, Limits, Profile};

@@ -1,7 +1,8 @@
-//! Planning a stack: what it will be is a pure function of the configuration; what a cluster says about it are findings.
+//! Plans a stack. The planned attributes are a pure function of the configuration; what a cluster says becomes
+//! diagnostics.
 //!
-//! A fact from the live cluster in a planned attribute would bind the apply to it, and Terraform plans once more at apply. So
-//! conflicts, immutable fields and missing kinds are diagnostics, and only if there is a cluster to ask.
+//! Terraform plans once more at apply, so a fact from the live cluster in a planned attribute would bind the apply to
+//! it. Conflicts, immutable fields and missing kinds are therefore diagnostics, and only if there is a cluster to ask.
 
 use std::sync::Arc;
 

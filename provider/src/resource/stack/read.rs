@@ -1,4 +1,4 @@
-//! Reading a stack as it is: one batch for all its objects. Drift is only what changed in fields that the stack owns.
+//! Reads a stack: one batch for all its objects. Only changes of fields that the stack owns are drift.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What `myelin_stack` may say and what it shows: the fields of the `Stack` document in snake_case, and what was computed.
+//! The schema of `myelin_stack`: the fields of the `Stack` document in snake_case, and the computed attributes.
 
 use super::checks::{policies, requires, verify};
 use crate::schema::{Attribute, IdentityAttribute, IdentitySchema, Nesting, Presence, Rule, Schema};
