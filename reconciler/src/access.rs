@@ -1,4 +1,4 @@
-//! Which cluster: flags, then the variables that kubectl reads, and never a kubeconfig that nobody named.
+//! Which cluster to use: flags first, then the variables that kubectl reads, and never a kubeconfig that was not named.
 
 use anyhow::bail;
 use clap::Args;

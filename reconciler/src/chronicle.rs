@@ -1,4 +1,4 @@
-//! What an apply did → the events that tell of it: which, about what, in which words. Pure.
+//! What an apply did → the Kubernetes Events that report it. Pure.
 
 use crate::deployment::Deployment;
 use crate::events::{About, Event, Kind};

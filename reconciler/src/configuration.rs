@@ -1,5 +1,5 @@
-//! `myelin.yaml`: which sources there are. All problems at once, each with its line; nothing in it holds a secret, only names of
-//! files that do.
+//! `myelin.yaml`: the sources. All problems at once, each with its line. The file holds no secret, only names of files
+//! that do.
 
 mod decryption;
 mod schema;

@@ -1,8 +1,8 @@
-//! What people want of a source beside its branch, and what the reconciler says of it: one ConfigMap per source in the cluster,
-//! so that a wiped disk loses nothing and `kubectl` shows it.
+//! A source's ConfigMap in the cluster: what users want of the source besides its branch, and what the reconciler
+//! reports about it. A wiped disk loses nothing, and `kubectl` shows it.
 //!
-//! People's words (`suspend`, `hold`, `confirm`, `request`) and the reconciler's (`status`) are fields of two field managers,
-//! so that neither ever overwrites the other.
+//! The users' fields (`suspend`, `hold`, `confirm`, `request`) and the reconciler's (`status`) have different field
+//! managers, so that neither ever overwrites the other.
 
 use futures::StreamExt as _;
 use futures::stream::BoxStream;

@@ -1,7 +1,8 @@
-//! A commit as a whole: its documents → what every stack should be → one plan for each. `execution` brings it about.
+//! A commit as a whole: its documents → the desired state of every stack → one plan each. `execution` carries the plans
+//! out.
 //!
-//! The engine knows single stacks; here is only what several of them mean together: all errors before any effect, stacks that
-//! no document names any more, and the limit on what one commit may remove.
+//! The engine knows single stacks. This module handles what concerns several of them: all errors before any effect,
+//! stacks that no document names any more, and the limit on what one commit may remove.
 
 use crate::documents::{self, Body, Documents, Placed};
 use crate::identity::Identities;

@@ -1,7 +1,7 @@
-//! A folder of a repository → the documents in it, in the order in which they may start. All problems at once.
+//! A folder of a repository → its documents, in the order in which they may start. All problems at once.
 //!
-//! A document is any YAML document whose `apiVersion` begins with `myelin.dev/`; everything else under the folder is what stacks
-//! are rendered from and is not read here. Folders whose name begins with a dot are not entered.
+//! A document is any YAML document whose `apiVersion` begins with `myelin.dev/`. Everything else under the folder is
+//! input for rendering and is not read here. Folders whose name begins with a dot are skipped.
 
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics, FilePlace};
 use myelin_engine::document::{

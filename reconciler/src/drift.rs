@@ -1,8 +1,9 @@
-//! Waits until somebody touches what a source owns: one watch per kind for all its stacks, hashes instead of objects, and no
-//! request while nothing drifts.
+//! Waits until somebody changes what a source owns: one watch per kind for all its stacks, hashes instead of objects,
+//! and no request while nothing drifts.
 //!
-//! The watches outlive what is done about a drift: a stack that was told of is not judged until it is told what the stack should be
-//! now ([`Drift::settle`]); what the watches said of it meanwhile is judged then. So nothing is listed again, and nothing is missed.
+//! The watches outlive a repair. After a stack was reported as drifted, it is not judged again until the watch learns
+//! its new desired state ([`Drift::settle`]); changes seen in the meantime are judged then. So nothing is listed again,
+//! and nothing is missed.
 
 use crate::pause::Pause;
 use crate::picture::Picture;

@@ -1,9 +1,9 @@
-//! Kubernetes Events on what changed: on the ConfigMap of the source and on the objects, so that `kubectl describe` and `kubectl get
-//! events` tell what the reconciler did and why.
+//! Kubernetes Events about changes, on the source's ConfigMap and on the objects, so that `kubectl describe` and
+//! `kubectl get events` show what the reconciler did and why.
 //!
-//! Bounded: a queue, a rate, a length; what is said again within a while counts up the series of the first event instead of a new
-//! one. An event that cannot be written is lost and logged; nothing waits for it. Texts come from plans and verdicts, where secret
-//! values are masked.
+//! Everything is bounded: the queue, the rate, the length. A repeated event within ten minutes increments the series of
+//! the first one instead of creating another. An event that cannot be written is dropped and logged; nothing waits for
+//! it. The texts come from plans and verdicts, where secret values are masked.
 
 use jiff::Timestamp;
 use myelin_engine::cluster::{Cluster, ClusterError, Mode, Resource, Target, kinds};

@@ -1,6 +1,6 @@
-//! A planned deployment → effects, in the order of `dependsOn`; what became of each stack and pool.
+//! A planned deployment → effects, in the order of `dependsOn`, and the result for each stack and pool.
 //!
-//! The engine applies single stacks; here is only when each may begin and what its end means for the others.
+//! The engine applies single stacks. This module decides when each may begin, and what its end means for the others.
 
 use crate::deployment::{Deployment, WantedStack};
 use crate::identity::{Actors, Identities};

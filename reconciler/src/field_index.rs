@@ -1,5 +1,5 @@
-//! Which file and line set each field of every object of a commit, packed beside the index of origins: one line of JSON for each object,
-//! compressed as a whole. Places and names of fields, never values.
+//! The file and line that set each field of every object of a commit, stored beside the index of origins: one line of
+//! JSON per object, compressed as a whole. It holds places and names of fields, never values.
 
 use crate::deployment::{WantedCommit, WantedStack};
 use flate2::Compression;

@@ -1,6 +1,6 @@
-//! How the live objects of stacks stand right now, with the gates' own words: one list per kind and a look.
+//! The current state of the live objects of stacks, as verdicts of the gates: one list per kind and one evaluation.
 //!
-//! For commands. The reconciler itself watches and never lists again.
+//! This is for commands. The reconciler itself watches and never lists again.
 
 use futures::StreamExt as _;
 use futures::stream;

@@ -1,8 +1,8 @@
-//! `POST /hook/SOURCE`: a forge says that something was pushed. It is a hint to look now, and nothing else: the body is checked
-//! against the shared secret and then dropped unread, so no repository, branch or commit that it names means anything.
+//! `POST /hook/SOURCE`: a forge says that something was pushed. This is only a hint to look now: the body is checked
+//! against the shared secret and then dropped unread, so the repository, branch or commit that it names has no effect.
 //!
-//! A hint goes through the source's ConfigMap, so that it reaches the replica that works on the source, under a field manager of
-//! its own: what people said is not touched.
+//! A hint goes through the source's ConfigMap, so that it reaches the replica that works on the source. It has its own
+//! field manager, so that the fields of users stay untouched.
 
 use crate::control::Board;
 use axum::Router;

@@ -1,10 +1,13 @@
-//! As whom stacks and tokens are looked at and changed: the source's account, or one that a document names and the configuration allows.
+//! The account under which stacks and tokens are read and changed: the source's account, or one that a document names
+//! and the configuration allows.
 //!
-//! A repository is not trusted: what it names is a choice among what the configuration gives, and nothing falls back to other rights.
+//! A repository is not trusted: a document can only choose among what the configuration offers, and nothing falls back
+//! to other rights.
 //!
-//! What goes under which identity. Under Myelin's own, and shared by all stacks of a source: the lists of records, namespaces and
-//! objects that carry a stack's label, and the watches for drift; of those a stack is only shown what carries its own label. Under the
-//! stack's: every other read, every dry run, the watches of its gates, every change and every command in a pod.
+//! Myelin's own account is used for what all stacks of a source share: the lists of records, namespaces and objects
+//! that carry a stack's label, and the drift watches; a stack sees of these only what carries its own label. The
+//! stack's account is used for every other read, every dry run, the watches of its gates, every change and every
+//! command in a pod.
 
 use crate::deployment::WantedCommit;
 use myelin_engine::apply::{Gates, Run};

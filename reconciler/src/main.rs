@@ -1,7 +1,7 @@
-//! The `myelin` command on the engine: what commands there are, and how one ends.
+//! The `myelin` command on the engine: its subcommands, and how each ends.
 //!
-//! `command` holds one file for each; `documents` and `deployment` turn a tree of files into plans and effects; `source` does so
-//! for as long as a branch lives; `access` finds the cluster.
+//! `command` holds one file per subcommand; `documents` and `deployment` turn a tree of files into plans and effects;
+//! `source` does so continuously for a branch; `access` finds the cluster.
 #![allow(clippy::print_stdout, reason = "what a command prints is its result")]
 
 mod access;

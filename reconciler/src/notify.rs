@@ -1,7 +1,8 @@
-//! Tells others what became of a commit: a status on GitHub, and any URL that takes JSON. What a source shows is followed; a
-//! newer state takes the place of an older one that could not be told yet.
+//! Reports the result of a commit: a status on GitHub, and JSON to any URL. It follows what a source publishes; a newer
+//! state replaces an older one that could not be sent yet.
 //!
-//! Tokens come from files and go into one header; no error names more of a URL than its host, for a path may be a secret too.
+//! Tokens come from files and go into one header only. Errors name nothing of a URL but its host, because a path may be
+//! a secret too.
 
 use crate::control::Status;
 use crate::git::{connector, dial};

@@ -1,7 +1,7 @@
-//! Where in the repository every object of a source comes from: one ConfigMap per source, written when a commit is taken, so that
-//! `myelin why` answers from the cluster alone.
+//! Where in the repository every object of a source comes from: one ConfigMap per source, written when a commit is
+//! taken, so that `myelin why` answers from the cluster alone.
 //!
-//! It is an index for people. Nothing is decided by it, and a source without it works as well.
+//! It is an index for users. Nothing is decided by it, and a source works without it.
 
 use crate::control::make_namespace;
 use crate::deployment::WantedCommit;

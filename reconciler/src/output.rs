@@ -1,6 +1,6 @@
-//! How commands print: a table for people, JSON or YAML for programs, and colour only if a terminal shows it.
+//! How commands print: a table for people, JSON or YAML for programs, and colour only on a terminal.
 //!
-//! Every command makes one serializable value; this file decides its form and never its content.
+//! Every command produces one serializable value; this file decides its form and never its content.
 
 use clap::ValueEnum;
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! Pauses between attempts: longer each time, never exactly as long as another's. The rhythm of looks at a branch, which slows
-//! down while nobody answers.
+//! Jittered, growing pauses between attempts, and the interval at which a branch is polled, which grows while there is
+//! no answer.
 
 use rand::RngExt as _;
 use std::time::Duration;

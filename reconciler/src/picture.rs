@@ -1,5 +1,5 @@
-//! How everything of a source stands, object by object, for whoever looks at the page: what records name, what an apply says as it goes
-//! on, and what the watches for drift show anyway. It costs no request.
+//! The state of everything in a source, object by object, for the page: what records name, what an apply reports while
+//! it runs, and what the drift watches show anyway. It costs no request.
 
 use crate::deployment::Deployment;
 use crate::health::{Health, glance};

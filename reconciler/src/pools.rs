@@ -1,7 +1,7 @@
-//! Node pools of a commit: what each should be → one plan each → nodes; pools that no document names any more; drift.
+//! Node pools of a commit: desired pools → one plan each → nodes; pools that no document names any more; drift.
 //!
-//! EC2's tags hold the truth and the owner, so nothing is remembered here but the connection. Region and credentials are found as
-//! every AWS tool finds them, at the first pool and not before.
+//! EC2's tags hold the truth and the owner, so nothing is stored here but the connection. Region and credentials are
+//! found as by every AWS tool, when the first pool needs them and not before.
 
 use crate::control::PoolWord;
 use crate::documents::{Body, Placed};

@@ -1,7 +1,7 @@
-//! Whether a source's loop lives: what it does now, by when it should be done with that, and whether it has seen everything once.
-//! `/healthz` and `/readyz` read it.
+//! Whether a source's loop is alive: its current step, the deadline of that step, and whether it has seen everything
+//! once. `/healthz` and `/readyz` read it.
 //!
-//! Each step of the loop says beforehand how long it may take; a step that takes longer is stuck, whatever it is.
+//! Each step of the loop declares beforehand how long it may take; a step that takes longer is stuck.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

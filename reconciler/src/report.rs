@@ -1,5 +1,5 @@
-//! A deployment's plan in the forms that are not the engine's own text: data for programs, Markdown for a pull request, a diff for
-//! a terminal. Secrets are masked before they come here.
+//! A deployment's plan in further forms: data for programs, Markdown for a pull request, a diff for a terminal. Secrets
+//! are masked before they get here.
 
 use crate::deployment::{Deployment, WantedStack};
 use crate::output::{Colour, Tone};

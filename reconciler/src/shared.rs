@@ -1,9 +1,10 @@
-//! What all stacks of a commit share on their way to the cluster: a limit on requests in flight, and one list per kind instead of
-//! several for each stack.
+//! What all stacks of a commit share on their way to the cluster: a limit on requests in flight, and one list per kind
+//! instead of several per stack.
 //!
-//! [`Shared`] is the port with the limit. [`Survey`] answers what observing a stack asks (its record, its objects by label, its
-//! namespace) from lists of the whole cluster, each read once by who may read them; everything else goes through, as who the stack is
-//! changed by ([`View`]). A survey is for one observation: it never answers after an effect.
+//! [`Shared`] is the port with the limit. [`Survey`] answers the requests of observing a stack (its record, its objects
+//! by label, its namespace) from lists of the whole cluster, each read once under an account that may read it.
+//! Everything else passes through, under the account that changes the stack ([`View`]). A survey is valid for one
+//! observation: it never answers after an effect.
 
 use futures::stream::BoxStream;
 use myelin_engine::cluster::{

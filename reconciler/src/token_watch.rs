@@ -1,8 +1,9 @@
-//! Waits until a token is due: its Secret or its key is gone, what it is tied to is another object, or it is too old. One watch for
-//! each such object by its name, and a clock; no request while nothing happens, and no value is kept.
+//! Waits until a token is due: its Secret or its key is gone, an object that it is tied to was replaced, or it has
+//! expired. There is one watch by name for each such object, and a timer. Nothing is requested while nothing happens,
+//! and no value is stored.
 //!
-//! Tokens carry no label that a watch for drift could select, for their Secrets may be anybody's. What is done about one that is due
-//! is the repair's; here a stack is only told of.
+//! Tokens carry no label that a drift watch could select, because their Secrets may be anybody's. This module only
+//! reports the stack of a due token; the repair acts on it.
 
 use crate::pause::Pause;
 use futures::StreamExt as _;

@@ -1,9 +1,9 @@
-//! What a pass did and how long it took, as OpenTelemetry traces: spans of `tracing` that are ours are gathered and sent to a collector
-//! over OTLP/HTTP in its JSON form. Off unless a collector is named in the environment; nothing is measured then.
+//! OpenTelemetry traces: what a pass did and how long it took. Our own spans of `tracing` are collected and sent to a
+//! collector over OTLP/HTTP, as JSON. Off unless the environment names a collector; nothing is measured then.
 //!
-//! Not the OpenTelemetry SDK: of it one request and twenty fields are needed, and it would bring a second batch thread, two more
-//! clients and their build. A span says names, counts and codes; no text that a cluster, a repository or a tool said is in one.
-//! `wire` is the form, `export` the way out, `steps` turns what an apply tells into spans.
+//! The OpenTelemetry SDK is not used: only one request and twenty fields of it are needed, and it would add a second
+//! batch thread, two more clients and build time. A span holds names, counts and codes, and no text of a cluster, a
+//! repository or a tool. `wire` is the format, `export` sends, and `steps` turns an apply's progress into spans.
 
 mod export;
 mod steps;

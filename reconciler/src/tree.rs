@@ -1,6 +1,6 @@
-//! Sources, their stacks, components and objects as one tree with reasons: what `status` prints.
+//! Sources, their stacks, components and objects as one tree with reasons: the output of `status`.
 //!
-//! Made of what sources say, what records name and how the objects stand; it asks nobody itself.
+//! It is built from what sources report, what records name and the state of the objects; it sends no request itself.
 
 use crate::control::{Control, PoolWord, Status};
 use crate::health::Health;

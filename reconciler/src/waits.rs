@@ -1,4 +1,4 @@
-//! What an apply waits for just now, for whoever looks: a few objects and why, told at most once a second.
+//! What an apply is waiting for now: a few objects and the reasons, reported at most once a second.
 
 use myelin_engine::apply::Progress;
 use myelin_engine::object::ObjectKey;

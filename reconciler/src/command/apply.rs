@@ -1,5 +1,5 @@
-//! `myelin apply DIR`: plans and executes, for a pipeline or a person. Prints every step; ends when everything is ready or
-//! nothing more can be done.
+//! `myelin apply DIR`: plans and executes, for a pipeline or a user. Prints every step; ends when everything is ready
+//! or nothing more can be done.
 
 use super::exit;
 use super::local::{LocalArguments, told};

@@ -1,4 +1,5 @@
-//! What people tell a source: `suspend`, `resume`, `reconcile`, `rollback`, `release`, `confirm`. All through the source's ConfigMap, so it works from anywhere that reaches the cluster.
+//! Commands to a source: `suspend`, `resume`, `reconcile`, `rollback`, `release`, `confirm`. All use the source's
+//! ConfigMap, so they work from anywhere that reaches the cluster.
 
 use super::exit;
 use super::wait::{WaitArguments, until_done};

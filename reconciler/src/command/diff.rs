@@ -1,5 +1,5 @@
-//! `myelin diff DIR`: the difference between the cluster and the documents, line by line as `kubectl diff` has it, tried on the server.
-//! Exit code 2 when there is one.
+//! `myelin diff DIR`: the difference between cluster and documents, line by line like `kubectl diff`, computed by dry
+//! runs on the server. Exit code 2 if there is a difference.
 
 use super::exit;
 use super::local::{LocalArguments, told};

@@ -1,4 +1,5 @@
-//! `myelin events`: what the reconciler did to sources and objects, from the Events that it writes; `--follow` goes on.
+//! `myelin events`: what the reconciler did to sources and objects, from the Events that it writes; `--follow` keeps
+//! printing.
 
 use super::control::unknown;
 use super::exit;

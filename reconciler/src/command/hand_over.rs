@@ -1,6 +1,6 @@
-//! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes who drives a stack, or with `--token` a token, or with
-//! `--pool` a pool of nodes, whose owner is a tag in EC2. Only the record's owner changes; while
-//! git owns a stack `terraform plan` is empty and says so, and the other way round a source refuses to touch it.
+//! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes the owner of a stack, with `--token` of a
+//! token, or with `--pool` of a pool of nodes, whose owner is a tag in EC2. Only the owner changes. While git owns a
+//! stack, `terraform plan` is empty and says so; while Terraform owns it, a source refuses to touch it.
 
 use super::exit;
 use super::local::told;

@@ -1,4 +1,4 @@
-//! Flags that say which keys may open files encrypted by SOPS.
+//! Flags that say which keys may decrypt files that SOPS encrypted.
 
 use crate::sops::{KeyChoice, KmsKey};
 use clap::Args;

@@ -1,4 +1,4 @@
-//! The subcommands, one file each, and what they share: how they end.
+//! The subcommands, one file each, and their exit codes.
 
 pub(crate) mod apply;
 pub(crate) mod control;

@@ -1,5 +1,5 @@
-//! `myelin plan DIR`: what an apply would change. The same text and hash as in Terraform and in the reconciler. `--rev A..B` is for
-//! a pull request: what changes from one commit to another, by what they render alone.
+//! `myelin plan DIR`: what an apply would change, with the same text and hash as in Terraform and in the reconciler.
+//! `--rev A..B` is for a pull request: what changes from one commit to another, judged by their rendered output alone.
 
 use super::exit;
 use super::local::{LocalArguments, told};

@@ -1,5 +1,5 @@
 //! `myelin render DIR`: prints what `kubectl kustomize DIR` prints. Reads bases wherever on the disk the kustomization
-//! names them, but files only from each kustomization's own folder, unless that is lifted.
+//! names them, but files only from each kustomization's own folder, unless that restriction is lifted.
 
 use super::keys::KeyArguments;
 use super::local::told;

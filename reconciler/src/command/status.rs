@@ -1,5 +1,5 @@
-//! `myelin status`: the tree of sources, stacks, components and objects, each with its state and its reason. `history`: the
-//! commits that a source has had. Both read the cluster alone.
+//! `myelin status`: the tree of sources, stacks, components and objects, each with its state and reason. `history`: the
+//! commits that a source has had. Both read only the cluster.
 
 use super::control::unknown;
 use super::exit;

@@ -1,4 +1,4 @@
-//! `myelin validate DIR`: everything that can be wrong with documents and manifests, without a cluster.
+//! `myelin validate DIR`: reports every error in documents and manifests that can be found without a cluster.
 
 use super::local::LocalArguments;
 use crate::deployment::{WantedCommit, WantedStack};

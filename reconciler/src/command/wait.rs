@@ -1,4 +1,4 @@
-//! Waiting for a source after something was said to it: what it says, and what its stacks wait for, live; with a deadline.
+//! Waits for a source after a command: shows its status and what its stacks wait for, live, up to a deadline.
 
 use super::exit;
 use crate::control::{Board, Status};

@@ -1,5 +1,6 @@
-//! `myelin why OBJECT`: why an object is as it is: the commit, the file and line, the stack and component, the last plan, who wrote
-//! last, who else owns fields, and how it stands. Answered from the cluster alone; nothing is decided or changed.
+//! `myelin why OBJECT`: why an object is as it is: the commit, the file and line, the stack and component, the last
+//! plan, the last writer, the other owners of fields, and its state. Answered from the cluster alone; nothing is
+//! decided or changed.
 
 mod fields;
 

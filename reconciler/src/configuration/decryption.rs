@@ -1,4 +1,5 @@
-//! `decryption` of a source: which keys may open its encrypted files. A file names keys as well, but only these are used.
+//! `decryption` of a source: the keys that may decrypt its files. Files name keys too, but only the configured ones are
+//! used.
 
 use super::Reading;
 use crate::sops::{KeyChoice, KmsKey};

@@ -1,4 +1,4 @@
-//! `myelin.yaml` as a JSON Schema, for editors: of each field that the reader knows, what it is for.
+//! `myelin.yaml` as a JSON Schema, for editors: what each field that the reader knows is for.
 
 use super::{FIELDS, HOOK, REPORT, REPORT_GITHUB, REPORT_WEBHOOK};
 use crate::hook::Caller;

@@ -1,8 +1,9 @@
-//! The way to an `https` remote: libgit2 speaks plain HTTP to a one-shot listener on loopback, and this forwards it over rustls.
+//! The connection to an `https` remote: libgit2 speaks plain HTTP to a one-shot listener on loopback, and this forwards
+//! it over rustls.
 //!
-//! libgit2 is built without TLS of its own: there is one TLS stack, credentials never enter libgit2, every address is checked
-//! before it is dialled, bytes are counted, and dropping a [`Bridge`] cuts the connection under a libgit2 that hangs. Who does
-//! not know the path, which is random, gets nothing.
+//! libgit2 is built without TLS of its own. So there is one TLS stack, credentials never enter libgit2, every address
+//! is checked before it is dialled, bytes are counted, and dropping a [`Bridge`] cuts the connection under a libgit2
+//! that hangs. The path on the listener is random, and requests for any other path are refused.
 
 use super::dial::{CONNECT, SILENCE, dial};
 use super::transport::Transport;

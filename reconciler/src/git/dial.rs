@@ -1,6 +1,6 @@
-//! A TCP connection to a remote: a name is resolved once, and the address that is dialled is the one that was checked.
+//! A TCP connection to a remote. A name is resolved once, and the address that was checked is the one that is dialled.
 //!
-//! Addresses of a link, where clouds keep the credentials of machines, are never dialled, whatever name led to them.
+//! Link-local addresses, where clouds serve machine credentials, are never dialled, whatever name leads to them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,6 +1,7 @@
-//! `known_hosts` as OpenSSH reads it (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): which keys a host may show.
+//! `known_hosts` as OpenSSH reads it (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"): the keys that a host may present.
 //!
-//! There is no trust on first use. Lines for authorities (`@cert-authority`) are passed over: that refuses, and never admits.
+//! There is no trust on first use. Lines for authorities (`@cert-authority`) are ignored: that can only refuse a host,
+//! never admit one.
 
 use super::remote::SshRemote;
 use base64::Engine as _;

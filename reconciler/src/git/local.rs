@@ -1,4 +1,4 @@
-//! A revision of the repository that a person stands in, for commands: read from its object store, never checked out.
+//! A revision of the repository in the current folder, for commands: read from its object store, never checked out.
 
 use super::{GitError, Limits, repository::files_of};
 use git2::Repository;

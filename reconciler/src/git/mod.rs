@@ -1,8 +1,8 @@
 //! Git, as a source needs it: where a branch points, and the files of a commit as a tree in memory.
 //!
-//! `repository` is the only user of libgit2 and blocks; everything here runs it beside the runtime with a deadline. Nothing is
-//! checked out: blobs go from the object store into memory under limits, so no path, link or file name of a repository ever
-//! touches the disk, and nothing of it is executed.
+//! Only `repository` uses libgit2, which blocks; everything here runs it beside the runtime, with a deadline. Nothing
+//! is checked out: blobs go from the object store into memory under limits, so no path, link or file name of a
+//! repository ever touches the disk, and nothing in it is executed.
 
 mod bridge;
 mod dial;

@@ -1,7 +1,8 @@
-//! Who made an OpenPGP signature: against public keys that the operator gives, judged at this moment.
+//! Verifies OpenPGP signatures against public keys that the operator names, judged at the time of the check.
 //!
-//! No key server, no web of trust, no trust database: a key is trusted because its file is named. A key that is expired or
-//! revoked today signs nothing, whatever date a signature bears: the date is the signer's own word.
+//! There is no key server, no web of trust and no trust database: a key is trusted because its file is named. A key
+//! that is expired or revoked today signs nothing, whatever date the signature has, because the signer chooses that
+//! date.
 
 use pgp::composed::{Deserializable as _, DetachedSignature, SignedPublicKey, SignedPublicSubKey};
 use pgp::crypto::hash::HashAlgorithm;

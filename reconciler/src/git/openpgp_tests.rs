@@ -1,4 +1,4 @@
-//! OpenPGP signatures by the real `gpg`, as git asks for them.
+//! OpenPGP signatures made by the real `gpg`, as git calls it.
 
 use super::*;
 use std::io::Write as _;

@@ -1,6 +1,7 @@
-//! Which remotes there are, and how each is reached. What is not listed here is not dialled: no `ext::`, no `http`, no `git`.
+//! The kinds of remotes, and how each is reached. What is not listed here is not dialled: no `ext::`, no `http`, no
+//! `git`.
 //!
-//! A URL comes from the operator (configuration or flags), never from a repository; it is read strictly all the same.
+//! A URL comes from the operator (configuration or flags), never from a repository. It is parsed strictly all the same.
 
 use std::fmt;
 

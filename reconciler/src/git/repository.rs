@@ -1,4 +1,4 @@
-//! The one file that speaks to libgit2. Everything in it blocks.
+//! The one file that uses libgit2. Everything in it blocks.
 
 use super::GitError;
 use super::remote::Remote;

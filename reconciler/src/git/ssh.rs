@@ -1,9 +1,9 @@
-//! The way to an `ssh` remote: libgit2 speaks git's own protocol to a listener on loopback, and this carries it over russh to
-//! the `git-upload-pack` of the other side.
+//! The connection to an `ssh` remote: libgit2 speaks git's own protocol to a listener on loopback, and this carries it
+//! over russh to the remote's `git-upload-pack`.
 //!
-//! Every step has a deadline: dialling, the key exchange, the key, the program's start, and silence in the middle. Dropping the
-//! bridge ends all of it. The host's key must be in `known_hosts`; our key comes from a file, read at every connection. No
-//! agent, no password, no configuration of the user's `ssh` is asked.
+//! Every step has a deadline: dialling, the key exchange, the authentication, the start of the program, and silence in
+//! between. Dropping the bridge ends all of it. The host's key must be in `known_hosts`. Our key comes from a file that
+//! is read at every connection. No agent, no password and no configuration of the user's `ssh` is used.
 
 use super::bridge::{Bridge, Failure};
 use super::dial::{CONNECT, SILENCE, dial};

@@ -1,5 +1,5 @@
-//! Names of the files with what a remote wants to see and what we want to see of it. Read at every connection, so that they may
-//! be renewed under a running reconciler.
+//! Names of the files with our credentials and with what we expect of the remote. They are read at every connection, so
+//! that they may be renewed while the reconciler runs.
 
 use super::Remote;
 use std::path::PathBuf;

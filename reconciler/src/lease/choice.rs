@@ -1,4 +1,4 @@
-//! Who may take a source, and when. Pure: the clock is an argument.
+//! Which replica may take a source, and when. Pure: the clock is an argument.
 
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Replicas on one machine that share a folder: who holds the lock of a source works on it, the others wait. The kernel gives a
-//! lock back when its process ends, however it ends. Replicas on several machines need leases.
+//! Replicas on one machine that share a folder: the one that holds the lock of a source works on it, the others wait.
+//! The kernel releases a lock when its process ends, however it ends. Replicas on several machines need leases.
 
 use rand::RngExt as _;
 use std::fs::{File, TryLockError};

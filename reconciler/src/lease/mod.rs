@@ -1,10 +1,11 @@
-//! Several replicas share the sources out. Each replica beats: it renews one Lease of its own every fraction of a second. Each source
-//! has a Lease that names its holder and is written only when it changes hands. Who stops well gives its sources back, and the
-//! next has them at once; who is silent for the fail-over time loses them, by the clock of the one who listens.
+//! Several replicas share the sources. Each replica sends heartbeats: it renews one Lease of its own every fraction of
+//! a second. Each source has a Lease that names its holder and is written only when it changes hands. A replica that
+//! stops properly gives its sources back, and the next replica has them at once. A replica that is silent for the
+//! fail-over time loses them, by the clock of the one that listens.
 //!
-//! `replica` beats and listens, in a thread of its own so that no work delays it; `seat` is the Lease of one source; `choice` is the pure
-//! part: who may take what, and when. What keeps two replicas from doing harm is not here: a record is written only at the
-//! version that was read, so a deposed replica's next step fails.
+//! `replica` sends and receives heartbeats, in a thread of its own so that no work delays it; `seat` is the Lease of
+//! one source; `choice` is the pure part: who may take what, and when. Safety between two replicas does not depend on
+//! this: a record is written only at the version that was read, so the next step of a deposed replica fails.
 
 mod choice;
 mod lock;

@@ -1,4 +1,4 @@
-//! This replica among others: it beats, hears the others beat, and knows who holds which source.
+//! This replica among others: it sends heartbeats, receives those of others, and knows who holds which source.
 
 use super::LABEL;
 use super::choice::{Beat, Pace};

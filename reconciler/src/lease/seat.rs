@@ -1,4 +1,4 @@
-//! The Lease of one source: who works on it. Written when it changes hands, and never otherwise.
+//! The Lease of one source: who works on it. Written only when it changes hands.
 
 use super::LABEL;
 use super::choice::{Choice, choose, preferred};

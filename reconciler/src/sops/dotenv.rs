@@ -1,4 +1,4 @@
-//! `NAME=value` lines; what the file says of its keys is in names that begin with `sops_`.
+//! `NAME=value` lines. The SOPS metadata is in names that begin with `sops_`.
 
 use super::flat::Flat;
 use super::layout::{Found, Leaf};

@@ -1,4 +1,4 @@
-//! What a file says of its keys where the format knows no nesting: `age__list_0__map_enc`, `kms__list_0__map_context__map_app`.
+//! SOPS metadata in formats without nesting: `age__list_0__map_enc`, `kms__list_0__map_context__map_app`.
 
 use super::layout::{KINDS, Metadata, SealedByKms, is_true};
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
-//! INI files, as the reader that SOPS uses takes them: sections, `name = value` or `name: value`, values in three quotes or in
-//! backticks over several lines, comments after `#` and `;`. What the file says of its keys is its section `sops`.
+//! INI files as the reader that SOPS uses parses them: sections, `name = value` or `name: value`, values in three
+//! quotes or in backticks over several lines, comments after `#` and `;`. The SOPS metadata is the section `sops`.
 //!
-//! Lines that hold no sealed value stay as they are. A sealed comment is left out: nobody reads it, and it is not covered by the code.
-//! Lines that go on after a backslash are refused.
+//! Lines without an encrypted value stay as they are. An encrypted comment is dropped: nothing reads it, and the MAC
+//! does not cover it. Lines that continue after a backslash are refused.
 
 use super::flat::Flat;
 use super::layout::{Found, Leaf};

@@ -1,4 +1,5 @@
-//! The one key of a file, and the keys that open it: those of people (age, X25519), and those of AWS KMS that a source may use.
+//! The data key of a file, and the keys that decrypt it: those of users (age, X25519), and those of AWS KMS that a
+//! source may use.
 
 use super::kms::{KmsKey, KmsKeys};
 use super::layout::Metadata;

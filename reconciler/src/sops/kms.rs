@@ -1,7 +1,8 @@
-//! Keys of AWS KMS: whoever may ask for them opens a file's key by one request.
+//! Keys of AWS KMS: one request decrypts a file's data key, with the right to use the KMS key.
 //!
-//! A file names a key, a role and a profile; a repository is not trusted, so none of that is believed. The configuration says which
-//! keys a source may use, and with whose rights: otherwise whoever may commit could have another's file opened with our rights.
+//! A file names a key, a role and a profile, but a repository is not trusted, so none of that is believed. The
+//! configuration says which keys a source may use, and under which rights. Otherwise anyone who can commit could have
+//! somebody else's file decrypted with our rights.
 
 use super::layout::SealedByKms;
 use base64::Engine as _;

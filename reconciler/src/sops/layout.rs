@@ -1,5 +1,5 @@
-//! Where the sealed values of a file are, and the file with the opened ones in their place: YAML keeps its lines, so that a
-//! problem in a manifest is still found where it is written.
+//! Finds the encrypted values of a file and puts the decrypted ones in their place. YAML keeps its lines, so that a
+//! problem in a manifest is still reported at the right line.
 
 use super::value::{BEGIN, Kind, Value};
 use super::{dotenv, ini};

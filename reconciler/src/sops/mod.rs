@@ -1,9 +1,9 @@
-//! Files that SOPS encrypted are opened where they are read, in memory: values, keys and plain texts are never written, shown
-//! or logged. The format is the one of <https://github.com/getsops/sops>; the authentication code over the whole file is checked
-//! before anything of it is used.
+//! Files that SOPS encrypted are decrypted where they are read, in memory: values, keys and plain texts are never
+//! written, shown or logged. The format is that of <https://github.com/getsops/sops>. The MAC of the whole file is
+//! checked before any of it is used.
 //!
-//! Keys are age's (X25519) and those of AWS KMS that the configuration allows. A file that only another cloud's or a PGP key opens is
-//! an error that says so.
+//! Supported keys are age's (X25519) and those of AWS KMS that the configuration allows. A file that only another
+//! cloud's key or a PGP key decrypts is an error that says so.
 
 mod dotenv;
 mod flat;

@@ -1,4 +1,4 @@
-//! One value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`, bound to its place in the file, and the code over all of them.
+//! One value: `ENC[AES256_GCM,data:…,iv:…,tag:…,type:…]`, bound to its place in the file, and the MAC over all values.
 
 use super::key::DataKey;
 use super::layout::{Found, Leaf};

@@ -1,5 +1,5 @@
-//! Where spans go, as the variables of OpenTelemetry say, and the task that brings them there. A collector that does not answer costs
-//! one line in the log; spans that it does not take are dropped.
+//! Sends spans to the collector that OpenTelemetry's variables name, in a task of its own. A collector that does not
+//! answer costs one line in the log; the spans that it does not take are dropped.
 
 use super::{Span, wire};
 use crate::notify::{Failed, is_safe, post};

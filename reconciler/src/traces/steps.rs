@@ -1,4 +1,4 @@
-//! What an apply tells of its steps → a span for each component from its first object to its end, and one for each gate.
+//! The progress of an apply → a span for each component from its first object to its end, and one for each gate.
 
 use super::are_on;
 use myelin_engine::apply::{Progress, Run};

@@ -1,4 +1,5 @@
-//! Spans as OTLP writes them in JSON (opentelemetry-proto, `ExportTraceServiceRequest`): ids in hexadecimal, 64-bit numbers as text.
+//! Spans in OTLP's JSON form (opentelemetry-proto, `ExportTraceServiceRequest`): ids in hexadecimal, 64-bit numbers as
+//! text.
 
 use super::{Datum, Span};
 use serde_json::{Value, json};

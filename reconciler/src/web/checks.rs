@@ -1,8 +1,8 @@
-//! `/healthz` and `/readyz`: what each of them says.
+//! `/healthz` and `/readyz`: what each of them means.
 //!
-//! Healthy: no source's loop is stuck in a step that should have ended; a process that is not should be started again. Ready: every
-//! source that this replica works on was looked at once and is watched, and where there are several replicas, the others can hear this
-//! one. A replica that stands by is ready.
+//! Healthy: no source's loop is stuck in a step that should have ended; an unhealthy process should be restarted.
+//! Ready: every source that this replica works on has been read once and is watched, and if there are several replicas,
+//! the others can hear this one. A standby replica is ready.
 
 use super::Shown;
 use axum::http::StatusCode;

@@ -1,5 +1,5 @@
-//! `/metrics` for Prometheus, in its text format. Every label has either fixed values or is bounded by the sources and stacks that
-//! there are.
+//! `/metrics` for Prometheus, in its text format. Every label has fixed values or is bounded by the number of sources
+//! and stacks.
 
 use super::View;
 use crate::pools::pool_of;

@@ -1,7 +1,8 @@
-//! What the reconciler says over HTTP: `/healthz`, `/readyz`, `/metrics`, `/debug/state.json` and a page at `/`. Read-only, and
-//! on loopback unless another address is asked for; then everything but the two checks needs a token.
+//! The reconciler's HTTP endpoints: `/healthz`, `/readyz`, `/metrics`, `/debug/state.json` and a page at `/`.
+//! Read-only, and on loopback unless another address is configured; then everything but the two checks needs a token.
 //!
-//! It reads what sources publish in memory and nothing else: no request of a stranger reaches a cluster or a repository.
+//! It reads only what sources publish in memory: no request to these endpoints causes one to a cluster or a repository.
+//! Authenticated webhooks (`hook`) are served on the same address.
 
 mod checks;
 mod metrics;

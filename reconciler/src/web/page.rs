@@ -1,8 +1,9 @@
-//! The page: sources, stacks, components, objects and pools with their states and reasons, and the commits. Pure; everything that comes
-//! from a repository or a cluster is escaped by the templates, and nothing of it becomes an address of another site.
+//! The page: sources, stacks, components, objects and pools with their states and reasons, and the commits. Pure. The
+//! templates escape everything that comes from a repository or a cluster, and none of it becomes a link to another
+//! site.
 //!
-//! Where there is little, all of it is shown at once; where there is much, what needs attention comes first and each stack has a page
-//! of its own. No script: what opens and closes would forget it when the page comes again.
+//! A small source is shown completely; for a large one, what needs attention comes first and each stack has a page of
+//! its own. There is no script: sections that were opened by one would close at every reload.
 
 mod diagram;
 

@@ -1,4 +1,4 @@
-//! How the page looks: one style sheet, inside the page, for light and dark. What a colour says, a word and a sign say too.
+//! The page's style sheet, inside the page, for light and dark. Whatever a colour says, a word and a sign say too.
 
 pub(super) const STYLE: &str = "\
 :root{--ink:#1c1e26;--soft:#5b6070;--paper:#f6f7f9;--card:#fff;--line:#d9dce3;--good:#12633a;--good-bg:#dff3e6;--note:#7a4b00;--note-bg:#fdefd0;\

@@ -1,4 +1,5 @@
-//! `myelin why OBJECT --field PATH`, `--fields`: of each field that git sets, the file and line, and who owns it on the server.
+//! `myelin why OBJECT --field PATH`, `--fields`: for each field that git sets, the file and line, and its owner on the
+//! server.
 
 use super::Writer;
 use crate::field_index::FieldPlaces;

@@ -1,5 +1,6 @@
-//! A stack's components as a drawing: each in the column of its depth, arrows from what comes before. The same is on the page in words,
-//! so the drawing is one picture with a name for who cannot see it, and each box leads to its component.
+//! A stack's components as a drawing: each in the column of its depth, with arrows from its predecessors. The page has
+//! the same information as text, so for screen readers the drawing is one labelled image, and each box links to its
+//! component.
 
 use super::{anchor, class};
 use crate::tree::ComponentNode;
