@@ -56,7 +56,7 @@ impl ClusterArguments {
             Access::Kubeconfig {
                 path: path.clone(),
                 context: self.context.clone(),
-                // The person who runs this named the file, so its credential plugin is theirs.
+                // The user who runs this named the file, so its credential plugin is theirs.
                 exec: ExecPlugins::Run,
             }
         };

@@ -12,14 +12,14 @@ use myelin_engine::plan::{Action, Change, Plan};
 /// Fields that are named in one event.
 const FIELDS: usize = 6;
 
-/// What the plan leaves alone though somebody changed it.
+/// What the plan leaves alone although somebody changed it.
 pub(crate) fn left_alone(plan: &Plan) -> impl Iterator<Item = &Change> {
     plan.changes
         .iter()
         .filter(|change| change.drift && change.action == Action::Unchanged)
 }
 
-/// One line on a change: the object, who, and which fields. Values are not in it.
+/// One line about a change: the object, who made it, and which fields. It holds no values.
 pub(crate) fn words(change: &Change) -> String {
     format!("{}: {}{}", change.key.human(), change.reason, fields(change))
 }
@@ -43,7 +43,7 @@ pub(crate) fn of(deployment: &Deployment, report: &Report, commit: &str) -> Vec<
                 ));
                 continue;
             }
-            // What an interruption kept from being done is not told as done.
+            // What an interruption prevented is not reported as done.
             let undone = matches!(fate, Some(Fate::Skipped(_) | Fate::Uncertain(_)))
                 || fate.is_none() && outcome.is_none_or(|outcome| outcome.cancelled);
             if undone && change.action != Action::Unchanged {
@@ -67,7 +67,7 @@ pub(crate) fn of(deployment: &Deployment, report: &Report, commit: &str) -> Vec<
         }
     }
     for warning in report.stacks.values().flat_map(|outcome| outcome.diagnostics.iter()) {
-        // What only the apply found out: a mint that was interrupted and taken for alive when the plan was made.
+        // What only the apply found out: an interrupted mint that was assumed to be alive when the plan was made.
         let token = warning.object.as_ref().is_some_and(is_token);
         if token && warning.severity == Severity::Warning {
             let note = format!("{}; {} (commit {commit})", warning.summary, warning.detail);
@@ -117,7 +117,7 @@ fn said(change: &Change) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// A token is told of at the source: there is no such object in the cluster. What is deleted is told of there as well.
+/// Events about a token are on the source, because the cluster has no such object. So are those about deleted objects.
 fn about(desired: &Desired, key: &ObjectKey) -> About {
     match desired.object(key) {
         Some(object) => About::Object(key.clone(), object.api_version.clone()),

@@ -54,7 +54,7 @@ pub(crate) struct SourceConfiguration {
     pub(crate) service_accounts: Vec<ServiceAccount>,
 }
 
-/// Looks at a branch this often when nothing is said.
+/// The default polling interval of a branch.
 const INTERVAL: Duration = Duration::from_secs(30);
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// The shortest interval and timeout.
@@ -178,7 +178,7 @@ impl Reading<'_> {
         self.tell(node.at, format!("{subject} {what}"), fix);
     }
 
-    /// A text under a name; None where nothing is said. What is said and is no text is a problem: nothing is passed over.
+    /// The text under a name; None if absent. A value that is not a text is a problem: nothing is ignored.
     fn text<'n>(&mut self, node: &'n Node, name: &str) -> Option<&'n str> {
         let value = node.get(name)?;
         let text = value.text().filter(|text| !text.is_empty() && !value.is_null());
@@ -348,7 +348,7 @@ impl Reading<'_> {
         accounts
     }
 
-    /// The fields of a map; what is no map has none of them, and says so.
+    /// The fields of a map. Anything else has no fields and is reported.
     fn fields(&mut self, node: &Node, known: &[&str]) {
         if !node.is_map() {
             let fix = format!("fields: {}", known.join(", "));
@@ -436,7 +436,7 @@ impl Reading<'_> {
         };
         let name = |node: &&Node| node.text().filter(|text| !text.is_empty()).map(PathBuf::from);
         let files: Vec<PathBuf> = named.iter().filter_map(name).collect();
-        // Whoever writes that signatures are to be verified must never run without.
+        // A configuration that asks for signature checks must never run without them.
         if (given.is_some() || verify.is_some()) && (files.is_empty() || files.len() < named.len()) {
             let at = given.or(verify).map_or(item.at, |node| node.at);
             let what = "signatures are asked for and not every signer is the name of a file";

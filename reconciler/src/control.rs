@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Namespace of the reconciler's own objects when nothing is said.
+/// The default namespace of the reconciler's own objects.
 pub(crate) const NAMESPACE: &str = "myelin-system";
 
 /// Field manager of people's words.
@@ -38,7 +38,7 @@ pub(crate) struct Control {
     pub(crate) confirmed: Option<String>,
     /// Changes when somebody asks for a look now.
     pub(crate) request: Option<String>,
-    /// Changes when a webhook asks for a look now; no person's word, and written apart from them.
+    /// Changes when a webhook asks for a look now. It is not a user's request, and is written separately.
     pub(crate) hint: Option<String>,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Taken {
     pub(crate) plan: Option<String>,
 }
 
-/// What the reconciler says of a pool of nodes.
+/// What the reconciler reports about a pool of nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct PoolWord {
@@ -126,16 +126,17 @@ pub(crate) struct Status {
     /// More on each pool, by its name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) pools: BTreeMap<String, PoolWord>,
-    /// What is waited for just now, a few of it, and why.
+    /// A few of the things that are waited for now, and why.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) waiting: BTreeMap<String, String>,
     /// Drift that is reported and not reverted, by stack: the objects and what was changed.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) drift: BTreeMap<String, Vec<String>>,
-    /// The account that a stack was changed as, where its document named one: who removes it when that is gone.
+    /// The account under which a stack was changed, if its document named one: it also removes the stack when the
+    /// document is gone.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) accounts: BTreeMap<String, String>,
-    /// The last request of a person that was heard.
+    /// The last user request that was handled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) heard: Option<String>,
     /// The newest first.
@@ -174,7 +175,7 @@ impl Board {
         }
     }
 
-    /// What is there: people's words and the last status.
+    /// Reads the users' requests and the last status.
     ///
     /// # Errors
     /// When the cluster refuses or does not answer.
@@ -193,7 +194,7 @@ impl Board {
         Ok((Control::of(&object), status_of(&object), version.map(str::to_owned)))
     }
 
-    /// Changes people's words.
+    /// Changes the users' requests.
     ///
     /// # Errors
     /// As [`Board::read`].
@@ -204,7 +205,7 @@ impl Board {
         self.write(PEOPLE, &data).await
     }
 
-    /// Asks the source for a look now. What people said stays as it is, whatever is said at the same time.
+    /// Asks the source to look now. Users' requests stay as they are, also those made at the same time.
     ///
     /// # Errors
     /// As [`Board::read`].
@@ -248,7 +249,7 @@ impl Board {
         }
     }
 
-    /// What the source says from now on, the present first.
+    /// The source's statuses from now on, beginning with the current one.
     pub(crate) fn statuses(&self) -> Statuses {
         Statuses {
             board: self.clone(),
@@ -264,7 +265,8 @@ impl Board {
         }
     }
 
-    /// Follows people's words, from those that were read, until the token is cancelled. What is written while the watch is down is seen when it is back.
+    /// Follows the users' requests, from those that were read, until the token is cancelled. What is written while the
+    /// watch is down is seen when it is back.
     pub(crate) fn follow(
         &self,
         from: Control,
@@ -343,10 +345,10 @@ pub(crate) struct Statuses {
 }
 
 impl Statuses {
-    /// The next one; what was said while the watch was down is in the one after it.
+    /// The next status; changes made while the watch was down are in the one after it.
     ///
     /// # Errors
-    /// When the cluster refuses or does not answer; asked again, it begins with the present.
+    /// When the cluster refuses or does not answer; the next call begins with the current status.
     pub(crate) async fn next(&mut self) -> Result<Status, ClusterError> {
         let (resource, selection) = (&self.board.target.resource, self.board.selection());
         let Some(events) = &mut self.events else {
@@ -390,7 +392,7 @@ pub(crate) async fn make_namespace(cluster: &dyn Cluster, name: &str) -> Result<
     }
 }
 
-/// Every source that ever said something in a namespace, with its status.
+/// Every source that has ever reported in a namespace, with its status.
 ///
 /// # Errors
 /// When the cluster refuses or does not answer.

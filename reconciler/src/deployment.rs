@@ -49,7 +49,7 @@ pub(crate) struct WantedStack {
 }
 
 impl WantedStack {
-    /// Where in the repository an object comes from: its manifest, or the document where nothing else says it.
+    /// Where in the repository an object comes from: its manifest, or else the document.
     pub(crate) fn place_of(&self, object: &DesiredObject) -> FilePlace {
         if object.implicit || object.origin.file.is_empty() {
             return self.place.clone();
@@ -78,14 +78,15 @@ pub(crate) struct WantedCommit {
 /// Reads every document under a folder and renders every stack. A pure function of the tree.
 ///
 /// # Errors
-/// All problems of all documents, and of the manifests of those that can be read: nobody has to mend one to hear of the next.
+/// All problems of all documents, and of the manifests of those that can be read, so that users see all of them at
+/// once.
 pub(crate) fn wanted(tree: &Tree, folder: &TreePath) -> Result<(Documents, WantedCommit), Diagnostics> {
     let (documents, mut problems) = documents::read(tree, folder);
     match render_all(tree, documents.all.iter()) {
         Ok(_) if problems.has_errors() => Err(problems),
         Ok(commit) => Ok((documents, commit)),
         Err(found) => {
-            // A file that cannot be read is met here and there; who needs it says so with the place.
+            // A file that cannot be read may be found several times; whatever needs it reports it with its place.
             problems.0.retain(|problem| {
                 problem.place.is_some() || !found.iter().any(|other| other.summary == problem.summary)
             });
@@ -277,7 +278,7 @@ pub(crate) struct Deployment {
     pub(crate) owner: Owner,
     /// One plan for each stack of the commit, in order.
     pub(crate) plans: Vec<(WantedStack, Plan)>,
-    /// Stacks that stand alone with their errors, and those.
+    /// Stacks that fail alone, with their errors.
     pub(crate) refused: Vec<(WantedStack, Diagnostics)>,
     /// Stacks that the source owns and no document names.
     pub(crate) gone: Vec<Record>,
@@ -287,11 +288,11 @@ pub(crate) struct Deployment {
     pub(crate) pools: Pools,
     /// Identity of the whole.
     pub(crate) hash: String,
-    /// What was seen of everything that the source owns; None when only a part was looked at.
+    /// The observation of everything that the source owns; None if only a part was observed.
     pub(crate) seen: Option<Seen>,
 }
 
-/// What a look at everything has seen, for whoever goes on watching from there.
+/// The result of observing everything, as the starting point for the watches.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// The records of the source.
@@ -369,11 +370,11 @@ impl std::fmt::Display for Deployment {
     }
 }
 
-/// Plans every stack of a commit. Without a cluster everything is made. `reader` looks at all stacks at once; `acting` is asked what
-/// the server would do, as who will do it. `whole` tells that no other stack should be there.
+/// Plans every stack of a commit. Without a cluster, everything is created. `reader` observes all stacks together;
+/// `acting` does the dry runs under the account that will apply. `whole` says that no other stack should exist.
 ///
 /// # Errors
-/// When the cluster cannot be read. What is wrong with single objects is in the plans.
+/// When the cluster cannot be read. Problems of single objects are in the plans.
 pub(crate) async fn deployment(
     reader: Option<&Arc<dyn Cluster>>,
     acting: Option<&Identities>,
@@ -484,7 +485,7 @@ fn hash(plans: &[(WantedStack, Plan)], gone: &[Record], pools: &Pools) -> String
     hex(&hash.finalize()[..16])
 }
 
-/// What changes from one commit to another, by what they render alone: no cluster is asked.
+/// What changes from one commit to another, judged by their rendered output alone: no cluster is used.
 pub(crate) fn from_to(before: &WantedCommit, after: &WantedCommit, owner: &Owner) -> Deployment {
     let old = |id: &StackId| before.stacks.iter().find(|stack| stack.id == *id);
     let plans: Vec<(WantedStack, Plan)> = after
@@ -574,12 +575,12 @@ async fn record_secrets(cluster: &dyn Cluster) -> Result<Vec<serde_json::Value>,
     Ok(list.items)
 }
 
-/// How much a commit may remove before somebody has to say yes to exactly that plan.
+/// How much a commit may remove without confirmation of exactly that plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BlastRadius {
     /// Per cent of the objects that there are.
     pub(crate) percent: u8,
-    /// Removing at most this many is never asked about, unless it is everything.
+    /// Removing at most this many needs no confirmation, unless it is everything.
     pub(crate) few: usize,
 }
 
@@ -590,7 +591,7 @@ impl Default for BlastRadius {
 }
 
 impl BlastRadius {
-    /// The refusal, if so much is to be removed. `confirmed` is the hash that somebody said yes to.
+    /// The refusal, if too much would be removed. `confirmed` is the hash that a user has confirmed.
     pub(crate) fn refuse(self, deployment: &Deployment, confirmed: Option<&str>) -> Option<Diagnostic> {
         let (removed, there) = deployment.removals();
         let everything = removed > 0 && removed >= there;

@@ -28,14 +28,14 @@ pub(crate) type Left = BTreeMap<ObjectKey, [u8; 32]>;
 struct Set {
     record: Arc<Record>,
     left: Left,
-    /// Since it was told of: what the watches said of it.
+    /// Set while the stack is reported as drifted: what the watches have seen since.
     since: Option<Since>,
 }
 
-/// What the watches said of a stack while something was done about it.
+/// What the watches saw of a stack while it was being repaired.
 #[derive(Debug, Default)]
 struct Since {
-    /// The last word on each object, and whether it was that it is gone.
+    /// The last state of each object, and whether it is gone.
     objects: BTreeMap<ObjectKey, (Value, bool)>,
     /// A list lacked an object.
     lacked: bool,
@@ -81,7 +81,7 @@ impl Known {
 
     /// Takes in an object's state.
     fn see(&self, live: &Value, gone: bool) {
-        // What has lost our label is told as gone by the watch, and still names its set in its last state.
+        // The watch reports an object that has lost our label as gone; its last state still names its set.
         let mut sets = self.sets();
         let Some(set) = set_of(live).and_then(|id| sets.get_mut(id)) else {
             return;
@@ -111,7 +111,8 @@ impl Known {
     }
 }
 
-/// An object without what the server and its controllers write: what is told again only when it changes again.
+/// A hash of the object without what the server and its controllers write: a change is reported again only if this
+/// changes again.
 pub(crate) fn digest(live: &Value) -> [u8; 32] {
     let mut live = live.clone();
     if let Some(object) = live.as_object_mut() {
@@ -139,7 +140,8 @@ pub(crate) struct Drift {
 }
 
 impl Drift {
-    /// Starts one list and one watch per kind; only the watch, from a version in `seen`, where everything was looked at then.
+    /// Starts one list and one watch per kind; only the watch, from a version in `seen`, if everything was observed
+    /// then.
     pub(crate) fn watch(
         cluster: &Arc<dyn Cluster>,
         (picture, pulse): (&Picture, &Pulse),
@@ -177,8 +179,8 @@ impl Drift {
         }
     }
 
-    /// The stacks that have drifted and were not told of yet, at least one. Never, while nothing drifts. Dropped before, it forgets
-    /// nothing.
+    /// The stacks that have drifted and were not reported yet, at least one. Pends while nothing drifts. Dropping it
+    /// early loses nothing.
     pub(crate) async fn next(&self) -> BTreeSet<StackId> {
         loop {
             let told = std::mem::take(&mut *self.known.told());
@@ -189,7 +191,7 @@ impl Drift {
         }
     }
 
-    /// From now on a stack that was told of is judged by this record again, and so is what was seen of it meanwhile.
+    /// From now on a reported stack is judged by this record again, including what was seen of it meanwhile.
     pub(crate) fn settle(&self, record: Record, left: Left) {
         let record = Arc::new(record);
         self.known.picture.one(&record);
@@ -256,14 +258,14 @@ async fn follow(
             }
             known.see(&object, gone);
         }
-        // Servers end watches after some minutes; one that ends at once must not be asked in a circle.
+        // Servers end watches after some minutes; one that ends at once must not be restarted in a tight loop.
         if began.elapsed().as_secs() == 0 {
             return Ok(());
         }
     }
 }
 
-/// The list that a watch begins with; tells what has drifted already.
+/// The list that a watch begins with; reports what has drifted already.
 async fn begin(
     cluster: &dyn Cluster,
     resource: &Resource,

@@ -89,7 +89,7 @@ impl Events {
         Self { queue }
     }
 
-    /// Tells something. Never waits: what does not fit into the queue is lost.
+    /// Queues an event. Never waits: what does not fit into the queue is dropped.
     pub(crate) fn tell(&self, event: Event) {
         if self.queue.try_send(event).is_err() {
             tracing::debug!("an event did not fit into the queue");
@@ -188,7 +188,7 @@ impl Writer {
                 "value": {"count": series.count, "lastObservedTime": micro()},
             }]);
             match self.cluster.json_patch(&series.target, &patch, Mode::Real).await {
-                // The event's time to live was over: it is told anew.
+                // The event has expired: it is created again.
                 Err(error) if error.is_not_found() => {
                     self.known.remove(&event);
                 }

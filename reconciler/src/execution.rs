@@ -224,7 +224,7 @@ impl Room {
         Some(Place(Arc::new((AtomicBool::new(true), self.leave.clone()))))
     }
 
-    /// Returns when there is more room than before. Never, while nobody asks for any.
+    /// Returns when there is more room than before; pends while nobody asks for any.
     async fn grows(&mut self) {
         if !self.crowded {
             return std::future::pending().await;
@@ -238,7 +238,7 @@ impl Room {
 impl Place {
     fn leave(&self) {
         if self.0.0.swap(false, Ordering::Relaxed) {
-            // Nobody listens any more when everything is over.
+            // There is no receiver any more when everything is over.
             let _ = self.0.1.send(());
         }
     }

@@ -13,7 +13,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 /// What it may become when it is read. A larger one was not written by us.
 const LARGEST_TEXT: u64 = 256 << 20;
-/// Stands instead of a file and line for what no file sets.
+/// Used instead of a file and line for fields that no file sets.
 pub(crate) const OURS: &str = "added by Myelin";
 
 /// The fields of one object: each leaf as a JSON pointer, and where it was set.
@@ -67,7 +67,7 @@ fn place(stack: &WantedStack, object: &DesiredObject, pointer: &str) -> String {
         return OURS.to_owned();
     }
     match object.fields.find(pointer) {
-        // What the stack's document sets is named by its field, and stands in that document.
+        // What the stack's document sets is listed by its field, at its place in that document.
         Some(found) if found.file.starts_with("spec.") => format!("{}: {}", stack.place, found.file),
         Some(found) => {
             let mut found = found;

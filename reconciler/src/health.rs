@@ -57,7 +57,7 @@ pub(crate) async fn look(
     for (beside, list) in seen {
         let items = match list {
             Ok(items) => items,
-            // Who may not see pods or events gets verdicts with fewer words.
+            // Without the right to read pods or events, verdicts have less detail.
             Err(error) if beside && error.is_denied() => continue,
             Err(error) if error.is_not_found() => continue,
             Err(error) => return Err(error),
@@ -91,7 +91,7 @@ fn said(state: &'static str, reason: &str) -> Health {
     }
 }
 
-/// What one object says of itself, without its pods and events: enough to see that it is not as it should be.
+/// The state of one object, without its pods and events: enough to see that it is not as it should be.
 pub(crate) fn glance(record: &Record, key: &ObjectKey, live: &Value) -> Health {
     let now = Moment(jiff::Timestamp::now().as_millisecond());
     let mut sights = Sights::default();
@@ -109,7 +109,7 @@ fn of(record: &Record, key: &ObjectKey, live: &Value, sights: &Sights, now: Mome
     };
     let state = match verdict.state {
         State::Current => "ready",
-        // Worth a word and not a wait: an Ingress that nobody has given an address.
+        // Worth mentioning but not waiting for: an Ingress without an address.
         State::InProgress if !verdict.blocking && record.ready => "ready",
         State::InProgress => "waiting",
         State::Failed => "failed",

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use zeroize::Zeroizing;
 
-/// The longest body, in bytes. GitHub sends up to 25 MB for pushes that nobody makes; what is longer is refused unread.
+/// The longest body, in bytes. GitHub may send up to 25 MB, but only for unrealistic pushes; longer bodies are refused
+/// unread.
 const LONGEST: usize = 1 << 20;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,7 +27,7 @@ const MOST: u32 = 20;
 /// The shortest time between two hints that reach a source.
 const CALM: Duration = Duration::from_secs(1);
 
-/// Who calls, and so how it proves that it may.
+/// The kind of caller, which determines how it authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// `X-Hub-Signature-256: sha256=HEX`, an HMAC over the body.
@@ -65,7 +66,7 @@ impl Caller {
         }
     }
 
-    /// Whether the caller knows the secret; in a time that says nothing about it.
+    /// Whether the caller knows the secret, compared in constant time.
     fn knows(self, secret: &[u8], headers: &HeaderMap, body: &[u8]) -> bool {
         let Some(given) = headers.get(self.header()).map(|value| value.as_bytes()) else {
             return false;
@@ -140,7 +141,7 @@ impl Hooks {
     }
 }
 
-/// One call. Whoever may not call learns no more than that, also not whether there is such a source.
+/// One call. An unauthorized caller learns only that, and not whether the source exists.
 async fn ring(
     State(hooks): State<Hooks>,
     Path(source): Path<String>,

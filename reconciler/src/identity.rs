@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Clients, each with the rights of somebody.
 #[derive(Clone)]
 pub(crate) enum Identities {
-    /// A person at a terminal: everything is done with that person's rights.
+    /// A user at a terminal: everything is done with that user's rights.
     Person(Arc<dyn Cluster>),
     /// A source.
     Source {
@@ -39,7 +39,7 @@ impl Identities {
         }
     }
 
-    /// Who acts for a stack.
+    /// The identity that acts for a stack.
     ///
     /// # Errors
     /// When the configuration does not allow the account.
@@ -52,7 +52,7 @@ impl Identities {
         }
     }
 
-    /// Whether a stack that names an account stands alone with its errors: whose rights do not suffice holds up nobody else.
+    /// Whether a stack that names an account fails alone: missing rights of one account hold up no other stack.
     pub(crate) fn stands_alone(&self, account: Option<&ServiceAccount>) -> bool {
         matches!(self, Self::Source { .. }) && account.is_some()
     }
@@ -76,7 +76,8 @@ impl Identities {
     }
 }
 
-/// Who acts, each with watches of its own for the gates of its stacks: what one stack has seen, none of the same identity asks for again.
+/// The acting identities, each with its own watches for the gates of its stacks: what one stack has seen, no other
+/// stack of the same identity requests again.
 pub(crate) struct Actors<'a> {
     acting: &'a Identities,
     run: &'a Run,
@@ -84,7 +85,7 @@ pub(crate) struct Actors<'a> {
 }
 
 impl<'a> Actors<'a> {
-    /// For one run; watches that it has are kept for who usually acts.
+    /// For one run; existing watches are kept for the usual identity.
     pub(crate) fn new(acting: &'a Identities, run: &'a Run) -> Self {
         Self {
             acting,
@@ -93,14 +94,14 @@ impl<'a> Actors<'a> {
         }
     }
 
-    /// Who acts for a stack, and its run.
+    /// The identity that acts for a stack, and its run.
     ///
     /// # Errors
     /// As [`Identities::of`].
     pub(crate) fn of(&self, account: Option<&ServiceAccount>) -> Result<(Arc<dyn Cluster>, Run), String> {
         let cluster = self.acting.of(account)?;
         let account = account.filter(|_| self.acting.stands_alone(account));
-        // Watches that are there already are those of who usually acts.
+        // Existing watches are those of the usual identity.
         let known = self.run.gates.clone().filter(|_| account.is_none());
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let run = runs.entry(account.cloned()).or_insert_with(|| {

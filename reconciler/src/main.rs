@@ -42,8 +42,8 @@ use command::exit;
 use myelin_engine::diagnostic::Diagnostics;
 use std::process::ExitCode;
 
-/// What an apply of thousands of objects needed goes back to the system within seconds, and a reconciler that only watches is small
-/// again. The C library's allocator would keep it.
+/// Memory of an apply of thousands of objects returns to the system within seconds, so that a reconciler that only
+/// watches is small again. The C library's allocator would keep it.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -126,7 +126,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Two says that a plan has changes; who mistypes must not look like that.
+            // 2 means that a plan has changes; a mistyped argument must not look like that.
             let code = if error.use_stderr() { exit::FAILED } else { exit::OK };
             let _ = error.print();
             return ExitCode::from(code);

@@ -51,14 +51,14 @@ pub(crate) fn is_safe(url: &Uri) -> bool {
     no_user && (url.scheme_str() == Some("https") || url.scheme_str() == Some("http") && stays)
 }
 
-/// What is worth telling of a status: the commit that it is about and GitHub's word for it.
+/// What to report of a status: its commit and GitHub's word for the state.
 fn news(status: &Status) -> Option<(&str, &'static str)> {
     let (commit, word) = match status.state.as_str() {
         "ready" => (&status.commit, "success"),
         "applying" => (&status.commit, "pending"),
         "failed" => (&status.commit, "failure"),
         "refused" => (&status.commit, "failure"),
-        // The commit that was not taken; the one that is kept stays as it is.
+        // The commit that was refused; the one in force keeps its status.
         "rejected" => (&status.head, "failure"),
         _ => return None,
     };
@@ -94,7 +94,7 @@ pub(crate) async fn follow(
     stop.run_until_cancelled(work).await;
 }
 
-/// Sends one message, several times if it must be, until something newer is to be told.
+/// Sends one message, with retries, until there is a newer one.
 async fn tell(source: &str, target: &Target, status: &Status, message: Option<&Value>, seen: &watch::Receiver<Status>) {
     let Some(body) = message.map(Value::to_string) else {
         return;
@@ -140,7 +140,7 @@ impl Target {
                 let first = status.message.lines().next().unwrap_or_default();
                 let text = if first.is_empty() { &status.state } else { first };
                 let description: String = text.chars().take(DESCRIPTION).collect();
-                // The commit is part of the URL; here it tells two messages apart.
+                // The commit is part of the URL; here it distinguishes two messages.
                 json!({"state": word, "context": format!("myelin/{source}"), "description": description, "sha": commit})
             }
             Self::Webhook { .. } => json!({
@@ -191,10 +191,10 @@ impl Target {
     }
 }
 
-/// Posts JSON to a URL and looks at the answer.
+/// Posts JSON to a URL and checks the answer.
 ///
 /// # Errors
-/// When it did not arrive or was not taken; the text names no more of the URL than its host.
+/// When it did not arrive or was refused; the text names only the host of the URL.
 pub(crate) async fn post(url: &Uri, headers: &[(HeaderName, HeaderValue)], body: &str) -> Result<(), Failed> {
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     exchange(url, path, headers, body).await
@@ -240,7 +240,7 @@ fn request(
         .map_err(|_| Failed::Never("the request cannot be made".to_owned()))
 }
 
-/// Sends a request and looks at the answer. No redirect is followed: a token goes where it was meant to go.
+/// Sends a request and checks the answer. Redirects are not followed: a token goes only where it was meant to go.
 async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: hyper::Request<Full<axum::body::Bytes>>,

@@ -46,7 +46,7 @@ impl Output {
     }
 }
 
-/// Writes to standard output. Who reads only the beginning (`| head`) is no error.
+/// Writes to standard output. A reader that stops early (`| head`) is no error.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -76,7 +76,7 @@ pub(crate) enum Tone {
 }
 
 impl Colour {
-    /// For standard output: a terminal, and nobody has set `NO_COLOR` (no-color.org) or said that the terminal is dumb.
+    /// For standard output: colour on a terminal, unless `NO_COLOR` is set (no-color.org) or the terminal is dumb.
     pub(crate) fn of_stdout() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

@@ -32,7 +32,7 @@ impl Pause {
     }
 }
 
-/// When something that is looked at all the time is looked at next.
+/// When something that is polled is due next.
 #[derive(Debug)]
 pub(crate) struct Rhythm {
     interval: Duration,

@@ -22,7 +22,7 @@ pub(crate) struct Drawn {
     pub(crate) records: BTreeMap<StackId, Arc<Record>>,
     /// How each object stands.
     pub(crate) health: BTreeMap<ObjectKey, Health>,
-    /// The commit that a person holds the source at.
+    /// The commit at which a user holds the source.
     pub(crate) held: Option<String>,
 }
 
@@ -36,12 +36,12 @@ impl Picture {
         self.drawn().clone()
     }
 
-    /// Whether a person holds the source at a commit.
+    /// Whether a user holds the source at a commit.
     pub(crate) fn hold(&self, commit: Option<String>) {
         self.drawn().held = commit;
     }
 
-    /// A commit is about to be applied: stacks that are new or change stand as it wants them, not made yet.
+    /// A commit is about to be applied: new and changed stacks appear as it wants them, not created yet.
     pub(crate) fn expect(&self, planned: &Deployment) {
         let mut drawn = self.drawn();
         for (stack, plan) in planned.plans.iter().filter(|(_, plan)| !plan.is_empty()) {
@@ -128,7 +128,7 @@ impl Picture {
     }
 }
 
-/// What the record says, where nothing newer is known.
+/// The recorded state, if nothing newer is known.
 fn as_recorded(record: &Record, entry: &Entry, known: Health) -> Health {
     match known.state {
         "" if record.ready => said("ready", ""),

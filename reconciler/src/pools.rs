@@ -38,7 +38,7 @@ pub(crate) fn pool_of(title: &str) -> Option<&str> {
     title.strip_prefix("NodePool ")
 }
 
-/// What is said of a pool after it was brought about: how many nodes it has, why it is not ready, and its nodes.
+/// What is reported about a pool after its apply: how many nodes it has, why it is not ready, and its nodes.
 pub(crate) fn word(outcome: &FleetOutcome) -> PoolWord {
     let ready = outcome.nodes.iter().filter(|node| node.ready).count();
     let mut reason = format!("{ready} of {} nodes ready", outcome.nodes.len());
@@ -119,7 +119,7 @@ impl WantedPool {
     }
 }
 
-/// What would happen to one pool. None when EC2 could not be asked; the problems say why.
+/// What would happen to one pool. None if EC2 could not be reached; the problems say why.
 #[derive(Debug)]
 pub(crate) struct PlannedPool {
     pub(crate) wanted: WantedPool,
@@ -132,8 +132,8 @@ impl PlannedPool {
         self.plan.as_ref().is_some_and(FleetPlan::is_empty)
     }
 
-    /// What is wrong with the document or with the plan, at the document's place. That EC2 cannot be asked just now is no
-    /// fault of the commit: it fails this pool alone, when it is applied.
+    /// Problems of the document or the plan, at the document's place. EC2 being unreachable is not the commit's fault:
+    /// it fails this pool alone, when it is applied.
     pub(crate) fn diagnostics(&self) -> Diagnostics {
         let own = self.plan.iter().flat_map(|plan| plan.diagnostics.iter());
         let blind = self.plan.is_none();
@@ -156,7 +156,7 @@ pub(crate) struct Pools {
     follower: Option<Follower>,
 }
 
-/// Who is told the steps of an apply, beside the log.
+/// Receives the steps of an apply, besides the log.
 type Follower = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl std::fmt::Debug for Pools {
@@ -215,11 +215,11 @@ fn run(owner: &Owner, cancel: &CancellationToken) -> FleetRun {
     }
 }
 
-/// Plans the pools of a commit. `whole` tells that no other pool should be there; `earlier` whether there may be some although
-/// the commit has none.
+/// Plans the pools of a commit. `whole` says that no other pool should exist; `earlier` whether there may be some
+/// although the commit has none.
 ///
 /// # Errors
-/// When it cannot be known which pools the source has.
+/// When it cannot be determined which pools the source has.
 pub(crate) async fn look(
     cluster: Option<&Arc<dyn Cluster>>,
     wanted: &[WantedPool],
@@ -310,7 +310,8 @@ fn unseen(pool: &WantedPool, problems: Diagnostics) -> PlannedPool {
     }
 }
 
-/// Whether a pool is not as its document says: one DescribeInstances for each while all is well. A look that fails tells nothing.
+/// Whether a pool differs from its document: one DescribeInstances for each while all is well. A look that fails
+/// reports nothing.
 pub(crate) async fn have_drifted(cluster: &Arc<dyn Cluster>, wanted: &[WantedPool], owner: &Owner) -> bool {
     let Ok(ports) = ports(Some(cluster)).await else {
         return false;
@@ -361,7 +362,7 @@ impl Pools {
         planned.chain(gone).collect()
     }
 
-    /// Tells the steps of applies to somebody, too.
+    /// Also reports the steps of applies to this function.
     pub(crate) fn follow(&mut self, tell: impl Fn(&str) + Send + Sync + 'static) {
         self.follower = Some(Arc::new(tell));
     }
@@ -398,7 +399,7 @@ impl Pools {
         let Some(ports) = &self.ports else {
             return FleetOutcome::default();
         };
-        // Of what the document said only its nodes' tags are left: a node that is in the cluster is emptied there.
+        // Without the document, only the tags of its nodes are left: a node that is in the cluster is drained there.
         let policy = DrainPolicy {
             timeout: DRAIN,
             kubernetes: ports.cluster.as_ref().map(|_| KubernetesNodes {

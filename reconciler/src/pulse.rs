@@ -11,7 +11,7 @@ use tokio::time::Instant;
 /// A watch that has been broken for so long is not alive any more. Shorter, it is a server that restarts.
 const BROKEN: Duration = Duration::from_secs(30);
 
-/// Shared by a source, which beats, and the checks, which feel it.
+/// Shared by a source, which updates it, and the checks, which read it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pulse(Arc<Mutex<State>>);
 
@@ -19,7 +19,7 @@ pub(crate) struct Pulse(Arc<Mutex<State>>);
 struct State {
     /// What the loop does, and when that should have ended; None while the source is another replica's.
     step: Option<(&'static str, Instant)>,
-    /// Whether everything was looked at once since this replica took the source.
+    /// Whether everything was observed once since this replica took the source.
     passed: bool,
     /// Kinds whose watch is broken, and since when.
     broken: BTreeMap<String, Instant>,
@@ -67,7 +67,7 @@ impl Pulse {
         Some(format!("{step} should have ended {} s ago", late.as_secs()))
     }
 
-    /// Why the source is not ready at this moment. One that another replica works on is: we stand by.
+    /// Why the source is not ready at this moment. A source that another replica works on counts as ready: we stand by.
     pub(crate) fn unready(&self, now: Instant) -> Option<String> {
         let state = self.state();
         let (step, _) = state.step?;

@@ -130,11 +130,11 @@ struct Listed {
     version: String,
     /// By ApplySet and namespace; those without a set by their own name below the empty set.
     by_set: Mutex<HashMap<(String, String), Vec<Value>>>,
-    /// Objects that can be asked for by name: Namespaces alone, which many stacks use.
+    /// Objects that can be requested by name: only Namespaces, which many stacks use.
     by_name: BTreeMap<String, Value>,
 }
 
-/// What one group and version serves, once it was asked.
+/// What one group and version serves, once it is known.
 type Served = Arc<OnceCell<Option<Vec<Resource>>>>;
 
 /// One look at everything that stacks may own.
@@ -233,7 +233,7 @@ fn is_namespace(resource: &Resource) -> bool {
     resource.group.is_empty() && resource.kind == "Namespace"
 }
 
-/// A survey, for the stacks of one identity: what is not in its lists, `inner` is asked.
+/// A survey for the stacks of one identity: what is not in its lists is requested from `inner`.
 pub(crate) struct View {
     /// What was seen for all.
     pub(crate) survey: Arc<Survey>,
@@ -286,7 +286,7 @@ impl Cluster for View {
                 return self.inner.list(resource, selection).await;
             };
             let place = (set.to_owned(), selection.namespace.clone().unwrap_or_default());
-            // Asked once for each stack: what is given away needs no memory here.
+            // Requested once for each stack, so what is given away need not be kept.
             let items = lock(&list.by_set).remove(&place).unwrap_or_default();
             Ok(List {
                 items,

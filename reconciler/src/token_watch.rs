@@ -17,9 +17,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// Objects that are followed at most: each is a connection. The tokens of others are looked at with the next commit.
+/// Limit of watched objects, because each is a connection. Further tokens are checked with the next commit.
 const MOST: usize = 256;
-/// The clock is looked at again after this long: one that was set meanwhile is noticed.
+/// The clock is read again after this time, so that a changed clock is noticed.
 const CLOCK: Duration = Duration::from_secs(3600);
 
 /// What is to be told.
@@ -83,7 +83,7 @@ fn followed(record: &Record) -> (Vec<Followed>, Option<i64>) {
     let mut secrets: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     let (mut all, mut first) = (Vec::new(), None::<i64>);
     for entry in record.tokens.values() {
-        // One that is being minted is looked into by whoever mints.
+        // A token that is being minted is handled by the run that mints it.
         let State::Stored(Stored {
             tied_to, expires_at, ..
         }) = &entry.state
@@ -238,7 +238,7 @@ async fn look(cluster: &dyn Cluster, object: &Followed, pause: &mut Pause) -> Re
                 at.clone_into(&mut version);
             }
         }
-        // Servers end watches after some minutes; one that ends at once must not be asked in a circle.
+        // Servers end watches after some minutes; one that ends at once must not be restarted in a tight loop.
         if began.elapsed().as_secs() == 0 {
             pause.rest().await;
         }

@@ -24,7 +24,7 @@ use tracing::{Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Spans that wait for the collector at most; what comes then is dropped and counted.
+/// Limit of spans that wait for the collector; further ones are dropped and counted.
 const WAITING: usize = 8192;
 /// The longest text in an attribute, in bytes.
 const TEXT: usize = 256;

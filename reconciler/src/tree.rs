@@ -115,7 +115,7 @@ impl Forest {
             let mut stacks: Vec<StackNode> = owned_by(name).map(|record| stack(record, health)).collect();
             for stack in &mut stacks {
                 if let Some(word) = status.stacks.get(&stack.name)
-                    // Where objects were not looked at, the source's own word is all there is.
+                    // If objects were not read, the source's own report is all there is.
                     && ["ready", UNKNOWN].contains(&stack.state.as_str())
                 {
                     stack.state.clone_from(word);
@@ -192,7 +192,7 @@ impl Forest {
     }
 }
 
-/// What the source says of its pools; of one that it only named, the name and the state.
+/// What the source reports about its pools; for a pool that it only named, the name and the state.
 fn pools(status: &Status) -> BTreeMap<String, PoolWord> {
     let named = status.stacks.iter().filter_map(|(title, state)| {
         let name = pool_of(title)?;
@@ -252,7 +252,7 @@ fn stack(record: &Record, health: &BTreeMap<ObjectKey, Health>) -> StackNode {
     }
 }
 
-/// The state that a person has to know of first.
+/// The state that is most urgent for the user.
 fn worst<'a>(states: impl Iterator<Item = &'a str>) -> &'a str {
     let rank = |state: &str| match state.split([':', ' ']).next().unwrap_or_default() {
         "failed" => 0,

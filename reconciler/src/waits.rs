@@ -10,16 +10,16 @@ use tokio::time::Instant;
 
 /// What is shown at most.
 const SHOWN: usize = 5;
-/// The next change is told after this long at the earliest.
+/// The minimum time between two reports.
 const EACH: Duration = Duration::from_secs(1);
 
-/// A reason that stands beside its object need not begin with it.
+/// A reason that is shown beside its object need not begin with it.
 pub(crate) fn without<'a>(key: &ObjectKey, why: &'a str) -> &'a str {
     let rest = why.strip_prefix(key.human().as_str());
     rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(why)
 }
 
-/// Shared by the apply, which notes, and the source, which tells.
+/// Shared by the apply, which records, and the source, which reports.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Waits {
     state: Arc<Mutex<State>>,
@@ -29,7 +29,7 @@ pub(crate) struct Waits {
 #[derive(Debug, Default)]
 struct State {
     all: BTreeMap<String, String>,
-    /// Whether something changed since it was last told.
+    /// Whether something changed since the last report.
     news: bool,
     told: Option<Instant>,
 }

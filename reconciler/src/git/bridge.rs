@@ -42,7 +42,7 @@ pub(super) struct Bridge {
     under_way: Option<DropGuard>,
 }
 
-/// What went wrong beyond a bridge; the last word counts.
+/// The error behind a bridge; the last one counts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Failure(Arc<Mutex<Option<String>>>);
 

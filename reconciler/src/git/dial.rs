@@ -41,7 +41,7 @@ async fn to_one_of(host: &str, found: &[SocketAddr]) -> Result<TcpStream, String
     Err(last)
 }
 
-/// Link-local addresses, where clouds keep the credentials of machines, and addresses of nobody.
+/// Link-local addresses, where clouds serve machine credentials, and unspecified, broadcast and multicast addresses.
 pub(super) fn is_forbidden(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),

@@ -18,10 +18,10 @@ pub(super) struct HostKeys {
 }
 
 impl HostKeys {
-    /// Reads what a file says of a host.
+    /// Reads the entries of a file for a host.
     ///
     /// # Errors
-    /// When it cannot be read, or knows no key of the host: with how to get one.
+    /// When it cannot be read, or knows no key of the host; the message says how to get one.
     pub(super) fn read(file: &Path, remote: &SshRemote) -> Result<Self, String> {
         let shown = file.display().to_string();
         let text = std::fs::read_to_string(file)
@@ -73,7 +73,7 @@ impl HostKeys {
         Ok(keys)
     }
 
-    /// Kinds of keys that are asked for: only such as are known, so that no other key is shown to us.
+    /// The key types to request: only known ones, so that the host presents no other key.
     pub(super) fn algorithms(&self) -> Vec<russh::keys::Algorithm> {
         use russh::keys::{Algorithm, HashAlg};
         let mut algorithms = Vec::new();
@@ -99,10 +99,10 @@ impl HostKeys {
         algorithms
     }
 
-    /// Whether the host may show this key.
+    /// Whether the host may present this key.
     ///
     /// # Errors
-    /// Why not, with the fingerprint that a person can compare.
+    /// Why not, with the fingerprint that a user can compare.
     pub(super) fn check(&self, shown: &PublicKey) -> Result<(), String> {
         let print = shown.fingerprint(russh::keys::HashAlg::Sha256);
         let (address, file) = (&self.address, &self.file);
@@ -143,7 +143,7 @@ fn hashed(address: &str, pattern: &str) -> Option<bool> {
     Some(aws_lc_rs::hmac::verify(&key, address.as_bytes(), &hash).is_ok())
 }
 
-/// Globbing by one pass that remembers the last star: linear for any pattern that a person writes.
+/// Globbing in one pass that remembers the last star: linear for any realistic pattern.
 fn is_like(text: &str, pattern: &str) -> bool {
     let (text, pattern) = (text.to_ascii_lowercase(), pattern.to_ascii_lowercase());
     let (text, pattern) = (text.as_bytes(), pattern.as_bytes());

@@ -116,8 +116,8 @@ impl Branch {
         })
     }
 
-    /// Runs something that blocks, once at a time. A call that hangs keeps its thread until it returns; the source says so and
-    /// is not asked again meanwhile, and no other source waits for it.
+    /// Runs a blocking call, one at a time. A call that hangs keeps its thread until it returns; meanwhile the source
+    /// says so and makes no further call, and no other source waits for it.
     async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,

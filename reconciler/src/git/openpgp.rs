@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 pub(super) const KEYS: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----";
 /// How a signature is known.
 pub(super) const SIGNATURE: &[u8] = b"-----BEGIN PGP SIGNATURE-----";
-/// The longest signature that is read: those of people have some hundred bytes.
+/// The longest signature that is read; ordinary ones have some hundred bytes.
 const LONGEST: usize = 64 << 10;
 /// How much the clocks of two machines may differ.
 const CLOCKS: Duration = Duration::from_secs(300);
@@ -46,7 +46,7 @@ impl Key {
         Ok(keys)
     }
 
-    /// Fingerprint and first name, as a person finds them in `gpg --list-keys`.
+    /// Fingerprint and first name, as `gpg --list-keys` shows them.
     fn name(&self) -> String {
         let print = self.0.primary_key.fingerprint();
         match self.0.details.users.first().and_then(|user| user.id.as_str()) {
@@ -146,10 +146,10 @@ impl Key {
     }
 }
 
-/// Who of some keys made an armored signature over these bytes.
+/// Which of some keys made an armored signature over these bytes.
 ///
 /// # Errors
-/// Why it is not taken.
+/// Why it is not accepted.
 pub(super) fn verify(keys: &[Key], armored: &[u8], signed: &[u8], now: SystemTime) -> Result<String, String> {
     if armored.len() > LONGEST {
         return Err(format!("its signature has {} bytes", armored.len()));
@@ -197,7 +197,7 @@ pub(super) fn verify(keys: &[Key], armored: &[u8], signed: &[u8], now: SystemTim
 
 fn is_of(signature: &Signature, key: &impl KeyDetails) -> bool {
     let (id, print) = (key.legacy_key_id(), key.fingerprint());
-    // A fingerprint says more than a key id, which can be met by chance or on purpose.
+    // A fingerprint is safer than a key id, which can collide by chance or on purpose.
     match signature.issuer_fingerprint().as_slice() {
         [] => signature.issuer_key_id().into_iter().any(|given| *given == id),
         prints => prints.iter().any(|given| **given == print),

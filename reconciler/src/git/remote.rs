@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What a URL must look like, for the person who wrote another one.
+/// The valid forms of a URL, for error messages.
 pub(crate) const FORMS: &str = "https://…, ssh://user@host/path, user@host:path, file:///… or an absolute path";
 
 /// Where a repository lies.
@@ -76,7 +76,7 @@ impl Remote {
         }
     }
 
-    /// How it is shown to people: without a password, which it cannot hold.
+    /// How it is shown to users: without a password, which it cannot hold.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Local(url) | Self::Https(url) => url.clone(),
@@ -129,7 +129,7 @@ impl SshRemote {
         }
     }
 
-    /// What the other side's shell is asked to run; the path is one word of it, whatever it holds.
+    /// The command for the remote's shell; the path is quoted as one word, whatever it contains.
     pub(crate) fn command(&self) -> String {
         format!("git-upload-pack '{}'", self.path.replace('\'', r"'\''"))
     }

@@ -250,8 +250,8 @@ impl Files<'_> {
                     self.folder(&below, &path, depth + 1)?;
                 }
                 Some(ObjectType::Blob) => self.file(item.id(), item.filemode() == 0o120_000, path)?,
-                // A submodule is a commit of another repository: its files are not here, and nothing is fetched for it. What
-                // needs them is told so.
+                // A submodule is a commit of another repository: its files are not here, and nothing is fetched for it.
+                // Whatever needs them reports that.
                 _ => {
                     let why = "it is a submodule, whose files are not fetched; commit the files themselves";
                     self.take(path, Entry::Withheld(why.to_owned()))?;

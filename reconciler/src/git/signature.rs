@@ -74,10 +74,10 @@ impl Signers {
         })
     }
 
-    /// Who of them signed these bytes.
+    /// Which of the signers signed these bytes.
     ///
     /// # Errors
-    /// Why nobody did.
+    /// Why none of them did.
     pub(crate) fn verify(&self, signature: Option<(&[u8], &[u8])>, now: SystemTime) -> Result<String, String> {
         let (signature, signed) = signature.ok_or("it is not signed")?;
         if signature.starts_with(openpgp::SIGNATURE) {

@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
-/// What the other side's program says on its error stream, as far as it is kept.
+/// How much of the remote program's error stream is kept.
 const MOST_SAID: usize = 2000;
 /// The longest first line of git's protocol: `git-upload-pack /…` and the host.
 const LONGEST_GREETING: usize = 1000;
@@ -117,7 +117,7 @@ impl Way {
     /// One connection of libgit2's, to its end.
     async fn carry(&self, mut local: TcpStream) -> Result<(), String> {
         let greeted = tokio::time::timeout(CONNECT, greeting(&mut local)).await;
-        // Whoever does not know the path gets nothing.
+        // A client that does not know the path gets nothing.
         if !matches!(greeted, Ok(Some(path)) if path == self.secret) {
             return Ok(());
         }
@@ -234,7 +234,7 @@ impl Way {
             }
             match status {
                 Some(0) => Ok(()),
-                // It ends so whenever libgit2 hangs up after it has heard what it wanted.
+                // This is how it ends whenever libgit2 hangs up after it has received what it wanted.
                 _ if answered && said.is_empty() => Ok(()),
                 _ => Err(told(&host, status, &said)),
             }
@@ -247,7 +247,7 @@ impl Way {
     }
 }
 
-/// What a program on the other side said, as one line of printable text.
+/// The output of a program on the remote, as one line of printable text.
 fn told(host: &str, status: Option<u32>, said: &str) -> String {
     let said: String = said
         .trim()

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How fast replicas beat, and how long silence is borne.
+/// How often replicas send heartbeats, and how long silence is tolerated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pace {
-    /// A replica that was not heard for so long is treated as dead.
+    /// A replica that has been silent for this long counts as dead.
     pub(crate) silence: Duration,
 }
 
@@ -23,13 +23,13 @@ impl Pace {
         (SHORTEST..=LONGEST).contains(&silence).then_some(Self { silence })
     }
 
-    /// Between two beats: three may be lost before anybody wonders.
+    /// Between two heartbeats: three may be lost before anybody reacts.
     pub(crate) fn beat(self) -> Duration {
         self.silence.mul_f64(0.29)
     }
 
-    /// How long a replica whose beats are not confirmed still works: less than others wait, counted from before the request, so that
-    /// it has stopped when they start.
+    /// How long a replica whose heartbeats are not confirmed keeps working: less than the others wait, counted from
+    /// before the request, so that it has stopped when they start.
     pub(crate) fn belief(self) -> Duration {
         self.silence.mul_f64(0.72)
     }
@@ -84,7 +84,7 @@ pub(crate) fn choose(
     }
 }
 
-/// Which of the replicas that are heard should have a source: the same for everybody who hears the same.
+/// Which of the live replicas should have a source: the same for all that see the same replicas.
 pub(crate) fn preferred<'a>(
     source: &str,
     me: &'a str,

@@ -29,7 +29,7 @@ pub(crate) struct Replica {
     pub(super) shared: Arc<Shared>,
 }
 
-/// What the thread that beats and the tasks that work share.
+/// What the heartbeat thread and the working tasks share.
 pub(super) struct Shared {
     pub(super) identity: String,
     pub(super) namespace: String,
@@ -37,7 +37,7 @@ pub(super) struct Shared {
     beats: Mutex<BTreeMap<String, Beat>>,
     /// None before the first list.
     pub(super) seats: watch::Sender<Option<Seats>>,
-    /// Whether our own beat was confirmed a short while ago.
+    /// Whether our own heartbeat was confirmed recently.
     pub(super) believed: watch::Sender<bool>,
 }
 
@@ -57,7 +57,7 @@ impl Shared {
 }
 
 impl Replica {
-    /// A replica with a name of its own that beats until `stop`; then it takes its Lease away.
+    /// A replica with a name of its own that sends heartbeats until `stop`; then it deletes its Lease.
     pub(crate) fn new(namespace: &str, pace: Pace) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -71,12 +71,12 @@ impl Replica {
         }
     }
 
-    /// Whether the cluster has confirmed our beat a short while ago.
+    /// Whether the cluster has confirmed our heartbeat recently.
     pub(crate) fn is_believed(&self) -> bool {
         *self.shared.believed.borrow()
     }
 
-    /// Beats and listens until `stop`. Belongs into a thread of its own.
+    /// Sends and receives heartbeats until `stop`. Belongs into a thread of its own.
     pub(crate) async fn live(&self, cluster: Arc<dyn Cluster>, stop: CancellationToken) {
         let listening = stop.run_until_cancelled(listen(&self.shared, &*cluster));
         let beating = beat(&self.shared, &*cluster, &stop);
@@ -84,7 +84,7 @@ impl Replica {
     }
 }
 
-/// Who we are: the pod's name if there is one, and never twice the same. Part of the name of an object.
+/// Our identity: the pod's name if there is one, and unique at every start. Part of the name of an object.
 fn identity() -> String {
     let host = std::env::var("HOSTNAME").unwrap_or_default().to_ascii_lowercase();
     let host: String = host
@@ -105,7 +105,7 @@ async fn beat(shared: &Shared, cluster: &dyn Cluster, stop: &CancellationToken) 
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         let asked = Instant::now();
-        // A beat that is not confirmed in time is worth no more than none; the next one is sent.
+        // A heartbeat that is not confirmed in time is worthless; the next one is sent.
         let answer = {
             let sent = tokio::time::timeout(shared.pace.belief(), once(shared, cluster, &target, live.as_ref()));
             tokio::pin!(sent);
@@ -136,7 +136,7 @@ async fn beat(shared: &Shared, cluster: &dyn Cluster, stop: &CancellationToken) 
             doubt(shared);
         }
     }
-    // Nobody has to wait for the silence of one who said good-bye.
+    // A replica that has said good-bye need not be waited for.
     if let Some(uid) = live
         .as_ref()
         .and_then(|live| live.pointer("/metadata/uid"))
@@ -167,7 +167,7 @@ async fn until(end: Option<Instant>) {
     }
 }
 
-/// One beat: one request, but after a failure, when it is not known what the cluster has.
+/// One heartbeat: one request, except after a failure, when the state of the cluster is unknown.
 async fn once(
     shared: &Shared,
     cluster: &dyn Cluster,
@@ -293,7 +293,7 @@ async fn follow(
                 None => {}
             }
         }
-        // Servers end watches after some minutes; one that ends at once must not be asked in a circle.
+        // Servers end watches after some minutes; one that ends at once must not be restarted in a tight loop.
         if began.elapsed() < Duration::from_secs(1) {
             return Ok(());
         }
@@ -336,7 +336,7 @@ fn heard(shared: &Shared, identity: &str, lease: &Value) {
     }
 }
 
-/// Removes Leases of replicas that ended long ago without a word.
+/// Deletes Leases of replicas that disappeared long ago.
 async fn sweep(shared: &Shared, cluster: &dyn Cluster, leases: &[Value]) {
     let now = Timestamp::now().as_second();
     for lease in leases {
@@ -352,7 +352,7 @@ async fn sweep(shared: &Shared, cluster: &dyn Cluster, leases: &[Value]) {
                 uid: text("/metadata/uid").to_owned(),
                 resource_version: Some(text("/metadata/resourceVersion").to_owned()),
             };
-            // It beats after all, or another one was faster.
+            // It is alive after all, or another replica was faster.
             let _ = cluster
                 .delete(
                     &shared.target(identity),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A replica that has beaten for so long is there to stay: sources that should be its go over to it.
 const SETTLED: Duration = Duration::from_secs(20);
-/// How often a holder asks whether another should have its source.
+/// How often a holder checks whether another replica should have its source.
 const REVIEW: Duration = Duration::from_secs(10);
 
 /// The Lease of one source, as this replica sees it.
@@ -119,7 +119,7 @@ impl Seat {
         }
     }
 
-    /// Asks once more before a source is taken from somebody: what the watch has not brought yet counts. Its Lease goes.
+    /// Checks once more before a source is taken from a replica, in case the watch is behind. Deletes its Lease.
     async fn is_silent(&self, replica: &str) -> Result<bool, ClusterError> {
         let shared = &self.replica.shared;
         let target = shared.target(replica);
@@ -178,7 +178,8 @@ impl Seat {
         }
     }
 
-    /// Returns when the source is not ours any more: another has it, our beats are not confirmed, or it should be another's.
+    /// Returns when the source is no longer ours: another replica has it, our heartbeats are not confirmed, or it
+    /// should be another's.
     pub(crate) async fn keep(&self, stop: &CancellationToken) {
         let shared = &self.replica.shared;
         let mut believed = shared.believed.subscribe();
@@ -238,7 +239,7 @@ impl Seat {
                 "spec": {"leaseTransitions": 0},
             })
         });
-        // Leases of an older version carry no label and would not be heard.
+        // Leases of an older version carry no label and would not be seen.
         body["metadata"]["labels"][LABEL] = "source".into();
         let spec = &mut body["spec"];
         spec["leaseTransitions"] = (spec["leaseTransitions"].as_i64().unwrap_or(0) + 1).into();

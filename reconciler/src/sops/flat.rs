@@ -3,7 +3,7 @@
 use super::layout::{KINDS, Metadata, SealedByKms, is_true};
 use std::collections::BTreeMap;
 
-/// Entries of one list. More are no file that people wrote.
+/// Limit of entries in one list; no real file has more.
 const MOST: usize = 64;
 
 /// Collects one name after the other.

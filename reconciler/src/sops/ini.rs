@@ -12,16 +12,16 @@ use myelin_engine::yaml::At;
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
-/// Name of what stands before the first section.
+/// Name of the part before the first section.
 const FIRST: &str = "DEFAULT";
-/// The section with what the file says of its keys.
+/// The section with the SOPS metadata.
 const OWN: &str = "sops";
 
 /// One or several lines of a file.
 enum Piece<'a> {
     /// A section begins.
     Section(&'a str),
-    /// A name and its value; `head` is what stands before the value.
+    /// A name and its value; `head` is the text before the value.
     Pair {
         head: &'a str,
         name: &'a str,

@@ -53,10 +53,10 @@ impl Keys {
         }
     }
 
-    /// Opens the key of a file. Age comes first: it asks nobody.
+    /// Decrypts the data key of a file. Age comes first, because it needs no request.
     ///
     /// # Errors
-    /// When no key does, with whose would, and what was said of each.
+    /// When no key works, with the keys that would, and the answer for each.
     pub(super) fn open(&self, metadata: &Metadata) -> Result<DataKey, String> {
         if metadata.needs_several {
             return Err("its key is divided among several groups of keys (Shamir), which is not supported".to_owned());

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Keys of one file that are asked for.
 const MOST_KEYS: usize = 16;
-/// AWS seals at most 4 KiB into 6144 bytes; here it is 32 bytes.
+/// AWS encrypts at most 4 KiB into 6144 bytes; here it is 32 bytes.
 const MOST_SEALED: usize = 8 * 1024;
 
 /// A key that may be used, and with whose rights.
@@ -67,9 +67,9 @@ struct Request {
 /// The keys that may be used for the files of one commit.
 pub(super) struct KmsKeys {
     allowed: Vec<KmsKey>,
-    /// To the thread that asks; it ends with this. Started by the first file that needs it.
+    /// To the requesting thread, which ends with this. Started by the first file that needs it.
     clerk: Mutex<Option<UnboundedSender<Request>>>,
-    /// Who did not answer: the other files of the commit do not wait for it again.
+    /// Settings whose service did not answer: the other files of the commit do not wait for it again.
     silent: Mutex<BTreeMap<KmsSettings, String>>,
 }
 

@@ -23,13 +23,13 @@ pub(super) enum Layout {
 
 /// One value of a file, in the file's order.
 pub(super) enum Leaf {
-    /// A sealed one, the place that it is bound to, and where it stands.
+    /// An encrypted value, the place that it is bound to, and its position.
     Sealed { place: String, at: At, text: String },
     /// Another one, as the code over the file sees it.
     Plain(Vec<u8>),
 }
 
-/// A file's key, sealed by a key of AWS KMS. What else the file says, a role or a profile, is not believed.
+/// A file's data key, encrypted by a key of AWS KMS. A role or a profile in the file is ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct SealedByKms {
     pub(super) arn: String,
@@ -122,7 +122,7 @@ pub(super) fn read(text: &str, layout: Layout) -> Result<Found, Sealed> {
     } else if layout == Layout::Ini {
         ini::read(text, &mut found)?;
     } else {
-        // What YAML's reader says may repeat a value, but none that was opened.
+        // An error of the YAML reader may repeat a value, but none that was decrypted.
         found.documents = parse(text, FileId(0), Profile::Kustomize, Limits::default())
             .map_err(|error| at(error.line, "it is encrypted by sops and is no YAML"))?;
         for document in &found.documents {

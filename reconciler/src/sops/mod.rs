@@ -50,7 +50,8 @@ impl std::fmt::Debug for Decryption {
 }
 
 impl Decryption {
-    /// With the keys that may be used; those in a file are read now. Without one, sealed files are told from others and refused.
+    /// With the keys that may be used; those in a file are read now. Without a key, encrypted files are recognized and
+    /// refused.
     pub(crate) fn with(choice: &KeyChoice) -> Arc<Self> {
         Arc::new(Self {
             keys: Keys::of(choice),
@@ -59,7 +60,7 @@ impl Decryption {
         })
     }
 
-    /// Whether a key could not be had: the same commit may be good later, when somebody answers or allows it.
+    /// Whether a key was not available: the same commit may be good later, when a service answers or allows it.
     pub(crate) fn lacked_a_key(&self) -> bool {
         self.lacked.load(Ordering::Relaxed)
     }
@@ -120,7 +121,7 @@ impl Opener for Decryption {
 /// What stands for a value that is not shown.
 const HIDDEN: &str = "(decrypted)";
 
-/// Problems without any of the values: what a reader says of a file may repeat a part of it.
+/// Problems without any of the values: a reader's error may repeat a part of a file.
 pub(crate) fn without(values: &[String], problems: Diagnostics) -> Diagnostics {
     let mut values: Vec<&String> = values.iter().filter(|value| !value.is_empty()).collect();
     // The longest first: a short one may be a part of it.

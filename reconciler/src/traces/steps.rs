@@ -14,7 +14,7 @@ struct Steps {
     gates: BTreeMap<ObjectKey, Span>,
 }
 
-/// A run whose steps are spans below this one. The same run where nobody gathers.
+/// A run whose steps are spans below this one; the same run if nothing is collected.
 pub(crate) fn traced(run: Run, plan: &Plan, stack: &Span) -> Run {
     if !are_on() {
         return run;

@@ -64,7 +64,7 @@ mod tests {
             healthy(&shown, now + Duration::from_secs(120)).status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
-        // What another replica has taken over is not ours to be stuck with.
+        // A source that another replica has taken over does not count as stuck here.
         good.pulse.ended();
         bad.pulse.ended();
         assert_eq!(healthy(&shown, now + Duration::from_secs(120)).status(), StatusCode::OK);

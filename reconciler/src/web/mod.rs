@@ -52,7 +52,7 @@ impl Default for Face {
     }
 }
 
-/// A source as it is shown at one moment: its own words, and the tree of what it keeps.
+/// A source at one moment: its own status, and the tree of what it keeps.
 #[derive(Debug, Serialize)]
 pub(crate) struct View {
     #[serde(flatten)]
@@ -187,7 +187,7 @@ async fn stack(
     }
 }
 
-/// Lets in who knows the token, if there is one; if there is none, whoever sits at this machine.
+/// Admits requests with the token if one is configured; otherwise only those from this machine.
 async fn guard(State(shown): State<Shown>, request: Request, next: Next) -> Response {
     match refusal(shown.token.as_ref().map(|token| token.trim()), request.headers()) {
         Some(refused) => refused,
@@ -201,7 +201,7 @@ fn refusal(token: Option<&str>, headers: &HeaderMap) -> Option<Response> {
         if header(header::AUTHORIZATION).is_some_and(|given| knows(given, token)) {
             return None;
         }
-        // A browser asks for a password then, and sends it with every request.
+        // This makes a browser ask for a password and send it with every request.
         let ask = [(
             header::WWW_AUTHENTICATE,
             "Basic realm=\"Myelin: the token as password\"",
@@ -209,13 +209,14 @@ fn refusal(token: Option<&str>, headers: &HeaderMap) -> Option<Response> {
         let how = "send Authorization: Bearer TOKEN, or the token as the password of any user\n";
         return Some((StatusCode::UNAUTHORIZED, ask, how).into_response());
     }
-    // A page of somebody else whose name leads to loopback would otherwise be let in by the browser of whoever looks at it.
+    // Otherwise the user's browser would give access to somebody else's page whose name resolves to loopback (DNS
+    // rebinding).
     let here = header(header::HOST).is_none_or(is_this_machine);
     let why = "without --listen-token the page is for this machine: ask for localhost or 127.0.0.1\n";
     (!here).then(|| (StatusCode::MISDIRECTED_REQUEST, why).into_response())
 }
 
-/// Whether a header `Authorization` holds the token, as a bearer's or as a password; in a time that says nothing about it.
+/// Whether a header `Authorization` holds the token, as a bearer token or as a password, compared in constant time.
 fn knows(given: &[u8], token: &str) -> bool {
     let same = |given: &[u8]| aws_lc_rs::constant_time::verify_slices_are_equal(given, token.as_bytes()).is_ok();
     let Some((scheme, rest)) = given.iter().position(|b| *b == b' ').map(|at| given.split_at(at)) else {

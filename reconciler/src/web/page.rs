@@ -15,7 +15,7 @@ use crate::tree::{ComponentNode, ObjectNode, SourceNode, StackNode};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use std::collections::BTreeMap;
 
-/// Up to so many objects everything is on the first page.
+/// Up to this number of objects, everything is on the first page.
 const SMALL: usize = 150;
 /// Objects in need of attention that the first page lists.
 const ATTENTION: usize = 50;
