@@ -77,8 +77,8 @@ impl Diagnostic {
     }
 }
 
-/// As much of a path as Terraform finds in the source: an attribute of the resource and, in it, one key or position. What lies
-/// deeper it looks up by its last name among the resource's own attributes, and shows the wrong line or none.
+/// As much of a path as Terraform finds in the source: an attribute of the resource and, in it, one key or position.
+/// For deeper steps it looks up the last name among the resource's own attributes, and shows the wrong line or none.
 fn shown(path: &Path) -> Path {
     let deepest = match path.steps() {
         [Step::Attribute(_), Step::Key(_) | Step::Index(_), ..] => 2,

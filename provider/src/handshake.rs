@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use crate::listen::Address;
 
 const COOKIE_NAME: &str = "TF_PLUGIN_MAGIC_COOKIE";
-/// Says "a Terraform of the right kind started me"; a courtesy for people, no secret. The same for every provider.
+/// Tells us that a suitable Terraform started us; a courtesy, not a secret. The same for every provider.
 const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
 
 /// The version of go-plugin's own handshake.
@@ -63,8 +63,8 @@ impl Launch {
         if variable(COOKIE_NAME).as_deref() != Some(COOKIE) {
             return Err(Refusal::NotTerraform);
         }
-        // PLUGIN_PROTOCOL_VERSIONS lists what the host speaks. We answer 6 whatever it says: a host without 6 tells its
-        // user better than we could.
+        // PLUGIN_PROTOCOL_VERSIONS lists what the host speaks. We always answer 6: a host without 6 reports that better
+        // than we could.
         Ok(Launch {
             listen: Listen::from_environment(&variable)?,
             client_certificate: given(&variable, "PLUGIN_CLIENT_CERT"),
@@ -101,7 +101,7 @@ pub fn line(address: &Address, certificate: Option<&[u8]>) -> String {
     format!("{CORE_PROTOCOL}|{PROTOCOL}|{network}|{place}|grpc|{certificate}\n")
 }
 
-/// What a person who debugs the provider gives to Terraform in `TF_REATTACH_PROVIDERS`.
+/// What a developer who debugs the provider puts into `TF_REATTACH_PROVIDERS`.
 pub fn reattach(address: &Address, pid: u32) -> String {
     let (network, place) = address.parts();
     serde_json::json!({"registry.terraform.io/myelin-dev/myelin": {

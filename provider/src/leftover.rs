@@ -58,7 +58,7 @@ fn is_old(about: &Metadata) -> bool {
     age.is_some_and(|age| age > AGE)
 }
 
-/// Nobody holds the lock. A folder without one is not ours, or of a process that is just starting.
+/// Whether no process holds the lock. A folder without one is not ours, or belongs to a process that is just starting.
 fn is_abandoned(folder: &Path) -> bool {
     File::open(folder.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok())
 }

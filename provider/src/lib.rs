@@ -46,7 +46,7 @@ use handshake::Launch;
 use lifetime::Lifetime;
 use server::{Mode, Provider};
 
-/// Runs the provider until Terraform, or the person who debugs it, ends it. `variable` reads the environment.
+/// Runs the provider until Terraform, or the developer who debugs it, ends it. `variable` reads the environment.
 pub fn run(arguments: &[String], variable: impl Fn(&str) -> Option<String>) -> ExitCode {
     panics::install_hook();
     // A core of this process could hold a minted value.
@@ -117,8 +117,8 @@ fn fail(message: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Ctrl-C reaches the whole process group: Terraform decides what it means and calls StopProvider, so we ignore it. A
-/// person who debugs us ends us with it.
+/// Ctrl-C reaches the whole process group. Terraform decides what it means and calls StopProvider, so we ignore it. In
+/// debug mode it ends us.
 #[cfg(unix)]
 fn listen_to_signals(lifetime: &Arc<Lifetime>, interrupt_ends: bool) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -16,7 +16,7 @@ const LAST_WORDS: Duration = Duration::from_millis(1200);
 /// How long the answer to Shutdown may take to leave.
 const GOODBYE: Duration = Duration::from_millis(100);
 
-/// How long we stay when the only connection is gone: Terraform itself was killed, so nobody will come back.
+/// How long to stay when the only connection is gone: Terraform itself was killed, and will not return.
 const ORPHANED: Duration = Duration::from_secs(30);
 
 /// Shared by every call.
@@ -78,8 +78,8 @@ impl Lifetime {
         self.ending.cancel();
     }
 
-    /// Waits until the process should end: somebody said so, or everybody went away and stayed away. Then waits for the
-    /// calls that run, as long as there is time.
+    /// Waits until the process should end: on request, or because all connections are gone and stay gone. Then waits
+    /// for running calls, as long as there is time.
     pub async fn until_the_end(&self, open: watch::Receiver<usize>, stays_alone: bool) {
         tokio::select! {
             () = self.ending.cancelled() => {}
@@ -101,7 +101,7 @@ impl Lifetime {
             if open.wait_for(|count| *count > 0).await.is_err() || open.wait_for(|count| *count == 0).await.is_err() {
                 return;
             }
-            // What runs has nobody left to answer to: stop it, and let it write down what is true.
+            // The running calls have no caller any more: stop them, and let them write down the true state.
             self.stop_running();
             let mut running = self.running.subscribe();
             let idle = async {

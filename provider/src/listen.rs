@@ -101,7 +101,7 @@ fn open_unix(listen: &Listen) -> io::Result<Listener> {
 
     let parent = listen.socket_dir.clone().unwrap_or_else(std::env::temp_dir);
     let name = |folder: &tempfile::TempDir| folder.path().join(leftover::SOCKET);
-    // Nobody else may even look for the socket, whatever the umask says.
+    // No other user may even look for the socket, whatever the umask says.
     let private = |parent: &std::path::Path| {
         tempfile::Builder::new()
             .prefix(leftover::PREFIX)
@@ -114,7 +114,7 @@ fn open_unix(listen: &Listen) -> io::Result<Listener> {
     }
     let path = name(&folder);
     let lock = leftover::mark(folder.path())?;
-    // Killed providers leave their folders behind. Nobody waits for the broom.
+    // Killed providers leave their folders behind. The clean-up runs in the background.
     std::thread::spawn(move || {
         let swept = leftover::sweep(&parent);
         if swept > 0 {
@@ -240,8 +240,8 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// Accepts forever. A peer that does not prove itself is dropped and holds nobody up. `open` counts the connections that
-/// are served.
+/// Accepts forever. A peer that does not authenticate is dropped and delays no other. `open` counts the connections
+/// that are served.
 pub fn accept(
     listener: Arc<Listener>,
     tls: Option<Tls>,
@@ -278,7 +278,7 @@ pub fn accept(
                         Err(_) => return,
                     },
                 };
-                // The receiver goes when serving ends; then nobody waits for this connection.
+                // The receiver is dropped when serving ends; then nothing waits for this connection.
                 let _ = ready
                     .send(Ok(Connection {
                         stream,

@@ -22,7 +22,8 @@ const OURS: &[&str] = &[
     "undrain_hook",
 ];
 
-/// Attributes whose camelCase name is also a word of Kubernetes or EC2: told anew only if the document itself is meant.
+/// Attributes whose camelCase name is also a word of Kubernetes or EC2: translated only if the document itself is
+/// meant.
 const SHARED: &[&str] = &[
     "api_version",
     "at_deadline",
@@ -48,7 +49,8 @@ const PLACES: &[&str] = &[
     "spec.tokens",
 ];
 
-/// A text of the engine's with the names of HCL. `of_document`: it is about a field of the document, and quotes nobody.
+/// A text of the engine with the names of HCL. `of_document`: it is about a field of the document, and contains no
+/// quotation.
 pub fn in_hcl(text: &str, of_document: bool) -> String {
     let mut told = String::with_capacity(text.len());
     let mut rest = text;

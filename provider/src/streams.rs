@@ -24,7 +24,7 @@ pub fn make_private() -> io::Result<()> {
     rustix::stdio::dup2_stdin(&nowhere)?;
     rustix::stdio::dup2_stdout(&nowhere)?;
     rustix::stdio::dup2_stderr(&nowhere)?;
-    // The pipe itself stays open as long as we live: its end is what tells Terraform that we are gone.
+    // The pipe itself stays open as long as we live: its end tells Terraform that we are gone.
     std::mem::forget(stdout);
     Ok(())
 }

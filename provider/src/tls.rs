@@ -38,7 +38,7 @@ pub enum TlsError {
 pub struct Tls {
     /// For accepting connections.
     pub config: Arc<ServerConfig>,
-    /// Our certificate, which Terraform trusts because it stands in the handshake line.
+    /// Our certificate, which Terraform trusts because it is in the handshake line.
     pub certificate: CertificateDer<'static>,
 }
 

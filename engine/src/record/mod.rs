@@ -68,7 +68,7 @@ impl StackId {
         self.name.strip_prefix(TOKEN)
     }
 
-    /// What it is and how it is called, for a person: `stack synapse/synapse`, `token synapse/axon`.
+    /// Its kind and name, for messages: `stack synapse/synapse`, `token synapse/axon`.
     #[must_use]
     pub fn title(&self) -> String {
         match self.token() {
@@ -126,7 +126,7 @@ impl std::str::FromStr for StackId {
     }
 }
 
-/// Who drives the stack. A second owner is refused, never fought.
+/// The owner of the stack. A second owner is refused, never fought.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
     /// `terraform apply`.

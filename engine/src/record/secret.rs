@@ -15,7 +15,7 @@ use std::io::{Read as _, Write as _};
 /// Type of the Secret.
 pub(super) const TYPE: &str = "myelin.dev/stack";
 
-/// Above this the text is compressed; below, a person can read it.
+/// Above this size the text is compressed; below, it stays readable.
 const PLAIN: usize = 16 << 10;
 
 /// The API server takes 1 MiB of data per Secret; the key and the names need some.

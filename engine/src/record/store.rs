@@ -138,7 +138,7 @@ pub async fn write(
     };
     match sent {
         Ok(stored) => Ok(version_of(&stored)),
-        // Either somebody else was faster, or an earlier attempt of ours took effect and its answer was lost.
+        // Either another writer was faster, or an earlier attempt of ours took effect and its answer was lost.
         Err(e) if e.is_conflict() || e.is_not_found() && previous.is_some() => {
             match read(cluster, &record.stack, cancel).await? {
                 Some(now) if now.record.run == record.run && now.record.serial == record.serial => Ok(now.version),

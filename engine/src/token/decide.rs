@@ -31,7 +31,7 @@ pub struct Entry {
     pub secret: (String, String, String),
     /// Where the token stands.
     pub state: State,
-    /// What was asked for, as canonical JSON: what a front end that lost its state shows. Holds no value.
+    /// What the document asks for, as canonical JSON, for a front end that lost its state. Holds no value.
     #[serde(default)]
     pub text: String,
     /// How often a value was minted and stored.
@@ -71,11 +71,11 @@ pub struct Revoke {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
-    /// Somebody is minting, or was when it was killed.
+    /// A run is minting, or was minting when it was killed.
     Pending {
         /// Id of this mint.
         mint: String,
-        /// Seconds since 1970 up to which the one who mints is assumed to be alive.
+        /// The time (seconds since 1970) until which the minting run is assumed to be alive.
         until: i64,
         /// What was stored before, when this mint replaces a value.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ pub struct Stored {
     pub minted_at: i64,
     /// Mark of the value under the record's key.
     pub value: String,
-    /// Seconds since 1970 at which it is too old, as was asked for when it was minted.
+    /// Seconds since 1970 at which it expires, as requested when it was minted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,
     /// Mark of the keepers it was minted under.
@@ -105,7 +105,7 @@ pub struct Stored {
     pub tied_to: BTreeMap<String, String>,
 }
 
-/// The mint of a value that was there before, and that nobody of us made.
+/// The mint id of a value that existed before and that we did not mint.
 pub const ADOPTED: &str = "adopted";
 
 impl Stored {
@@ -185,12 +185,12 @@ pub enum Step {
     Keep {
         /// New entries of [`Stored::tied_to`].
         bind: BTreeMap<String, String>,
-        /// The value is not the one that was minted: somebody replaced it. It is kept, and told.
+        /// The value differs from the minted one: somebody replaced it. It is kept, and reported.
         foreign: bool,
     },
     /// The value of this mint is in the Secret; only the record does not know. Write the record, mint nothing.
     Finish(String),
-    /// Somebody else mints; look again at this time (seconds since 1970) or when the record changes.
+    /// Another run mints; check again at this time (seconds since 1970) or when the record changes.
     Wait(i64),
     /// Take the value that is there. Write the record, mint nothing.
     Adopt,

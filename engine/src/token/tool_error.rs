@@ -3,8 +3,8 @@
 /// Characters of the line that are shown at most.
 const LIMIT: usize = 200;
 
-/// The first line that tells of an error, or the first line at all, with everything that may be a secret masked: URLs after
-/// their scheme, and long runs that look like keys.
+/// The first line that reports an error, or else the first line, with everything masked that may be a secret: URLs
+/// after their scheme, and long runs that look like keys.
 #[must_use]
 pub fn first_error_line(stdout: &[u8], stderr: &[u8]) -> Option<String> {
     let (out, err) = (String::from_utf8_lossy(stdout), String::from_utf8_lossy(stderr));
@@ -30,7 +30,7 @@ fn mask_word(word: &str) -> String {
     if let Some(at) = word.find("://") {
         return format!("{}…", &word[..at + 3]);
     }
-    // A run of 16 or more key characters with a digit in it, or of 32 at all, may be a secret; words are neither.
+    // A run of 16 or more key characters with a digit in it, or of 32 or more, may be a secret; words are neither.
     let mut out = String::new();
     let mut run = String::new();
     for c in word.chars().chain(['\0']) {

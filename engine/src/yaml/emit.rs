@@ -52,7 +52,7 @@ pub fn key_order(a: &str, b: &str) -> Ordering {
                 .take_while(|c| c.is_ascii_digit())
                 .any(|c| *c != '0')
         {
-            // Inside a longer number: what stands before counts.
+            // Inside a longer number the preceding digits count.
             (an, bn) = (1, 1);
         }
         let run = |chars: &[char], start: i64| {
@@ -70,8 +70,8 @@ pub fn key_order(a: &str, b: &str) -> Ordering {
     ar.len().cmp(&br.len())
 }
 
-/// Sorts by [`key_order`], which is no order in the strict sense (a digit can stand between what it parts), as Go sorts: by
-/// insertion while there are few.
+/// Sorts by [`key_order`], which is not a strict order (a digit can come between keys that it separates), the way Go
+/// sorts: by insertion for short lists.
 fn sort_keys<T: Copy>(entries: &mut [(&String, T)]) {
     const FEW: usize = 12;
     if entries

@@ -70,12 +70,13 @@ pub enum Content {
     Scalar(Scalar),
 }
 
-/// A value and where it stands. Equality is that of the values; positions do not count.
+/// A value and its position. Equality compares values only, not positions.
 #[derive(Debug, Clone)]
 pub struct Node {
     /// Where it starts.
     pub at: At,
-    /// Nodes with the same number are one node that stands in several places, for whoever gave them the number; 0 is none.
+    /// Nodes with the same number are one node that is shown in several places; the caller assigns the numbers; 0 is
+    /// none.
     pub one: u32,
     /// What it holds.
     pub content: Content,

@@ -72,7 +72,7 @@ pub(super) fn tag_of(text: &str, profile: Profile) -> Tag {
     }
 }
 
-/// YAML 1.1's words for true and false that YAML 1.2 dropped.
+/// YAML 1.1's spellings of true and false that YAML 1.2 dropped.
 pub(super) fn yaml11_bool(text: &str) -> Option<bool> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => Some(true),

@@ -146,10 +146,10 @@ pub trait Resource: Send + Sync {
     /// Finds an instance that exists.
     fn import<'a>(&'a self, call: &'a Call, target: ImportTarget) -> BoxFuture<'a, Result<Value, Diagnostic>>;
 
-    /// The state of an instance that takes another provider's resource over. Asks nobody but the state.
+    /// The state of an instance that takes over another provider's resource. Uses only that state, no request.
     ///
     /// # Errors
-    /// If it cannot; the text says how to get there all the same.
+    /// If it cannot; the text says how to achieve the same in another way.
     fn moved(&self, source: &MoveSource) -> Result<Value, Diagnostic> {
         Err(Diagnostic::error(
             format!("A {} cannot be moved to {}", source.type_name, self.type_name()),

@@ -75,7 +75,7 @@ pub(super) struct Health;
 
 impl Health {
     fn status(service: &str) -> Option<HealthCheckResponse> {
-        // "plugin" is the name that go-plugin asks for; the empty name is the whole server.
+        // "plugin" is the name that go-plugin uses; the empty name is the whole server.
         matches!(service, "" | "plugin").then(|| HealthCheckResponse {
             status: ServingStatus::Serving.into(),
         })

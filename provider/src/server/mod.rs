@@ -44,7 +44,7 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 pub enum Mode {
     /// By Terraform, for one walk.
     Plugin(Launch),
-    /// By a person, for any number of commands, without TLS.
+    /// Started by a developer, for any number of commands, without TLS.
     Debug,
 }
 

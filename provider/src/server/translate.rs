@@ -6,10 +6,10 @@ use crate::diagnostic::Diagnostic;
 use crate::schema::{IdentitySchema, Schema};
 use crate::value::{Attributes, Type, Value, decode_json, decode_msgpack, encode_msgpack};
 
-/// Reads a value of that type; what is absent is null. `what` names it for a person.
+/// Reads a value of that type; an absent value is null. `what` names it in messages.
 ///
 /// # Errors
-/// The diagnostic that tells what is wrong with it.
+/// The diagnostic that says what is wrong with it.
 pub(super) fn decode(ty: &Type, value: Option<&tf::DynamicValue>, what: &str) -> Result<Value, Diagnostic> {
     let decoded = match value {
         None => return Ok(Value::Null),
@@ -28,10 +28,10 @@ pub(super) fn decode(ty: &Type, value: Option<&tf::DynamicValue>, what: &str) ->
     })
 }
 
-/// Reads an identity; what is absent is none.
+/// Reads an identity; an absent one is none.
 ///
 /// # Errors
-/// The diagnostic that tells what is wrong with it.
+/// The diagnostic that says what is wrong with it.
 pub(super) fn decode_identity(
     schema: &IdentitySchema,
     identity: Option<&tf::ResourceIdentityData>,
@@ -43,7 +43,7 @@ pub(super) fn decode_identity(
 /// Reads stored state that any earlier version of the schema may have written.
 ///
 /// # Errors
-/// The diagnostic that tells what is wrong with it.
+/// The diagnostic that says what is wrong with it.
 pub(super) fn decode_stored(schema: &Schema, version: i64, raw: Option<&tf::RawState>) -> Result<Value, Diagnostic> {
     if version > schema.version {
         return Err(Diagnostic::error(

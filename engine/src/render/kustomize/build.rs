@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex};
 /// What a resource weighs beside its nodes: its names, old and new, and what is known of it.
 const RESOURCE: usize = 100;
 
-/// Resources that are there twice, told of one entry at most.
+/// Limit of duplicate resources reported for one entry.
 const MOST_TOLD: usize = 20;
 
 /// From how many on the entries of one list are read on all cores.
@@ -58,7 +58,7 @@ pub(super) struct Target<'a> {
     pub(super) kustomization: Kustomization,
     /// Components in their order.
     pub(super) components: Vec<Target<'a>>,
-    /// Whether something that it names was found to be wrong, and told.
+    /// Whether something that it names was wrong and has been reported.
     pub(super) broken: bool,
 }
 
@@ -159,7 +159,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// How long the text is that it puts into every resource, and where that stands.
+    /// The length and position of the text that it puts into every resource.
     fn text(&self) -> (usize, At) {
         match self {
             Self::Namespace { namespace, at, .. } => (namespace.len(), *at),
@@ -367,7 +367,7 @@ impl Target<'_> {
                 .into());
         }
         if self.loader.is_folder(named) {
-            // What is wrong with it has been told where it was found or built.
+            // Its problem has been reported where it was found or built.
             let folder = self.loader.folder(named).map_err(|_| Diagnostics::new())?;
             return match bases.take(&folder) {
                 Ok(all) => all.ok_or_else(Diagnostics::new),

@@ -10,7 +10,7 @@ use crate::tree::Tree;
 use crate::yaml::Node;
 use std::sync::{Arc, LazyLock};
 
-/// What a reference refers to, and where such references stand.
+/// What a reference refers to, and which fields hold such references.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct NameReference {
     pub(super) target: Gvk,

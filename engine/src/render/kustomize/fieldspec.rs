@@ -13,7 +13,7 @@ pub(super) struct FieldSpec {
     pub(super) create: bool,
 }
 
-/// What stands at the end of a path that is made.
+/// What is created at the end of a missing path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Scalar,
@@ -62,8 +62,8 @@ pub(super) fn split(path: &str) -> Vec<String> {
     parts
 }
 
-/// Calls `visit` on everything that stands at the place in `node`, a resource that `spec` selects. `kind` says what to make
-/// where the place is missing and may be made.
+/// Calls `visit` on every value at the field path in `node`, a resource that `spec` selects. `kind` says what to create
+/// if the field is missing and may be created.
 pub(super) fn visit(
     node: &mut Node,
     gvk: &Gvk,
@@ -163,7 +163,7 @@ pub(super) enum Wrote {
     New,
     /// It changed one.
     Old,
-    /// It changed one that stands in other places too.
+    /// It changed a node that is shown in other places too.
     Shared,
 }
 

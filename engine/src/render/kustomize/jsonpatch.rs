@@ -126,7 +126,7 @@ pub(super) fn renewed(node: Node) -> Result<Node, String> {
 /// The whole numbers below this are all floats.
 const LARGEST_EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The parts of a path. The original's library passes over what stands before the first slash, and finds nothing without one.
+/// The parts of a path. The original's library ignores what precedes the first slash, and finds nothing without one.
 fn pointer(text: &str) -> Result<Vec<String>, String> {
     if text.is_empty() {
         return Ok(Vec::new());

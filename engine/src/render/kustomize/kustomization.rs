@@ -40,7 +40,7 @@ pub(super) struct Kustomization {
     pub(super) openapi: Option<Located>,
     pub(super) sort: Option<SortOptions>,
     pub(super) build_metadata: Vec<String>,
-    /// Where the fields that hold one value for all resources stand.
+    /// The positions of fields that hold one value for all resources.
     places: BTreeMap<&'static str, At>,
 }
 
@@ -259,7 +259,7 @@ impl Kustomization {
         }
     }
 
-    /// Where a field that holds one value for all resources stands.
+    /// The position of a field that holds one value for all resources.
     pub(super) fn at(&self, field: &str) -> At {
         self.places.get(field).copied().unwrap_or_default()
     }

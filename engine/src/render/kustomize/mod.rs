@@ -80,7 +80,7 @@ pub(super) fn render(tree: &Tree, folder: &TreePath, options: &Options) -> Resul
         origins: asks("originAnnotations") || asks("transformerAnnotations"),
         transformers: asks("transformerAnnotations"),
     };
-    // Everything is looked at before anything is told.
+    // Everything is examined before anything is reported.
     let (bases, more) = build_bases(search.levels, &search.uses, &shared);
     let mut problems = search.problems;
     problems.extend(more);
@@ -329,7 +329,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Searches a base, once, and notes how deep it lies.
+    /// Searches a base, once, and records its depth.
     fn base(&mut self, loader: &Loader<'a>, named: &Located) {
         let folder = match loader.folder(named) {
             Ok(folder) => folder,

@@ -54,8 +54,8 @@ fn object(mut resource: Resource, tree: &Tree) -> Result<Object, Diagnostic> {
     Ok(Object { value, origin, fields })
 }
 
-/// Does to the texts what reading JSON as YAML does: the line break U+0085 folds, and the other characters that JSON does not escape
-/// and YAML does not allow are refused, with the key that they stand under.
+/// Applies to texts what reading JSON as YAML does: the line break U+0085 folds, and other characters that JSON does
+/// not escape and YAML does not allow are refused, with the name of their key.
 fn through_yaml(value: &mut Value) -> Result<(), (String, char)> {
     match value {
         Value::String(text) => {

@@ -55,8 +55,9 @@ pub(super) fn read(loader: &Loader<'_>, text: &str, path: &TreePath, from: At) -
     }
 }
 
-/// Gives the nodes of an inline text their places in the file: line by line where the text stands there as it is (`|`), else
-/// where it begins. What comes from a file of its own (`from` has no line) is right already.
+/// Gives the nodes of an inline text their positions in the file: line by line if the text is in the file unchanged
+/// (`|`), otherwise where it begins. A text from a file of its own (`from` has no line) has the right positions
+/// already.
 fn shifted(loader: &Loader<'_>, mut nodes: Vec<Node>, path: &TreePath, from: At) -> Vec<Node> {
     if from.line > 0 {
         let literal = loader.tree.read(path).is_ok_and(|bytes| is_literal(&bytes, from));
@@ -89,7 +90,7 @@ fn place_in(node: &mut Node, from: At, literal: bool) {
     }
 }
 
-/// Whether the text at a position is a block that stands in the file line by line.
+/// Whether the text at a position is a block that is in the file line by line.
 fn is_literal(file: &[u8], at: At) -> bool {
     let line = file.split(|byte| *byte == b'\n').nth(at.line as usize - 1);
     let start = line

@@ -32,7 +32,7 @@ fn is_builtin(resource: &Resource) -> bool {
     resource.api_version() == "builtin" && !runs.iter().any(|key| resource.texts("annotations").contains_key(*key))
 }
 
-/// The steps that a transformer's configuration stands for.
+/// The steps that a transformer's configuration describes.
 pub(super) fn transformer(
     resource: &Resource,
     file: &TreePath,
@@ -190,7 +190,7 @@ fn steps(resource: &Resource, r: &mut Reader<'_>, file: &TreePath, loader: &Load
     Some(vec![step])
 }
 
-/// The resource that a generator's configuration stands for.
+/// The resource that a generator's configuration describes.
 pub(super) fn generator(resource: &Resource, loader: &Loader<'_>) -> Result<Resource, Diagnostics> {
     let secret = match (is_builtin(resource), resource.kind()) {
         (true, "ConfigMapGenerator") => false,

@@ -109,7 +109,7 @@ pub(super) fn clear(resources: &mut ResMap) {
     }
 }
 
-/// Writes the annotations that the root asks for.
+/// Writes the annotations that the root requests.
 pub(super) fn annotate(resources: &mut ResMap, root: &TreePath, origins: bool, transformers: bool) {
     for resource in &mut resources.all {
         let mut texts = resource.texts("annotations");

@@ -38,9 +38,9 @@ pub(super) struct Reader<'a> {
 enum Strictness {
     /// Every field must be known, every text must be one: the kustomization itself.
     Whole,
-    /// Every field must be known; a number or a boolean may stand for a text: configurations.
+    /// Every field must be known; a number or boolean is accepted as text: configurations.
     Loose,
-    /// Fields that nobody asked for are passed over besides: configurations of plugins.
+    /// The same, but unknown fields are ignored: configurations of plugins.
     Known,
 }
 
@@ -278,7 +278,7 @@ impl<'a> Reader<'a> {
         Self::nested(node, tree, problems, what, Strictness::Whole, read)
     }
 
-    /// Reads all fields of a map and refuses the rest; a number or a boolean may stand for a text.
+    /// Reads all fields of a map and refuses unknown ones; a number or boolean is accepted as text.
     pub(super) fn loose<T>(
         node: &Node,
         tree: &Tree,

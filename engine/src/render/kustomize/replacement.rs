@@ -254,7 +254,7 @@ impl Target {
             new = parts.join(&self.options.delimiter);
         }
         match &mut node.content {
-            // The field keeps its type: a number put where a text stands becomes text.
+            // The field keeps its type: a number written over a text becomes text.
             Content::Scalar(scalar) => {
                 match scalar.tag {
                     Tag::Blank if new.is_empty() => {}

@@ -60,7 +60,7 @@ pub(super) struct Resource {
 
 const NOTHING: &str = "";
 
-/// Stands for what the original keeps among the annotations; no key of anybody's.
+/// Represents what the original keeps among the annotations; no real annotation has this key.
 const HISTORY: &str = "internal.config.kubernetes.io/\0history";
 
 impl Resource {
@@ -155,7 +155,7 @@ impl Resource {
         self.renew_annotations();
     }
 
-    /// The original writes all annotations anew when it notes something in them.
+    /// The original rewrites all annotations when it records something in them.
     fn renew_annotations(&mut self) {
         if self.sharing.is_empty() {
             return;

@@ -63,7 +63,7 @@ impl Selector {
         selector
     }
 
-    /// Whether nothing but labels and annotations is asked for.
+    /// Whether only labels and annotations are selected.
     pub(super) fn has_no_id(&self) -> bool {
         self.exact == Id::default()
     }

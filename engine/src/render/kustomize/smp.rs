@@ -217,7 +217,7 @@ impl Merge<'_> {
         for values in wanted {
             let mine = ours_by.take(&mut ours, &values);
             let patch = match theirs_by.take(&mut theirs, &values) {
-                // The original puts its own element back over one that asks to be replaced.
+                // If a patch's element asks for replacement, the original keeps its own element.
                 Some(node) if mine.is_some() && node.get("$patch").and_then(Node::text) == Some("replace") => {
                     merged.extend(mine);
                     continue;

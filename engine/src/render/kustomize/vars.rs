@@ -61,7 +61,7 @@ impl Var {
 /// Adds a kustomization's vars to those of its bases, and notes which resources give their values.
 pub(super) fn declare(known: &mut Vec<Var>, more: &[Var], resources: &mut ResMap) -> Result<(), Problem> {
     for var in more {
-        // A namespace in the objref is compared as it stands, so that one for a cluster-scoped kind finds nothing.
+        // A namespace in the objref is compared literally, so that one for a cluster-scoped kind finds nothing.
         let namespace = &var.object.namespace;
         let fits = |id: &Id| {
             id.name == var.object.name

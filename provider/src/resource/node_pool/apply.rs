@@ -76,7 +76,7 @@ async fn bring_about(resource: &PoolResource, call: &Call, request: ApplyRequest
         Err(problems) => return answer(prior, told(&resource.schema, &problems)),
     };
     if let Some(Owner::Git(source)) = &observed.owner {
-        // The plan said so: nothing is changed, and the state says what it said.
+        // As planned: nothing is changed, and the state stays as it was.
         return answer(planned.known_or_null(), owned_by_git(source).into());
     }
     if fleet.diagnostics.has_errors() {
@@ -136,8 +136,8 @@ fn interrupted() -> Diagnostic {
     )
 }
 
-/// Waits for the engine; not forever once the call is cancelled or its time is over. The second part tells the latter. None is
-/// what a killed process leaves, too: tags were written before the effect, so the next apply finds out.
+/// Waits for the engine, but not forever once the call is cancelled or its time is over; the second part says which.
+/// None means the same as a killed process: tags were written before the effect, so the next apply finds out.
 async fn in_time<T>(
     call: &Call,
     cancel: &CancellationToken,

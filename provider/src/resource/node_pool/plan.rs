@@ -18,7 +18,7 @@ use crate::value::{Path, Value};
 use super::state::{as_before, undecided, user_data_hash};
 use super::{PoolResource, document, intent, known_nodes, owned_by_git, pool_id, ports};
 
-/// What is known of the pool before EC2 is asked.
+/// What is known of the pool without a request to EC2.
 pub(super) fn known(pool: &NodePool, prior: &Value, planned: &Value) -> Known {
     // The pin holds for the source that it was made for.
     let same = prior.attribute("image") == planned.attribute("image");
@@ -138,7 +138,7 @@ pub(super) async fn plan(resource: &PoolResource, call: &Call, request: PlanRequ
     planned
 }
 
-/// What happens to each node, for the person who reads the plan.
+/// What happens to each node, for the reader of the plan.
 fn told_steps(fleet: &FleetPlan) -> Diagnostic {
     Diagnostic::warning(
         format!("Pool {}: {}", fleet.id, fleet.summary()),
@@ -146,7 +146,8 @@ fn told_steps(fleet: &FleetPlan) -> Diagnostic {
     )
 }
 
-/// The planned state beside a plan of the engine. Nothing to do and nothing new said means: exactly as before.
+/// The planned state for a plan of the engine. If there is nothing to do and nothing new to report, it is exactly the
+/// prior state.
 fn decided_state(pool: &NodePool, prior: &Value, proposed: &Value, fleet: &FleetPlan) -> Value {
     let unchanged = as_before(proposed, prior);
     let same = |name: &str, now: &Value| prior.attribute(name) == now;

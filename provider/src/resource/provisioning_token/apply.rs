@@ -65,7 +65,7 @@ async fn mint(resource: &TokenResource, call: &Call, request: ApplyRequest) -> A
         ..
     })) = find(&*cluster, &id).await
     {
-        // The plan said so: nothing is changed, and the state says what it said.
+        // As planned: nothing is changed, and the state stays as it was.
         return answer(planned.known_or_null(), owned_by_git(&source).into());
     }
     let desired = Arc::new(lone_token(&token, timeout));

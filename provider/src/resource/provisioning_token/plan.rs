@@ -97,7 +97,7 @@ async fn look(
             return;
         }
     };
-    // Asked once: a person who plans without a cluster does not wait for a minute of attempts.
+    // Asked once, without retries: a user who plans without a cluster should not wait a minute.
     if let Err(error) = cluster.discover("v1").await {
         planned.diagnostics.push(blind(&Diagnostic::error(
             "The cluster could not be asked",

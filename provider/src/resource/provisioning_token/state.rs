@@ -10,7 +10,7 @@ use crate::value::{Number, Value};
 /// The names of what only an apply can know.
 const COMPUTED: [&str; 6] = ["secret_uid", "value_hash", "minted_at", "expires_at", "mints", "due"];
 
-/// A time as people and Terraform's functions read it.
+/// A time in the form that users and Terraform's functions read.
 fn time(seconds: Option<i64>) -> Value {
     let time = seconds.and_then(|at| jiff::Timestamp::from_second(at).ok());
     time.map_or(Value::Null, |time| Value::string(time.to_string()))

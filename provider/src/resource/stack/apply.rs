@@ -79,7 +79,7 @@ async fn deploy(resource: &StackResource, call: &Call, request: ApplyRequest) ->
         Err(problems) => return answer(prior, told(&problems)),
     };
     if let Some(Owner::Git(_)) = observation.owner() {
-        // The plan said so: nothing is changed, and the state says what it said.
+        // As planned: nothing is changed, and the state stays as it was.
         return answer(planned.known_or_null(), warnings);
     }
     let plan = engine_plan(desired, Arc::new(observation), Owner::Terraform);
@@ -137,8 +137,8 @@ async fn tokens_status(cluster: &dyn Cluster, id: &StackId, diagnostics: &mut Di
     }
 }
 
-/// How long an interrupted apply may take to end by itself. The engine gives its last requests five seconds; a person who
-/// pressed Ctrl-C presses it again soon, and then nothing true is written down at all.
+/// How long an interrupted apply may take to end by itself. The engine gives its last requests five seconds. A user who
+/// pressed Ctrl-C soon presses it again, and then nothing true is written down at all.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Waits for the engine; not forever once the call is cancelled. None leaves the last requests without an answer, which is
@@ -177,7 +177,7 @@ fn unfinished(prior: &Value, planned: &Value, wanted: &Value, outcome: &Outcome,
         &base.known_or_null(),
         [
             ("objects", objects_after(prior, wanted, outcome, sent)),
-            // Null until the first success: this is what tells a failed first apply from a failed update.
+            // Null until the first success: this distinguishes a failed first apply from a failed update.
             ("revision", prior.attribute("revision").clone()),
             ("ready", Value::Bool(false)),
             ("components_status", texts(outcome.components.clone())),

@@ -93,8 +93,8 @@ fn rendered(source: &str) -> Result<(Vec<Object>, Tree), Diagnostics> {
             absolute.display()
         ))
     })?;
-    // A kustomization may build on others outside its own folder, so the tree is the whole file system. These are the files
-    // of the person who runs Terraform; the renderer holds files (not folders) to the kustomization's own.
+    // A kustomization may build on others outside its own folder, so the tree is the whole file system. These are the
+    // files of the user who runs Terraform; the renderer restricts files (not folders) to the kustomization's own.
     let Some(root) = absolute.ancestors().last() else {
         return Err(refuse("it has no root".to_owned()));
     };

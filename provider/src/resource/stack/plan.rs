@@ -115,7 +115,7 @@ fn replaced(resource: &StackResource, prior: &Value, proposed: &Value) -> Vec<Pa
     changed.map(|attribute| Path::attribute(attribute.name)).collect()
 }
 
-/// Asks the cluster, if there is one, what it would say. `anew`: Terraform knows nothing of the stack, or takes it for failed.
+/// Observes the cluster, if there is one. `anew`: Terraform knows nothing of the stack, or considers it failed.
 async fn look(call: &Call, wanted: Wanted, prior: &Value, anew: bool, planned: &mut Planned) {
     let cluster = match call.access.cluster().await {
         Ok(cluster) => cluster,
@@ -124,7 +124,7 @@ async fn look(call: &Call, wanted: Wanted, prior: &Value, anew: bool, planned: &
             return;
         }
     };
-    // One question first, asked once: a person who plans without a cluster does not wait for a minute of attempts.
+    // One request first, without retries: a user who plans without a cluster should not wait a minute.
     if let Err(error) = cluster.discover("v1").await {
         planned.diagnostics.push(blind(&Diagnostic::error(
             "The cluster could not be asked",

@@ -82,7 +82,7 @@ pub(super) async fn read(resource: &StackResource, call: &Call, state: Value) ->
     }
 }
 
-/// What is stored of each object. Keys that are none were written by nobody.
+/// The stored value of each object. Invalid keys cannot come from us and are ignored.
 fn stored_objects(state: &Value) -> BTreeMap<ObjectKey, String> {
     let entries = state.attribute("objects").as_map();
     let entries = entries.into_iter().flatten();
