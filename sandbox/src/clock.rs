@@ -44,7 +44,7 @@ fn shifted(time: Timestamp, by: Duration) -> Timestamp {
 }
 
 impl Clock {
-    /// A clock that shows the real time now and runs `speed` times as fast. A speed of 0 stands still until `advance`.
+    /// A clock that shows the real time now and runs `speed` times as fast. At a speed of 0 it stops until `advance`.
     pub fn new(speed: f64) -> Self {
         let state = State {
             virtual_base: Timestamp::now(),

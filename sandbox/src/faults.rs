@@ -68,9 +68,9 @@ pub enum Effect {
     },
     /// Cut the connection before anything is done.
     ResetBefore,
-    /// Do what was asked and cut the connection instead of answering.
+    /// Execute the request and cut the connection instead of answering.
     ResetAfter,
-    /// Do what was asked and answer with an error all the same.
+    /// Execute the request and answer with an error all the same.
     StatusAfter {
         /// The HTTP status.
         code: u16,
@@ -82,7 +82,7 @@ pub enum Effect {
     },
     /// Hold the request before anything is done, until the rule is removed.
     HangBefore,
-    /// Do what was asked and hold the answer, until the rule is removed.
+    /// Execute the request and hold the answer until the rule is removed.
     HangAfter,
     /// End a watch after a while (real time).
     WatchDrop {

@@ -1,4 +1,4 @@
-//! Others who write: a mutating webhook that sets a field, and a user who edits one over and over.
+//! Other writers: a mutating webhook that sets a field, and a user who edits one over and over.
 //!
 //! They exist to show what an apply does when it is not alone.
 

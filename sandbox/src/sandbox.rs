@@ -24,7 +24,7 @@ pub struct Options {
     pub aws_port: u16,
     /// How long the steps of an instance's life take.
     pub times: ec2::Times,
-    /// How many virtual seconds pass in a real one; 0 stands still.
+    /// How many virtual seconds pass in a real one; 0 stops the clock.
     pub speed: f64,
     /// Whether the controllers, the scheduler and the model kubelet run.
     pub controllers: bool,

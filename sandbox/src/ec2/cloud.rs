@@ -135,7 +135,7 @@ pub struct Instance {
     pub protected: bool,
     /// When it was launched.
     pub launched: Timestamp,
-    /// When its termination was asked for, or takes its capacity.
+    /// When its termination was requested, or when its capacity is taken.
     pub ended: Option<End>,
     /// A spot notice: when it was given and when the capacity goes.
     pub notice: Option<(Timestamp, Timestamp)>,

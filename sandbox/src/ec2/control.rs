@@ -1,4 +1,5 @@
-//! The control API under `/sandbox/`, where no AWS client ever asks: faults, the log of calls, notices, parameters, policies.
+//! The control API under `/sandbox/`, a path that no AWS client uses: faults, the log of calls, notices, parameters,
+//! policies.
 
 use std::collections::BTreeMap;
 

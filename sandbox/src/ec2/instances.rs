@@ -272,10 +272,10 @@ fn selected(cloud: &Cloud, world: &World, p: &Params, now: Timestamp, ids: &str)
     page(p, rows, max.unwrap_or(1000))
 }
 
-/// The page of some rows that `NextToken` asks for, and the token of the one after it.
+/// The page of some rows for `NextToken`, and the token of the next page.
 ///
 /// # Errors
-/// When the token is none that was given out.
+/// When the token was never given out.
 pub(super) fn page<T>(p: &Params, rows: Vec<T>, size: i64) -> Result<(Vec<T>, Option<String>), Ec2Error> {
     let from = match p.text("NextToken") {
         None => 0,

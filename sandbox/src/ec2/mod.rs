@@ -1,8 +1,11 @@
-//! A model of EC2: the query protocol on loopback, instances with a life cycle on the virtual clock, and faults on demand.
+//! A model of EC2: the query protocol on loopback, instances with a life cycle on the virtual clock, and faults on
+//! demand.
 //!
-//! In reading order: [`params`] and [`xml`] are the wire, [`error`] its errors; [`catalog`] what the region offers; [`cloud`] the
-//! state and its rules; [`access`] who may do what; one file per family of operations; [`rates`] the account's request rates;
-//! [`server`] puts them behind HTTP, [`control`] is the way to faults; [`metadata`] is the instance metadata service. What real EC2 does and this does not is refused with `UnsupportedOperation`, never half done.
+//! In reading order: [`params`] and [`xml`] are the wire format, [`error`] its errors; [`catalog`] is what the region
+//! offers; [`cloud`] the state and its rules; [`access`] the authorization; then one file per family of operations;
+//! [`rates`] the account's request rates; [`server`] serves them over HTTP, [`control`] gives access to faults;
+//! [`metadata`] is the instance metadata service. Features of real EC2 that are missing here are refused with
+//! `UnsupportedOperation`, never half implemented.
 
 mod access;
 pub mod catalog;

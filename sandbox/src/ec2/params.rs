@@ -10,7 +10,7 @@ pub(crate) struct Params {
 }
 
 impl Params {
-    /// Reads a form-encoded body. Pairs over the limit are ignored: no operation takes so many.
+    /// Reads a form-encoded body. Pairs over the limit are ignored: no operation takes that many.
     pub(crate) fn from_form(body: &[u8]) -> Self {
         let mut root = Self::default();
         for pair in body.split(|b| *b == b'&').take(50_000) {

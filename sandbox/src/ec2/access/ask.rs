@@ -1,8 +1,10 @@
-//! A request → the actions on resources that it comes down to, with their condition keys (Service Authorization Reference: EC2, SSM).
+//! A request → the actions on resources that it needs, with their condition keys (Service Authorization Reference: EC2,
+//! SSM).
 //!
-//! Conservative: a launch asks for each kind of resource that it makes or uses, for CreateFleet and RunInstances alike, then for
-//! tagging with `ec2:CreateAction`, then for passing the role of its profile. `aws:ARN` is the resource of a tagging request: the
-//! form that is in use for `${ec2:SourceInstanceARN}` (research/aws.md, 3.8), not proved on real AWS here.
+//! This is conservative. A launch needs permission for each kind of resource that it creates or uses, for CreateFleet
+//! and RunInstances alike, then for tagging with `ec2:CreateAction`, then for passing the role of its profile.
+//! `aws:ARN` is the resource of a tagging request: the form that is in use for `${ec2:SourceInstanceARN}`
+//! (research/aws.md, 3.8), not proved on real AWS here.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! Who may do what: policies that were given to access keys and to roles of instances, enforced on every request.
+//! Authorization: policies attached to access keys and to roles of instances, enforced on every request.
 //!
-//! A key that no policy was given to may do everything, so that the sandbox needs no set-up. [`policy`] reads and evaluates a
-//! document, `ask` says which actions on which resources a request comes down to. Signatures are not verified.
+//! A key without a policy may do everything, so that the sandbox needs no set-up. [`policy`] reads and evaluates a
+//! document; `ask` says which actions on which resources a request needs. Signatures are not verified.
 
 mod ask;
 mod policy;
@@ -100,10 +100,10 @@ impl Access {
     }
 }
 
-/// Whether a caller may do all that a request comes down to.
+/// Checks that a caller may do everything that a request needs.
 ///
 /// # Errors
-/// The first thing that it may not do, as EC2 words it.
+/// The first action that it may not do, with EC2's message.
 pub(crate) fn check(world: &World, caller: &Caller, asks: Vec<Ask>) -> Result<(), Ec2Error> {
     let instance = caller.instance().filter(|id| world.instances.contains_key(id));
     let role = instance

@@ -1,7 +1,7 @@
-//! An IAM policy document and its evaluation: an explicit deny wins, then any allow, then nothing.
+//! An IAM policy document and its evaluation: an explicit deny wins, then any allow; otherwise the request is denied.
 //!
-//! Only what is evaluated can be read: an operator or a part of a statement that is not modelled is an error when the document is
-//! read, never a condition that is passed over.
+//! Only what is evaluated can be read: an operator or a part of a statement that is not modelled is an error when the
+//! document is read, never a condition that is ignored.
 
 use std::collections::BTreeMap;
 

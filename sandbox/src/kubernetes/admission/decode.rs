@@ -1,6 +1,6 @@
-//! From what was sent to what the kind's types can hold: wrong types are refused in the words of the real server's decoder,
-//! unknown fields are dropped and reported, quantities and empty values take the form in which the server writes them.
-//! Custom resources are decoded by their own schema; see `custom`.
+//! Converts what was sent to what the kind's types can hold. Wrong types are refused with the messages of the real
+//! server's decoder, unknown fields are dropped and reported, and quantities and empty values take the form in which
+//! the server writes them. Custom resources are decoded by their own schema; see `custom`.
 
 use serde_json::{Map, Value};
 
@@ -376,7 +376,7 @@ pub(crate) fn empty(resource: &Resource) -> Value {
     }
 }
 
-/// Whether an optional field's value is left out. Structs stay: they are pointers, and somebody set them.
+/// Whether an optional field's value is omitted. Structs stay: they are pointers that somebody has set.
 fn is_empty(value: &Value, ty: Type<'_>) -> bool {
     match (ty.shape(), value) {
         (Shape::Map { .. }, Value::Object(map)) => map.is_empty(),

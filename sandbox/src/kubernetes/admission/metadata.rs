@@ -54,7 +54,7 @@ pub(crate) fn validate_at(meta: &Value, scope: Scope, rule: NameRule, path: &Pat
     errors
 }
 
-/// Checks that an update leaves alone what nobody may change.
+/// Checks that an update does not change immutable metadata.
 pub(crate) fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::new();
     let (new, old) = (sub(new, "metadata"), sub(old, "metadata"));

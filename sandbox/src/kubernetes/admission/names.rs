@@ -14,7 +14,7 @@ const SUBDOMAIN: &str = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 const LABEL_MESSAGE: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const SUBDOMAIN_MESSAGE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
 
-/// A sentence with its examples and its regular expression, as the server words all of them.
+/// A sentence with examples and a regular expression, in the server's wording.
 pub fn pattern(message: &str, regex: &str, examples: &[&str]) -> String {
     let mut out = format!("{message} (");
     for (index, example) in examples.iter().enumerate() {
@@ -89,7 +89,7 @@ pub fn label_1035(text: &str) -> Problems {
     out
 }
 
-/// A name that stands in a URL's path: RBAC's, and the least that every kind asks.
+/// A name that appears in a URL's path: RBAC's, and the minimum for every kind.
 pub fn path_segment(text: &str) -> Problems {
     match text {
         "." | ".." => vec![format!("may not be '{text}'")],
@@ -101,7 +101,7 @@ pub fn path_segment(text: &str) -> Problems {
     }
 }
 
-/// A name that only must stand in a path, one character at a time of a prefix: for `generateName` of path segments.
+/// A prefix of a name that must be valid in a path, for `generateName` of path segments.
 pub fn path_segment_prefix(text: &str) -> Problems {
     ["/", "%"]
         .iter()

@@ -1,7 +1,7 @@
-//! How the server's types write themselves: which optional fields keep a zero, and which are there even when nobody set them.
+//! How the server's types serialize: which optional fields keep a zero, and which are written even if unset.
 //!
-//! The published schemas do not say this. Rule: an optional field that is empty is left out, a required one is written; the
-//! tables below hold the exceptions, by the last part of the type's name.
+//! The published schemas do not say this. In general, an empty optional field is omitted and a required one is written;
+//! the tables below hold the exceptions, by the last part of the type's name.
 
 /// Optional scalars that can hold a zero: `false`, `0` and `""` are something else than absent.
 const KEEPS_ZERO: &[(&str, &str)] = &[
@@ -175,7 +175,7 @@ const KEEPS_ZERO: &[(&str, &str)] = &[
     ("Preconditions", "uid resourceVersion"),
 ];
 
-/// Optional fields that are written even when nobody set them: structs in place, times, and a few lists.
+/// Optional fields that are written even if unset: embedded structs, times, and a few lists.
 const ALWAYS: &[(&str, &str)] = &[
     ("PriorityClass", "value"),
     (

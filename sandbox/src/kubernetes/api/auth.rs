@@ -1,4 +1,5 @@
-//! Who asks (bearer tokens, service account tokens, impersonation) and whether they may (RBAC, read from the stored roles).
+//! Authentication (bearer tokens, service account tokens, impersonation) and authorization (RBAC, read from the stored
+//! roles).
 
 use std::sync::Arc;
 

@@ -90,7 +90,7 @@ pub(crate) fn answer(registry: &Registry, call: &Call, route: &Route) -> Result<
     }
 }
 
-/// What `/version` says. The git version names the sandbox: nobody shall take it for a cluster.
+/// What `/version` says. The git version names the sandbox, so that nobody mistakes it for a cluster.
 fn version() -> Value {
     json!({
         "major": "1", "minor": "36", "emulationMajor": "1", "emulationMinor": "36",

@@ -60,7 +60,7 @@ pub(super) fn number_query(call: &Call, name: &str) -> Result<Option<i64>, Failu
     }
 }
 
-/// A get or list of a version that does not exist yet waits in vain on a real server; so this says at once.
+/// On a real server, a get or list of a version that does not exist yet waits in vain, so this answers at once.
 pub(super) fn check_version_reached(api: &Api, call: &Call) -> Result<u64, Failure> {
     let text = call.query("resourceVersion").unwrap_or_default();
     if text.is_empty() {

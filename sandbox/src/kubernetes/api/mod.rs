@@ -96,7 +96,7 @@ impl Call {
         self.parts.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The field manager of a plain write: as asked for, or the user agent up to its first slash.
+    /// The field manager of a plain write: as requested, or the user agent up to its first slash.
     pub(crate) fn manager(&self) -> String {
         match self.query("fieldManager") {
             Some(manager) if !manager.is_empty() => manager.to_owned(),

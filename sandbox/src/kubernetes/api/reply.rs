@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::negotiate::{Accept, Media};
 use crate::kubernetes::registry::Failure;
 
-/// From this size on answers are compressed for those who accept it.
+/// From this size on, answers are compressed for clients that accept it.
 const GZIP_FROM: usize = 128 * 1024;
 
 /// An answer.
@@ -50,7 +50,7 @@ impl Reply {
         }
     }
 
-    /// JSON text that is already rendered, in the form that was asked for.
+    /// JSON text that is already rendered, in the requested form.
     pub(crate) fn json(status: u16, json: Vec<u8>, media: Media) -> Self {
         match media {
             Media::Json => Self::new(status, "application/json", json),

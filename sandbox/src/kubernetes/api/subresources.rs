@@ -101,7 +101,7 @@ fn success(code: u16, media: Media) -> Reply {
     Reply::value(code, &status, media)
 }
 
-/// Eviction: a delete that asks the disruption budgets first.
+/// Eviction: a delete that must satisfy the disruption budgets.
 fn eviction(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes, media: Media) -> Result<Reply, Failure> {
     let sent = if bytes.is_empty() { json!({}) } else { parse(bytes)? };
     let named = sent["metadata"]["name"].as_str().unwrap_or_default();

@@ -26,7 +26,7 @@ pub(crate) fn answer(api: &Arc<Api>, call: &Call, target: &Target, bytes: &Bytes
     })
 }
 
-/// What the server warns of whenever somebody uses a resource.
+/// The server's warning about any use of a resource.
 fn deprecation(resource: &Resource) -> Option<&'static str> {
     match (resource.gvr.group.as_str(), resource.gvr.plural.as_str()) {
         ("", "endpoints") => Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),

@@ -335,7 +335,7 @@ fn set_phase(world: &World, mut volume: Value, phase: &str) -> Result<(), Failur
     world.update_status(VOLUMES, volume).map(|_| ())
 }
 
-/// The sandbox's own provisioner: a volume of the size that is asked for.
+/// The sandbox's own provisioner: creates a volume of the requested size.
 fn provision(world: &mut World, claim: &Value, class: &Value) -> Result<(), Failure> {
     let name = format!("pvc-{}", object::uid(claim));
     let body = json!({

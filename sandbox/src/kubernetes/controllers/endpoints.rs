@@ -1,6 +1,6 @@
-//! Endpoints and EndpointSlices: which pods stand behind a Service, and whether they are ready.
+//! Endpoints and EndpointSlices: which pods are behind a Service, and whether they are ready.
 //!
-//! One slice for each Service, and only IPv4: a Service of more than a thousand pods is beyond a sandbox.
+//! There is one slice per Service, and only IPv4: a Service with more than a thousand pods is beyond a sandbox.
 
 use std::sync::Arc;
 

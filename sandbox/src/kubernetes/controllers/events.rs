@@ -179,7 +179,7 @@ impl Recorder {
             body["lastTimestamp"] = time;
             body["count"] = 1.into();
         }
-        // A namespace that is going away takes no more events; nobody waits for them there.
+        // A namespace that is being deleted accepts no more events, and nothing waits for them.
         if registry.create(&actor(event.source), "events", namespace, body).is_ok() {
             self.series.insert(
                 identity,

@@ -1,4 +1,4 @@
-//! Garbage collection: what is owned goes with its owner, before it if that was asked for, or is released.
+//! Garbage collection: a dependant is deleted with its owner, before it in foreground mode, or is orphaned.
 
 use serde_json::Value;
 

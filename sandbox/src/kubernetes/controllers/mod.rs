@@ -1,8 +1,8 @@
-//! The controllers: what makes objects do what they say.
+//! The controllers: they make objects do what they say.
 //!
-//! One file each, all driven by one loop (`world`) on the sandbox's clock: changes of the store and times that have come are the only
-//! causes. They write through the registry like any client, so that a user's write between theirs is a conflict for them too.
-//! What each one does not do is said in its file; the ledger is in `sandbox/README.md`.
+//! There is one file each, all driven by one loop (`world`) on the sandbox's clock; only changes of the store and times
+//! cause anything. They write through the registry like any client, so that a user's write between theirs is a conflict
+//! for them too. Each file says what its controller does not do; the ledger is in `sandbox/README.md`.
 
 pub(crate) mod amount;
 mod autoscaler;
@@ -164,7 +164,7 @@ impl Workloads {
         true
     }
 
-    /// The machine under a node is gone: its node object goes, and its pods without anybody who ends them.
+    /// The machine under a node is gone: its Node object is deleted, and its pods are removed without being terminated.
     pub(crate) fn leave(&self, name: &str) {
         let mut world = self.lock();
         world.kubelet.remove(name);

@@ -37,7 +37,7 @@ pub(super) fn observe(world: &mut World, seen: &Seen) {
     }
 }
 
-/// A pod that nobody controls: whoever selects it looks again.
+/// A pod without a controller: whatever selects it checks again.
 fn adopters(world: &mut World, seen: &Seen) {
     let namespace = seen.object.namespace();
     let keys: Vec<Key> = world

@@ -56,7 +56,7 @@ pub(crate) type Work = (Who, Key);
 pub(crate) enum Outcome {
     /// It is as it should be.
     Done,
-    /// Somebody was faster, or something is missing: again, later each time.
+    /// Another writer was faster, or something is missing: retry, each time later.
     Retry,
     /// The same, from a second up.
     RetrySlowly,
@@ -349,7 +349,7 @@ impl World {
         self.registry.create(&self.actor, resource, namespace, body)
     }
 
-    /// Replace an object as it was read: a conflict if somebody was faster.
+    /// Replace an object as it was read: a conflict if another writer was faster.
     pub(crate) fn update(&self, resource: &str, body: Value) -> Result<Arc<Object>, Failure> {
         let namespace = object::namespace(&body).to_owned();
         self.registry.update(&self.actor, resource, &namespace, body)

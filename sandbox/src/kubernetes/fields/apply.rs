@@ -1,4 +1,4 @@
-//! What an apply does: merge, give up what is no longer said, find conflicts, take over by force.
+//! What an apply does: merge, give up fields that are no longer named, find conflicts, take over by force.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -48,8 +48,8 @@ impl Change<'_> {
         Some(comparison)
     }
 
-    /// The fields of others that this change takes from them, and the books after it. `writer` is the index of the entry of
-    /// who writes, if there is one.
+    /// The fields that this change takes from others, and the updated entries. `writer` is the index of the writer's
+    /// own entry, if there is one.
     pub(super) fn settle(&self, entries: &mut [Entry], writer: Option<usize>) -> Vec<(usize, FieldSet)> {
         let mut seen: Vec<(String, Option<Comparison>)> = Vec::new();
         let mut conflicts = Vec::new();

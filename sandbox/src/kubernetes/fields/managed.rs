@@ -29,7 +29,7 @@ pub(super) struct Entry {
     pub(super) fields: FieldSet,
 }
 
-/// So many managers of plain writes are kept apart; the oldest beyond are put together.
+/// Up to this number of managers of plain writes have separate entries; older ones are merged.
 const UPDATE_MANAGERS: usize = 10;
 const BUCKET: &str = "ancient-changes";
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -323,7 +323,7 @@ fn attempt(request: Request<'_>, live: Option<&Value>, force: bool) -> Result<Va
     };
     let mut entries = read(&old["metadata"]["managedFields"]).unwrap_or_default();
     if entries.is_empty() && live.is_some() {
-        // Nobody kept books so far: what is there belongs to whoever was before the first apply.
+        // There were no entries yet: existing fields belong to the manager `before-first-apply`.
         let empty = blank(resource);
         track(
             resource,

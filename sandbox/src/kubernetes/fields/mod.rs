@@ -1,7 +1,8 @@
-//! Who owns which field: field sets, typed comparison and merging, and `metadata.managedFields`.
+//! Field ownership: field sets, typed comparison and merging, and `metadata.managedFields`.
 //!
-//! `set` is the algebra of field sets, `typed` walks values by their types, `apply` is what an apply does with both,
-//! `managed` keeps the books in objects. The rules are those of Kubernetes' server-side apply; none of it knows HTTP.
+//! `set` is the algebra of field sets, `typed` walks values by their types, `apply` uses both for an apply, and
+//! `managed` maintains the entries in objects. The rules are those of Kubernetes' server-side apply; nothing here knows
+//! HTTP.
 
 mod apply;
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(super) fn remove(of: Type<'_>, value: &Value, paths: &FieldSet) -> Option<Va
     }
 }
 
-/// The set with every declared field that lies on the way to one of its paths.
+/// The set plus every declared field on the way to one of its paths.
 pub(super) fn with_parents(of: Type<'_>, paths: &FieldSet) -> FieldSet {
     let mut out = FieldSet::new();
     for (element, member, below) in paths.iter() {

@@ -1,7 +1,7 @@
-//! Annotations by which a test tells the model kubelet how a pod is to misbehave.
+//! Annotations by which a test makes a pod misbehave in the model kubelet.
 //!
-//! `sandbox.myelin.dev/KEY` holds for all main containers, `sandbox.myelin.dev/KEY.CONTAINER` for one. Spans are written `500ms`, `5s`,
-//! `2m`. What cannot be read is ignored and said in the pod's first event.
+//! `sandbox.myelin.dev/KEY` applies to all main containers, `sandbox.myelin.dev/KEY.CONTAINER` to one. Durations are
+//! written `500ms`, `5s`, `2m`. A value that cannot be read is ignored and reported in the pod's first event.
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub(crate) struct Behaviour {
     pub(crate) exit_code: i32,
     /// `crash-times`: so many times (always).
     pub(crate) crash_times: Option<i64>,
-    /// `hang`: runs, answers no probe, and ignores being told to stop.
+    /// `hang`: runs, answers no probe, and ignores the request to stop.
     pub(crate) hang: bool,
     /// `ready-after`: its readiness probe fails for so long.
     pub(crate) ready_after: Option<Millis>,

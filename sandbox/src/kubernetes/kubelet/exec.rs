@@ -17,7 +17,7 @@ use crate::kubernetes::controllers::world::World;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Canned {
-    /// The arguments; `*` stands for any text. A last `**` stands for any further arguments.
+    /// The arguments; `*` matches any text. A final `**` matches any further arguments.
     pub command: Vec<String>,
     /// Only in containers whose image contains this text.
     #[serde(default)]
@@ -31,7 +31,7 @@ pub struct Canned {
     /// How it ends.
     #[serde(default)]
     pub exit_code: i32,
-    /// A program of this machine to run instead, when a test asks for a real process: only from `Config::commands`.
+    /// A program of this machine to run instead, if a test asks for a real process: only from `Config::commands`.
     #[serde(skip)]
     pub process: Vec<String>,
 }
@@ -111,7 +111,7 @@ fn filled(template: &str, argv: &[String], host: &str) -> Vec<u8> {
     (out + rest).into_bytes()
 }
 
-/// What the sandbox knows by itself: the provisioning tool of Synapse's AHA, in its own words.
+/// The sandbox's own table: the provisioning tool of Synapse's AHA, with its real output.
 fn own() -> Vec<Canned> {
     ["python", "python3"]
         .into_iter()
@@ -136,7 +136,7 @@ fn listed(text: &str) -> Vec<Canned> {
     })
 }
 
-/// The program of this machine that a test asked for behind a command.
+/// The program of this machine that a test assigned to a command.
 pub(crate) fn local_process(table: &[Canned], image: &str, argv: &[String]) -> Option<Vec<String>> {
     let entry = table.iter().find(|entry| entry.answers(image, argv))?;
     (!entry.process.is_empty()).then(|| entry.process.clone())

@@ -1,7 +1,8 @@
-//! Which images there are. No registry is asked: names decide.
+//! Which images exist. There is no registry: the name decides.
 //!
-//! A name that cannot be parsed is refused; hosts that the standards reserve (`*.invalid`, `example.com`, ...) do not resolve; a tag
-//! `missing` is not found; all other images can be pulled. `busybox` is on the node, and is known applet by applet.
+//! A name that cannot be parsed is refused; hosts that the standards reserve (`*.invalid`, `example.com`, ...) do not
+//! resolve; a tag `missing` is not found; all other images can be pulled. `busybox` is on the node, and its applets are
+//! modelled.
 
 use super::shell::Millis;
 

@@ -53,7 +53,7 @@ impl Kubelet {
         }
     }
 
-    /// Whether a node is one of ours. Pods on others are left to whoever runs those.
+    /// Whether a node is one of ours. Pods on other nodes are left alone.
     pub(crate) fn runs(&self, node: &str) -> bool {
         self.nodes.iter().any(|name| name == node)
     }

@@ -1,7 +1,7 @@
-//! Who answers at an address inside the cluster: Services with ready endpoints, and pods.
+//! Addresses inside the cluster: Services with ready endpoints, and pods.
 //!
-//! A name is looked up as the cluster's DNS would. A port is open if somebody ready stands behind it; that a program really listens
-//! there is not known and assumed of every ready pod.
+//! A name is resolved as the cluster's DNS would. A port is open if a ready pod is behind it; whether a program really
+//! listens there is unknown, and is assumed for every ready pod.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::shell::Reach;
 use crate::kubernetes::controllers::world::World;
 use crate::kubernetes::controllers::{endpoints, object, pods};
 
-/// What a connection from a namespace to a host and port meets. Port 0 asks only whether somebody is there.
+/// The result of a connection from a namespace to a host and port. Port 0 only checks whether there is a ready pod.
 pub(crate) fn answer(world: &World, namespace: &str, host: &str, port: u16) -> Reach {
     if host == "localhost" || host == "127.0.0.1" {
         return Reach::Refused;

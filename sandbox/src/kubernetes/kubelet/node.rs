@@ -1,7 +1,8 @@
-//! The nodes that the sandbox runs: their status, and what becomes of one that is lost.
+//! The nodes that the sandbox runs: their status, and what happens to a lost one.
 //!
-//! A node with the annotation `sandbox.myelin.dev/lost: "true"` no longer reports: after 40 s it is `Unknown` and tainted, its pods
-//! are not ready, and after their tolerations run out they are deleted, but stay, because nobody confirms that they ended.
+//! A node with the annotation `sandbox.myelin.dev/lost: "true"` no longer reports. After 40 s it is `Unknown` and
+//! tainted, and its pods are not ready. When their tolerations expire, the pods are deleted but stay, because nothing
+//! confirms that they ended.
 
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::kubernetes::controllers::{amount, object};
 
-/// Why a node was passed over, as the scheduler words it, and whether taking other pods away could help.
+/// Why a node does not fit, with the scheduler's message, and whether removing other pods could help.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Unfit {
     pub(crate) reason: String,
@@ -55,7 +55,7 @@ pub(super) fn sum(left: &str, right: &str) -> String {
     amount::show(amount::millis(left).unwrap_or(0) + amount::millis(right).unwrap_or(0))
 }
 
-/// What a pod asks for: the larger of its init containers and its containers together.
+/// A pod's requests: the larger of its init containers and its containers together.
 pub(crate) fn requests(spec: &Value) -> BTreeMap<String, i128> {
     let of = |container: &Value| -> BTreeMap<String, i128> {
         let requests = container["resources"]["requests"].as_object().into_iter().flatten();

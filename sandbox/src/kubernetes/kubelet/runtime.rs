@@ -1,4 +1,4 @@
-//! What the runtime of a node knows of a pod: its sandbox, its containers and how they stand.
+//! What a node's runtime knows of a pod: its sandbox, its containers and their states.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -80,10 +80,10 @@ pub(crate) struct PodRun {
     pub(super) image_backoff: HashMap<String, (Millis, Millis, String)>,
     pub(super) deadline_at: Option<Millis>,
     pub(super) evict_at: Option<Millis>,
-    /// A failure among the starts of this turn, and the pause that it asks for.
+    /// A failure among the starts of this turn, and the pause that follows from it.
     pub(super) failed: Option<Millis>,
     pub(super) launched: bool,
-    /// Something was started that the runtime has not been asked about: no turn may act on what was seen before.
+    /// Something was started since the runtime was last read: no turn may act on the old observation.
     pub(super) stale: bool,
 }
 

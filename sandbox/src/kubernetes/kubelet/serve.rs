@@ -1,9 +1,10 @@
-//! What a modelled pod answers to HTTP through the API server's service proxy.
+//! The HTTP answers of a modelled pod through the API server's service proxy.
 //!
-//! Where answers come from, in this order: the pod's annotation `sandbox.myelin.dev/http`, a JSON list; a ConfigMap `sandbox-http` in the
-//! pod's namespace, whose values are such lists. An entry is `{"path": "/health", "service": "api", "status": 200, "body": "...",
-//! "contentType": "..."}`; `service` is optional and `*` at a path's end stands for the rest. A path that a probe of the pod asks for is
-//! answered 200 `ok` while the pod is ready; any other is 404, as nothing is known of it. Bodies are not streamed.
+//! Answers come from, in this order: the pod's annotation `sandbox.myelin.dev/http`, a JSON list; a ConfigMap
+//! `sandbox-http` in the pod's namespace, whose values are such lists. An entry is `{"path": "/health", "service":
+//! "api", "status": 200, "body": "...", "contentType": "..."}`; `service` is optional, and `*` at the end of a path
+//! matches the rest. A path that a probe of the pod uses is answered 200 `ok` while the pod is ready. Any other path is
+//! a 404, because nothing is known about it. Bodies are not streamed.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,7 +51,7 @@ fn listed(text: &str) -> Vec<Canned> {
     })
 }
 
-/// Asks a Service: `name` is `[scheme:]service[:port]` as in the proxy's path, `path` begins with a slash.
+/// A request to a Service: `name` is `[scheme:]service[:port]` as in the proxy's path, `path` begins with a slash.
 pub(crate) fn ask(world: &World, namespace: &str, name: &str, path: &str) -> Result<Page, Failure> {
     let parts: Vec<&str> = name.split(':').collect();
     let (service, port) = match parts.as_slice() {

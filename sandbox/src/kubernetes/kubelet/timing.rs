@@ -18,7 +18,7 @@ pub(super) const SPAWN: Millis = 20;
 pub(super) const STAGGER: Millis = 45;
 /// From a start to the look that sees it running.
 pub(super) const RELIST: Millis = 10;
-/// The runtime is asked for dead containers once a second, at this offset.
+/// The runtime is checked for dead containers once a second, at this offset.
 pub(super) const TICK: Millis = 1000;
 /// Offset of that look within the second.
 pub(super) const TICK_PHASE: Millis = 300;

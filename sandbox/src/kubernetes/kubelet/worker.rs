@@ -159,7 +159,7 @@ fn living(world: &mut World, run: &mut PodRun, pod: &Value) -> bool {
     false
 }
 
-/// One turn of the pod: say how it stands, then do what it needs.
+/// One turn of the pod: write its status, then do what it needs.
 fn sync(world: &mut World, run: &mut PodRun, pod: &Value) {
     let now = world.now;
     (run.sync_at, run.retry_at) = (None, None);
@@ -470,7 +470,7 @@ fn probe(world: &mut World, run: &mut PodRun, pod: &Value, i: usize, p: usize) {
         run.containers[i].kill = true;
     }
     if kind == Kind::Startup && !failed {
-        // That it has started is written before anybody asks whether it is ready.
+        // The start is written before any readiness check.
         mark_started(world, run, pod, &run.containers[i].name);
         prompt(run, i, now);
     }
@@ -502,7 +502,7 @@ fn mark_started(world: &World, run: &PodRun, pod: &Value, name: &str) {
     }
 }
 
-/// A container that has just started is asked at once whether it is ready.
+/// A container that has just started is checked for readiness at once.
 pub(super) fn prompt(run: &mut PodRun, i: usize, now: Millis) {
     for probe in run.containers[i]
         .probes

@@ -1,6 +1,6 @@
 //! Who does something, and how they want it done.
 
-/// Who writes: the user for authorization and audit, the field manager for `managedFields`.
+/// The writer: the user for authorization and audit, and the field manager for `managedFields`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actor {
     /// The user's name.

@@ -10,7 +10,7 @@ use crate::kubernetes::fields::managed;
 use crate::kubernetes::schema::resources::Resource;
 use crate::kubernetes::store::{self, Object, Refused};
 
-/// Letters of generated names: no vowels, so that no words come out.
+/// Letters of generated names: no vowels, so that no words arise.
 const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 impl Registry {

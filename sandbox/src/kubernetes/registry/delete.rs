@@ -129,7 +129,7 @@ fn check_preconditions(resource: &Resource, live: &Object, options: &DeleteOptio
     Ok(())
 }
 
-/// Write the deletion onto the object: time, grace, and the finalizers that the propagation policy asks for.
+/// Write the deletion onto the object: time, grace period, and the finalizers of the propagation policy.
 fn mark(registry: &Registry, resource: &Resource, object: &mut Value, options: &DeleteOptions) {
     let grace = grace(resource, object, options);
     let now = registry.clock().now();

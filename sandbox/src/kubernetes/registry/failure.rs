@@ -1,4 +1,4 @@
-//! What the API says when it does not do as asked: the `Status` object, in the real server's message.
+//! Errors of the API: the `Status` object, with the real server's messages.
 
 use serde_json::{Value, json};
 

@@ -197,7 +197,7 @@ impl Registry {
             .object)
     }
 
-    /// Read, change, write; again if somebody else was faster. Nothing is written if nothing changed.
+    /// Read, change, write; repeated if another writer was faster. Nothing is written if nothing changed.
     pub fn modify(
         &self,
         actor: &Actor,

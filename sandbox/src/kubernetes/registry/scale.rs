@@ -165,7 +165,8 @@ impl Registry {
             let mut value = live.value().clone();
             set(&mut value, &path, replicas.as_i64().unwrap_or(0).into());
             if replicas.as_i64().unwrap_or(0) == 0 {
-                // A scale writes no zero, so its writer owns nothing, and nobody else does any more.
+                // A scale does not write a zero, so its writer owns nothing, and no other manager owns the field
+                // either.
                 let lookup = |api_version: &str| self.in_version(resource, api_version);
                 let now = self.clock().timestamp();
                 let mut without = live.value().clone();

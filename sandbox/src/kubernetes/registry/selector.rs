@@ -24,7 +24,7 @@ impl Labels {
     /// Read `a=b,c in (d,e),!f`.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let refuse = |why: String| {
-            // The parser's own words stand alone if the requirement was over already.
+            // The parser's own message is used alone if the requirement was complete already.
             let over = why.ends_with("expected: ',' or 'end of string'");
             Failure::bad_request(if over {
                 why

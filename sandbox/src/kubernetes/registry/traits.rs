@@ -1,5 +1,5 @@
-//! How resources differ in their verbs, as the registry asks it: what a PUT may leave out, which kinds count generations, what
-//! a delete returns. The answers are in the table of `admission::strategy`.
+//! How resources differ in their verbs: what a PUT may omit, which kinds count generations, what a delete returns. The
+//! answers are in the table of `admission::strategy`.
 
 use crate::kubernetes::admission::strategy::{self, Generation, Propagation, Status};
 use crate::kubernetes::schema::resources::Resource;

@@ -157,7 +157,7 @@ impl Registry {
         })
     }
 
-    /// Read, propose, settle, write; again if somebody else was faster.
+    /// Read, propose, settle, write; repeated if another writer was faster.
     #[allow(clippy::too_many_arguments, reason = "one per part of the request")]
     pub(crate) fn rewrite(
         &self,

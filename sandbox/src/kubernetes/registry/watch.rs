@@ -109,7 +109,7 @@ impl Watch {
         Ok(None)
     }
 
-    /// Whether the objects that existed at the start are still being told.
+    /// Whether the objects that existed at the start are still being delivered.
     pub fn is_initial(&self) -> bool {
         !self.initial.is_empty()
     }
@@ -119,7 +119,7 @@ impl Watch {
         self.initial_revision
     }
 
-    /// If nothing is outstanding, the revision up to which everything has been told.
+    /// If nothing is outstanding, the revision up to which everything has been delivered.
     pub fn caught_up(&mut self) -> Option<u64> {
         if self.is_initial() {
             return None;

@@ -1,7 +1,7 @@
-//! Which resources there are: groups, versions, names, verbs and subresources, as discovery tells them.
+//! The served resources: groups, versions, names, verbs and subresources, as in discovery.
 //!
-//! Built-in ones come from `facts/discovery.json` (a Kubernetes 1.36 API server's own aggregated discovery); custom ones
-//! are added and removed at run time when their definitions are established and deleted.
+//! Built-in ones come from `facts/discovery.json` (a Kubernetes 1.36 API server's own aggregated discovery); custom
+//! ones are added and removed at run time when their definitions are established and deleted.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};

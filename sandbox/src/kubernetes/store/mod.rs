@@ -1,8 +1,8 @@
 //! Objects by resource, one revision counter for all, and a bounded history per resource from which watches read.
 //!
-//! It knows keys and revisions and nothing else: no schema, no admission, no users. Writers bring the revision that they
-//! read; whoever comes second is told so. A watch has no queue of its own: it keeps a place in the shared history,
-//! so that two hundred watches cost two hundred numbers and a slow one falls out of the window instead of filling memory.
+//! It knows keys and revisions and nothing else: no schema, no admission, no users. Writers pass the revision that they
+//! read, and the second writer gets a conflict. A watch has no queue of its own but a position in the shared history.
+//! So two hundred watches cost two hundred numbers, and a slow one falls out of the window instead of filling memory.
 
 mod object;
 mod watch;
@@ -109,7 +109,7 @@ impl Store {
         self.revision.load(Ordering::SeqCst)
     }
 
-    /// The table of a resource, by its `plural.group`; made when first asked for.
+    /// The table of a resource, by its `plural.group`; created on first use.
     pub fn table(&self, resource: &str) -> Arc<Table> {
         if let Some(table) = self.tables.read().unwrap_or_else(PoisonError::into_inner).get(resource) {
             return table.clone();

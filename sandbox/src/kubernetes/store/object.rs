@@ -82,7 +82,7 @@ impl Object {
         self.value["metadata"][field].as_str().unwrap_or_default()
     }
 
-    /// The object's JSON without `apiVersion` and `kind`, braces included; rendered once and shared by all who send it.
+    /// The object's JSON without `apiVersion` and `kind`, braces included; rendered once and shared by all responses.
     pub fn body(&self) -> &Bytes {
         self.body.get_or_init(|| Bytes::from(render_body(&self.value)))
     }

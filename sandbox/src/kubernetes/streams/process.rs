@@ -1,4 +1,4 @@
-//! A real local process behind a pod, when a test asked for one in `Config::commands`.
+//! A real local process behind a pod, if a test configured one in `Config::commands`.
 
 use std::process::Stdio;
 

@@ -1,5 +1,5 @@
-//! The CEL rules of a schema (`x-kubernetes-validations`): evaluated on the value they stand at, with the value it had before
-//! where the two belong together. Costs are not counted; sizes are bounded by what a request may hold.
+//! The CEL rules of a schema (`x-kubernetes-validations`), evaluated on their value, with the previous value if the two
+//! can be correlated. Costs are not counted; sizes are bounded by the limit of a request.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ pub(super) fn environment() -> Arc<Env> {
     static ENV: OnceLock<Arc<Env>> = OnceLock::new();
     let build = || {
         let mut env = Env::stdlib().with_optional_support(true);
-        // an extension that does not load leaves its functions undeclared, which is told where they are used
+        // If an extension does not load, its functions stay undeclared, which is reported where they are used.
         let _ = env.add_extension(cel::extensions::strings);
         let _ = env.add_extension(cel::extensions::lists);
         let _ = env.add_extension(cel::extensions::math);

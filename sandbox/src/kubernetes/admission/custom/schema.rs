@@ -1,5 +1,5 @@
-//! Whether a value has the shape that a structural schema asks for, in the words of the real server's validator. What an update
-//! leaves as it was is not held against it. Sets, maps and CEL rules are looked at elsewhere.
+//! Whether a value has the shape that a structural schema requires, with the messages of the real server's validator.
+//! Values that an update leaves unchanged are not reported. Sets, maps and CEL rules are checked elsewhere.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use super::super::errors::{Errors, Path, Shown};
 use super::super::gojson;
 use super::formats;
 
-/// Checks `value`, which stands at `place`. `prefix` goes before the place in the field of an error, but not in its sentence.
+/// Checks `value`, which is at `place`. `prefix` precedes the place in the field of an error, but not in its sentence.
 pub(in super::super) fn check(
     schema: &Value,
     value: &Value,

@@ -261,7 +261,7 @@ fn pointed(source: &str, start: usize, field: &str) -> String {
     )
 }
 
-/// The first field that an expression asks of `self` and that its schema does not have.
+/// The first field that an expression reads from `self` and that its schema does not have.
 fn unknown_field(expression: &IdedExpr, schema: &Value) -> Option<(u64, String)> {
     let mut found = None;
     visit(expression, &mut |node| {

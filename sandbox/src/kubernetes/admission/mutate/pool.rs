@@ -1,5 +1,5 @@
-//! Addresses and node ports of services: handed out at random from their ranges, or as asked if they are free. What is handed
-//! out is reserved until the write is done; after that the stored service itself is the claim.
+//! Addresses and node ports of services: allocated at random from their ranges, or as requested if they are free. An
+//! allocation is reserved until the write is done; after that the stored service itself is the claim.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -31,7 +31,7 @@ pub(crate) struct Pool {
     pending: Mutex<BTreeSet<Claim>>,
 }
 
-/// Something taken from a pool; given back when dropped, by which time the stored object has it or nobody does.
+/// An allocation from a pool. Dropping it returns it; by then the stored object has it, or nobody does.
 #[derive(Debug)]
 pub(crate) struct Reservation<'a> {
     pool: &'a Pool,

@@ -354,7 +354,7 @@ pub(super) fn service_account(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Events: of the old kind little is asked, of the new one what makes it an event.
+/// Events: the old kind has few rules, the new kind requires what makes it an event.
 pub(super) fn event(object: &Value, is_new: bool, errors: &mut Errors) {
     let (own, about) = (
         sub(object, "metadata").text("namespace"),

@@ -99,7 +99,7 @@ pub(super) fn secret(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// Registry credentials must be there and be JSON; what is wrong with them is told without showing them.
+/// Registry credentials must exist and be JSON; errors never show them.
 fn docker(data: &Value, key: &str, path: &Path<'_>, errors: &mut Errors) {
     let Some(value) = data.at(key) else {
         errors.required(&path.key(key), "");

@@ -1,5 +1,5 @@
-//! Whether a text is a cron schedule: five fields or a descriptor, and what is wrong with it in the words of the real server's
-//! parser. When it fires is the controller's business.
+//! Whether a text is a cron schedule (five fields or a descriptor), with the error messages of the real server's
+//! parser. The controller decides when it fires.
 
 const FIELDS: [(&str, u32, u32); 5] = [
     ("minute", 0, 59),

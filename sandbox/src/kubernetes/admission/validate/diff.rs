@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::super::access::{Fields, sub};
 
-/// A claim's spec, line by line, with the fields in the order and the words of the server's own type.
+/// A claim's spec, line by line, with the order and names of fields of the server's own type.
 pub(super) fn claim_spec(spec: &Value) -> Vec<String> {
     let mut out = String::from("{");
     let list = |value: &Value| {

@@ -203,7 +203,7 @@ pub(super) fn job_change(old: &Value, new: &Value, errors: &mut Errors) {
     }
 }
 
-/// A job's template is fixed; before it starts, where its pods go may still be said.
+/// A job's template is immutable, except that the placement of its pods may change before it starts.
 fn template_change(before: &Value, after: &Value, suspended: bool, errors: &mut Errors) {
     let neutral = |template: &Value| {
         let mut template = template.clone();

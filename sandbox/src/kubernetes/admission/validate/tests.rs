@@ -1,4 +1,4 @@
-//! Rules held against recorded answers, without a server, and against values that nobody would send.
+//! Rules compared with recorded answers, without a server, and with absurd values.
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

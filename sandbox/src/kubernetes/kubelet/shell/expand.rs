@@ -1,6 +1,6 @@
 //! Expansion of words: variables, commands, arithmetic, splitting, and patterns.
 //!
-//! Path patterns (`*.yaml`) are left as they are: manifests do not start containers with them.
+//! Path patterns (`*.yaml`) are left unexpanded: manifests do not start containers with them.
 
 use super::run::Shell;
 use super::syntax::{Node, Part, Word};

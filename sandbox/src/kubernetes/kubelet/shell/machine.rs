@@ -16,7 +16,7 @@ pub(crate) type Millis = i64;
 pub(crate) enum Need {
     /// A time.
     Until(Millis),
-    /// A TCP connection, refused or accepted at once; an address that nobody answers takes until the timeout.
+    /// A TCP connection, refused or accepted at once; an address without an answer takes until the timeout.
     Connect { host: String, port: u16, timeout: Millis },
     /// The end of all background jobs.
     Children,

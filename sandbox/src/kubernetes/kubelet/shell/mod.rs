@@ -1,7 +1,7 @@
 //! A model of the processes in containers: a small shell and the applets that manifests use, on virtual time.
 //!
-//! `Process` is what the kubelet holds: it runs it, tells it what it can reach, and signals it. It never touches the real
-//! machine: files are in memory, connections are questions about the sandbox's own Services.
+//! The kubelet holds a `Process`: it runs it, tells it what it can reach, and signals it. A process never touches the
+//! real machine: files are in memory, and connections are lookups of the sandbox's own Services.
 
 mod applets;
 mod expand;
@@ -40,7 +40,7 @@ pub(crate) enum Reach {
     Silent,
 }
 
-/// How a process stands after it has run as far as it could.
+/// The state of a process after it has run as far as it could.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     /// It waits until a time, or for a signal.
