@@ -62,6 +62,9 @@ const RUNS_ELSEWHERE: &[&str] = &[
     concat!("#[ign", "ore = \"this is the "),
 ];
 
+/// What a test says when it skips has to be seen in a run that passes, and these macros are captured there.
+const CAPTURED: &[&str] = &[concat!("println!(\"", "SKIPPED"), concat!("println!(\"", "skipped")];
+
 /// Words that may only be used under one folder: the one door to a library.
 const ONE_DOOR: &[(&str, &str, &str)] = &[
     // (where the rule holds, the path prefix that Rust code would name, the only place that may name it)
@@ -201,6 +204,12 @@ fn rust_problems(name: &str, text: &str) -> Vec<String> {
             }
         }
         let code = line.trim_start();
+        if CAPTURED.iter().any(|says| code.contains(says)) {
+            problems.push(format!(
+                "{name}:{}: the test runner swallows this: write it to `std::io::stderr()`",
+                index + 1
+            ));
+        }
         for (holds_under, path, door) in ONE_DOOR {
             if name.starts_with(holds_under)
                 && !name.starts_with(door)
@@ -277,6 +286,18 @@ mod tests {
         let bench = test(concat!("#[ign", "ore = \"a measurement: cargo xtask bench agent\"]"));
         let found = [bare, flaky, bench].map(|text| rust_problems("agent/tests/it/a.rs", &text).len());
         assert_eq!(found, [1, 1, 0]);
+    }
+
+    #[test]
+    fn a_test_that_skips_says_so_where_it_is_seen() {
+        let found = ["eprintln!(\"", "let _ = writeln!(std::io::stderr(), \""].map(|how| {
+            rust_problems(
+                "agent/tests/it/a.rs",
+                &format!("//! A.\n{how}{}: no gpg\");\n", "SKIPPED"),
+            )
+            .len()
+        });
+        assert_eq!(found, [1, 0]);
     }
 
     #[test]

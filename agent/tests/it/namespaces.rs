@@ -7,6 +7,7 @@
 
 use crate::harness::{Agent, GOSSIP, Node, World, until};
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::process::Command;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,7 +45,10 @@ fn nodes_on_real_networks_split_where_a_cable_is_pulled_join_again_and_never_mix
         Err(error) => Some(format!("unshare: {error}")),
     };
     if let Some(why) = why {
-        println!("skipped: this machine does not let the test make networks of its own: {why}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: this machine does not let the test make networks of its own: {why}"
+        );
         return;
     }
     let own = std::env::current_exe().expect("this program has a path");

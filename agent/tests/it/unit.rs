@@ -1,6 +1,7 @@
 //! The systemd unit: systemd reads it without a complaint, and finds little that it exposes. Skipped, and says so, where there is no
 //! `systemd-analyze`.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -35,7 +36,7 @@ fn systemd_understands_the_unit_and_calls_its_exposure_low() {
     let folder = tempfile::tempdir().expect("a folder");
     let unit = unit(folder.path());
     let Some((done, said)) = analyze(&["verify", "--man=no"], &unit) else {
-        println!("skipped: this machine has no systemd-analyze");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: this machine has no systemd-analyze");
         return;
     };
     let own: Vec<&str> = said.lines().filter(|l| l.contains("myelin-agent")).collect();

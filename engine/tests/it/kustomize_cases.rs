@@ -4,6 +4,7 @@
 use myelin_engine::render::{Options, render_kustomization};
 use myelin_engine::tree::{Tree, TreeLimits, TreePath};
 use myelin_engine::yaml::emit;
+use std::io::Write as _;
 use std::path::Path;
 
 fn render(input: &Path, root: &str, load_anywhere: bool) -> Result<String, String> {
@@ -21,7 +22,11 @@ fn render(input: &Path, root: &str, load_anywhere: bool) -> Result<String, Strin
 fn every_recorded_kustomization_renders_byte_for_byte() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/kustomize-cases");
     let Ok(entries) = std::fs::read_dir(&cases) else {
-        println!("SKIPPED: there are no recorded cases at {}", cases.display());
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: there are no recorded cases at {}",
+            cases.display()
+        );
         return;
     };
     let mut failures = Vec::new();

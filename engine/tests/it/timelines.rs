@@ -9,6 +9,7 @@ use myelin_engine::{
     object::ObjectKey,
 };
 use serde_json::{Value, json};
+use std::io::Write as _;
 use std::{collections::HashMap, fmt::Write as _, path::PathBuf};
 
 /// The second of the apply in every replay.
@@ -21,7 +22,7 @@ fn folder() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    println!("SKIPPED: no recordings at {}", folder.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: no recordings at {}", folder.display());
     None
 }
 

@@ -1,6 +1,7 @@
 //! A release, rehearsed with the program that was just built: the archives, manifest and checksums as the Terraform registry wants them,
 //! the signature, and a real `terraform init` that installs from them.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -125,7 +126,10 @@ fn a_release_has_what_the_registry_wants_and_its_checksums_are_signed() {
     );
 
     if Command::new("gpg").arg("--version").output().is_err() {
-        println!("skipped: gpg is not on this machine, so the signature was not rehearsed");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: gpg is not on this machine, so the signature was not rehearsed"
+        );
         return;
     }
     let ring = folder.path().join("ring");

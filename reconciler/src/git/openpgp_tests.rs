@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 /// A home of `gpg`; none on a machine without it, which is said.
 fn home() -> Option<tempfile::TempDir> {
     if Command::new("gpg").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no gpg on this machine");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no gpg on this machine");
         return None;
     }
     Some(tempfile::Builder::new().prefix("g").tempdir().unwrap())

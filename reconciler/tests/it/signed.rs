@@ -1,13 +1,14 @@
 //! Commits that the real `gpg` signed, from the commit to the cluster.
 
 use crate::house::{House, map, stack};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_openpgp_signers_are_named_only_their_commits_are_taken() {
     if Command::new("gpg").arg("--version").output().is_err() {
-        eprintln!("SKIPPED: there is no gpg on this machine");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no gpg on this machine");
         return;
     }
     let house = House::new().await;

@@ -1,5 +1,6 @@
 //! The real `kubectl` against the sandbox.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Output;
 
@@ -57,7 +58,7 @@ async fn the_real_kubectl_works_as_against_a_cluster() {
         .await
         .is_err()
     {
-        println!("SKIPPED: there is no kubectl on this machine");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no kubectl on this machine");
         return;
     }
     let sandbox = Sandbox::start(Options {

@@ -1,5 +1,6 @@
 //! Recorded behaviour of a real API server, replayed against the sandbox.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use myelin_sandbox::{Options, Sandbox};
@@ -18,11 +19,14 @@ const NOT_YET: [&str; 0] = [];
 #[tokio::test(flavor = "multi_thread")]
 async fn every_recorded_scenario_of_the_real_server_is_answered_alike() {
     let Some(corpus) = corpus() else {
-        println!("SKIPPED: ../shared/kubernetes-api is not beside this repository, so nothing was replayed");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: ../shared/kubernetes-api is not beside this repository, so nothing was replayed"
+        );
         return;
     };
     if Command::new("python3").arg("--version").output().await.is_err() {
-        println!("SKIPPED: there is no python3 to run replay.py with");
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is no python3 to run replay.py with");
         return;
     }
     let sandbox = Sandbox::start(Options::default()).await.unwrap();

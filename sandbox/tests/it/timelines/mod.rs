@@ -6,6 +6,7 @@ mod play;
 mod states;
 
 use std::fmt::Write;
+use std::io::Write as _;
 
 use deviations::{DEVIATIONS, OPEN_ENDED};
 use states::Sequences;
@@ -99,7 +100,10 @@ fn replies(what: &str, recorded: &serde_json::Value, got: &[serde_json::Value], 
 #[test]
 fn the_states_of_every_recorded_case_come_in_the_recorded_order() {
     let Some(folder) = case::folder() else {
-        eprintln!("SKIPPED: the recordings are not here (../shared/kubernetes-api/timelines)");
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: the recordings are not here (../shared/kubernetes-api/timelines)"
+        );
         return;
     };
     let only = std::env::var("TIMELINES").unwrap_or_default();
