@@ -1,6 +1,6 @@
-//! A cluster that counts what it is asked, and asks another.
+//! A cluster that counts requests and passes them on to another.
 //!
-//! A list is counted as one request however many pages it has.
+//! A list counts as one request, however many pages it has.
 
 use futures::stream::BoxStream;
 use myelin_engine::cluster::{

@@ -1,4 +1,4 @@
-//! What somebody beside the reconciler sees of it: what it asks the sandbox, how soon it takes a foreign change back, and how soon a
+//! The reconciler seen from outside: which requests it sends to the sandbox, how soon it reverts drift, and how soon a
 //! component follows the one that it waits for.
 
 use crate::Options;

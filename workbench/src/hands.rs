@@ -1,4 +1,5 @@
-//! What a person would do with kubectl during the demo: watch, edit, look, delete. The demo needs no kubectl on the machine.
+//! What a user would do with kubectl during the demo: watch, edit, look, delete. The demo needs no kubectl on the
+//! machine.
 
 use crate::Options;
 use crate::raw::client;

@@ -1,4 +1,4 @@
-//! Load on an API server: many objects at once, then many watches and how late each of them hears of a change.
+//! Load on an API server: many objects at once, then many watches, and how late each of them receives a change.
 
 use crate::{Options, raw};
 use anyhow::{Context, Result, ensure};

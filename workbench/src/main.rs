@@ -1,7 +1,7 @@
 //! `myelin-workbench`: the clients that `cargo xtask demo` and `cargo xtask bench` need and no user does.
 //!
-//! xtask stays free of client libraries so that it compiles at once; what has to speak to a cluster or to run the engine in a
-//! process of its own, where it can be measured, is here. Each subcommand prints one JSON object per line. Not shipped.
+//! xtask has no client libraries, so that it compiles at once. Code that must talk to a cluster, or run the engine in a
+//! process of its own where it can be measured, is here. Each subcommand prints one JSON object per line. Not shipped.
 #![allow(clippy::print_stdout, reason = "a subcommand's report is its stdout")]
 
 mod counting;

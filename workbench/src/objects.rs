@@ -1,6 +1,7 @@
-//! The bench's objects: a mix of kinds that a stack has, made from their number alone, so that every client sends the same.
+//! The bench's objects: a mix of kinds as in a real stack, generated from their number alone, so that every client
+//! sends the same.
 //!
-//! Deployments have no replicas: what is measured is applying, not pods.
+//! Deployments have no replicas: applying is measured, not pods.
 
 use crate::Options;
 use anyhow::{Context, Result};

@@ -1,4 +1,5 @@
-//! The floor: the same server-side applies as bare requests, a fixed number in flight, no order, no record, no gates.
+//! The baseline: the same server-side applies as bare requests, a fixed number in flight, without order, record or
+//! gates.
 
 use crate::{Options, objects};
 use anyhow::{Context, Result};

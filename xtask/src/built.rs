@@ -1,4 +1,4 @@
-//! The workspace's programs, built, and where they lie.
+//! Builds the workspace's programs, and knows their paths.
 
 use crate::repository;
 use anyhow::{Context, Result, bail, ensure};

@@ -1,7 +1,7 @@
-//! `cargo xtask docs`: writes the reference pages under `docs/` from the provider's own schemas, and the JSON Schemas of the
-//! documents under `schemas/` from their reader's.
+//! `cargo xtask docs`: writes the reference pages under `docs/` from the provider's schemas, and the JSON Schemas of
+//! the documents under `schemas/` from their reader.
 //!
-//! The provider and `myelin` do the writing, so that a page cannot say what the schema does not; tests of both fail while the
+//! The provider and `myelin` do the writing, so that a page cannot differ from the schema. Tests of both fail while the
 //! committed files are stale.
 
 use crate::built::{Profile, Programs};

@@ -1,8 +1,8 @@
-//! Checks on `examples/`: HCL is formatted as `terraform fmt` does it, documents fit their JSON Schema, and `myelin render` prints of
-//! every kustomization, byte for byte, what `kubectl kustomize` prints.
+//! Checks on `examples/`: HCL is formatted as by `terraform fmt`, documents fit their JSON Schema, and `myelin render`
+//! prints every kustomization byte for byte as `kubectl kustomize` does.
 //!
-//! Whether an example comes up is for the demo and the provider's tests; this only keeps them readable by the tools they
-//! are written for.
+//! Whether an example comes up is tested by the demo and the provider's tests; this only keeps the examples readable by
+//! the tools they are written for.
 
 use crate::built::{Profile, Programs};
 use crate::repository;

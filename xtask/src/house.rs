@@ -1,6 +1,7 @@
-//! House rules that a compiler does not know: what each crate may name, how long a file may be, what may not be committed.
+//! House rules that a compiler does not know: what each crate may name, how long a file may be, what may not be
+//! committed.
 //!
-//! A rule here is one that has an answer without judgement. What needs judgement is in CONTRIBUTING.md.
+//! A rule belongs here if it can be decided without judgement. The others are in CONTRIBUTING.md.
 
 use crate::repository;
 use anyhow::{Context, Result, ensure};

@@ -1,7 +1,8 @@
-//! Checks on `infra/` that need no account: formatted HCL, no finding of checkov but the explained ones, policies that are JSON
-//! once their places are filled, and a bootstrap script that a shell can read.
+//! Checks on `infra/` that need no account: formatted HCL, no checkov finding without an explanation, policies that are
+//! JSON once their placeholders are filled, and a bootstrap script that a shell can parse.
 //!
-//! Whether the real provider accepts it (`terraform validate`) is checked by CI on GitHub, where the provider can be fetched.
+//! CI on GitHub checks whether the real provider accepts it (`terraform validate`), because the provider can be
+//! downloaded there.
 
 use crate::repository;
 use crate::tools::{Tools, files_below};

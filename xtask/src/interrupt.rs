@@ -1,6 +1,7 @@
-//! Ctrl-C and SIGTERM become a flag, so that a task that has started processes ends them before it ends itself.
+//! Ctrl-C and SIGTERM become a flag, so that a task ends the processes it has started before it ends itself.
 //!
-//! The terminal sends Ctrl-C to every process of the foreground group: terraform hears it too and stops by its own rules.
+//! The terminal sends Ctrl-C to every process of the foreground group: terraform gets it too and stops by its own
+//! rules.
 
 use anyhow::{Context, Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};

@@ -1,8 +1,8 @@
-//! What a program cost: wall time, CPU time and peak memory, of it and of the processes it started.
+//! The cost of a program: wall time, CPU time and peak memory, of it and of the processes it started.
 //!
-//! Memory is read from `/proc` while the program runs (`VmHWM`, the kernel's own high-water mark, so a late look misses only
-//! what was added since the last one); CPU time is what the kernel adds to the parent when a child is waited for. Where there
-//! is no `/proc` both are absent rather than guessed.
+//! Memory is read from `/proc` while the program runs (`VmHWM`, the kernel's own high-water mark, so a late look misses
+//! only what was added since the last one). CPU time is what the kernel adds to the parent when a child is waited for.
+//! Without `/proc` both are absent rather than guessed.
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;

@@ -1,6 +1,7 @@
-//! The error texts that the troubleshooting guide quotes exist in the source: a guide by error is worth nothing when the errors are others.
+//! Checks that the error texts quoted in the troubleshooting guide exist in the source: otherwise the guide is useless.
 //!
-//! A heading `` ### `text` `` quotes; `…` stands for what is filled in, so the pieces between are looked for.
+//! A heading `` ### `text` `` quotes an error; `…` stands for what is filled in, so the pieces in between are searched
+//! for.
 
 use crate::repository;
 use anyhow::{Context, Result};

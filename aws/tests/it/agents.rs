@@ -1,5 +1,6 @@
-//! A pool whose nodes run real agents: launched, rolled to a new version, cancelled half-way, shrunk and destroyed by the engine, which
-//! speaks to the agents by tags alone. The agents are this test program started again; their nodes have loopback addresses.
+//! A pool whose nodes run real agents: launched, rolled to a new version, cancelled half-way, shrunk and destroyed by
+//! the engine, which communicates with the agents by tags alone. The agents are this test program, started again; their
+//! nodes have loopback addresses.
 
 use crate::world::{client, pool, text};
 use futures::future::BoxFuture;

@@ -1,4 +1,4 @@
-//! One conversation with an EC2, step by step, each step checked. What an emulator gets wrong is a failed step with a name.
+//! A sequence of requests to an EC2, each step checked. What an emulator gets wrong is a failed step with a name.
 
 use crate::world::{SPOT, body, filter, seat, tags};
 use myelin_engine::cloud::{

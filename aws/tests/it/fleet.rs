@@ -1,5 +1,5 @@
-//! The engine's fleet through the SDK and HTTP: created, rolled, shrunk, reclaimed, destroyed; with answers that get lost, under the
-//! published rates, and with a client that is dropped at every request.
+//! The engine's fleet through the SDK and HTTP: created, rolled, shrunk, reclaimed, destroyed; with lost answers, under
+//! the published rates, and with a client that is dropped at every request.
 
 use crate::world::{TYPES, World, pool, text};
 use jiff::SignedDuration;

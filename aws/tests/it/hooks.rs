@@ -1,5 +1,5 @@
-//! The drain hook over SSM: sent before a node ends and waited for, borne to the deadline where it fails or hangs, undone where the
-//! removal is cancelled, and left alone where an agent drains.
+//! The drain hook over SSM: it is sent and awaited before a node is terminated, tolerated until the deadline if it
+//! fails or hangs, undone if the removal is cancelled, and not used where an agent drains.
 
 use crate::world::{World, pool, tags, text};
 use jiff::SignedDuration;

@@ -1,5 +1,5 @@
-//! The cloud port over HTTP: each request against the sandbox's EC2 and, where it gets them right, against moto; the engine's fleet
-//! through it from create to destroy; and the policies of `infra/`, enforced meanwhile.
+//! The cloud port over HTTP: each request against the sandbox's EC2 and, where moto gets it right, against moto; the
+//! engine's fleet through the port from create to destroy; and the policies of `infra/`, enforced throughout.
 
 mod agents;
 mod conversation;

@@ -1,5 +1,6 @@
-//! The same conversation with moto (<https://github.com/getmoto/moto>), an EC2 by strangers: what we send is understood by somebody
-//! who never saw the sandbox. What moto gets wrong is listed here, and fails the test when it starts to be right.
+//! The same requests against moto (<https://github.com/getmoto/moto>), an independent model of EC2: what we send is
+//! understood by an implementation that does not know the sandbox. What moto gets wrong is listed here, and fails the
+//! test when moto starts to get it right.
 
 use crate::conversation::{Place, talk};
 use crate::world::client;

@@ -1,5 +1,6 @@
-//! Pools whose nodes are nodes of a Kubernetes cluster: they join by their user data, count when they are Ready, and are emptied
-//! over the Eviction API, in tiers and within disruption budgets, before EC2 ends them. The whole sandbox, its clock at speed.
+//! Pools whose nodes belong to a Kubernetes cluster: they join by their user data, count once they are Ready, and are
+//! drained over the Eviction API, in tiers and within disruption budgets, before EC2 terminates them. Uses the whole
+//! sandbox, with an accelerated clock.
 
 use crate::world::{client, pool, text};
 use futures::future::BoxFuture;

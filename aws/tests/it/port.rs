@@ -1,4 +1,4 @@
-//! Every operation of the port against the sandbox: answers, pages, errors by what happens next, and what is in a request.
+//! Every operation of the port against the sandbox: answers, pages, classes of errors, and the content of requests.
 
 use crate::conversation::{Place, talk};
 use crate::world::{SPOT, World, body, filter, seat, tags};

@@ -1,4 +1,4 @@
-//! The three traps of client tokens (research/aws.md, 3.1), on the wire and then as the fleet walks around them.
+//! The three traps of client tokens (research/aws.md, 3.1), first on the wire and then as the fleet avoids them.
 
 use crate::port::prepared;
 use crate::world::{World, pool, seat, text};

@@ -1,4 +1,4 @@
-//! A model cloud on loopback with a clock that only moves when somebody waits, and clients of it.
+//! A model cloud on loopback, with a clock that advances only when something waits, and clients for it.
 
 use aws_config::BehaviorVersion;
 use aws_sdk_ec2::config::Credentials;

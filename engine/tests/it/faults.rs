@@ -1,4 +1,4 @@
-//! Trouble on the way: killed at every request, lost answers, refusals that pass, cancellation.
+//! Failures on the way: a kill at every request, lost answers, transient refusals, cancellation.
 
 use crate::world::{NAMESPACE, World, config, id, quick, stack};
 use futures::FutureExt as _;

@@ -1,4 +1,4 @@
-//! Pools against a cloud that loses answers, lags, refuses and forgets: no node lost, doubled or dropped.
+//! Pools against a cloud that loses answers, lags, refuses and forgets: no node is lost, duplicated or dropped.
 
 use crate::fleet_cloud::{Blind, SimCloud};
 use futures::FutureExt as _;

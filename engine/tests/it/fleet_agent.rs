@@ -1,4 +1,5 @@
-//! A pool whose nodes have agents: each answers the pool's drain tag by its own tag, and is ended as soon as it has drained.
+//! A pool whose nodes have agents: each answers the pool's drain tag by its own tag, and is terminated as soon as it
+//! has drained.
 
 use crate::fleet::{pool, ports};
 use crate::fleet_cloud::SimCloud;

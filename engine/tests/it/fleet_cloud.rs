@@ -1,5 +1,5 @@
-//! A cloud in memory behind the engine's port, on a clock of its own: exact client tokens, instances with a life, lists that lag,
-//! and faults by seed. It speaks no protocol; the EC2 of the sandbox does.
+//! A cloud in memory behind the engine's port, on its own clock: exact client tokens, instances with a life cycle,
+//! lists that lag, and seeded faults. It implements no protocol; the sandbox's EC2 does.
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;

@@ -1,5 +1,5 @@
-//! The recorded cases of kustomize's own tests (`../shared/kustomize-cases`, kept beside the repository): every output byte for
-//! byte, and an error where the original has one.
+//! The recorded cases of kustomize's own tests (`../shared/kustomize-cases`, kept beside the repository): every output
+//! must be identical byte for byte, and there must be an error where the original has one.
 
 use myelin_engine::render::{Options, render_kustomization};
 use myelin_engine::tree::{Tree, TreeLimits, TreePath};

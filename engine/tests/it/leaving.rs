@@ -1,5 +1,5 @@
-//! A namespace that is on its way out when a run begins. The sandbox's clock stands still meanwhile, so that the namespace stays for
-//! as long as the test wants it to; what a run waits for is seen in the requests that it sends.
+//! A namespace that is being deleted when a run begins. The sandbox's clock is stopped meanwhile, so that the namespace
+//! stays as long as the test needs it; the requests that a run sends show what it waits for.
 
 use crate::world::{NAMESPACE, World, config, id, quick, stack};
 use myelin_engine::apply::{Destroy, Outcome, Progress, Run, apply, destroy};

@@ -1,4 +1,4 @@
-//! Tokens that are documents of their own: the life of one, death at every request, two runs at once, and failures in words.
+//! Standalone tokens: the life cycle of one, a kill at every request, two runs at once, and error messages.
 
 use crate::faults::{Death, until_death};
 use crate::world::{NAMESPACE, World, deployment, quick, stack};

@@ -1,4 +1,4 @@
-//! What an apply promises of order, gates and pruning, against a sandbox over real HTTPS.
+//! The promises of an apply about order, gates and pruning, against a sandbox over real HTTPS.
 
 use crate::stage::{DEPLOYMENT, NAMESPACE, PROBED, Stage, deployment};
 use myelin_engine::apply::{Fate, Outcome, Progress, apply};

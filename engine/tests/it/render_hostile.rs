@@ -1,5 +1,5 @@
-//! What a repository says is untrusted: whatever it is, rendering ends with objects or with problems, in bounded time and
-//! memory, and never by a panic.
+//! The content of a repository is untrusted: whatever it is, rendering ends with objects or with problems, in bounded
+//! time and memory, and never with a panic.
 
 use myelin_engine::render::{Options, render};
 use myelin_engine::tree::{Entry, Tree, TreeLimits};

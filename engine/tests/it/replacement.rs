@@ -1,4 +1,4 @@
-//! Replacing what cannot be changed: proved first, written down before, and only the very object that was seen.
+//! Replacing objects with immutable changes: proved first, recorded before, and only the very object that was seen.
 
 use crate::faults::{Death, until_death};
 use crate::world::{NAMESPACE, World, config, id, quick, stack};

@@ -1,4 +1,4 @@
-//! A stage for whole applies: a sandbox on loopback behind real HTTPS, and the engine from manifests to outcome.
+//! The setting for whole applies: a sandbox on loopback behind real HTTPS, and the engine from manifests to outcome.
 
 use myelin_engine::apply::{Destroy, Outcome, Progress, Run, apply, destroy};
 use myelin_engine::cluster::connect::{Access, connect};

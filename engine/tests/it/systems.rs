@@ -1,4 +1,5 @@
-//! What whole systems ask of an apply: things that others own, answers before dependants start, Jobs that run again, the way back.
+//! What whole systems need of an apply: objects of others, checks before dependants start, Jobs that run again,
+//! rollback.
 
 use crate::world::{World, config, deployment, id, quick, stack};
 use myelin_engine::apply::{Fate, apply};

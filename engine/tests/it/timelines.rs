@@ -1,8 +1,8 @@
 //! Gates against recordings of real workloads: every change of every object, replayed on a virtual clock.
 //!
-//! Each recording carries the verdict that a person would want. A gate sees what a watch would have shown, at the moment it was
-//! shown, and sets the timers that its verdicts ask for. New recordings in the folder are replayed without being named
-//! here. Where the folder is absent the tests say so and check nothing.
+//! Each recording carries the verdict that a user would want. A gate sees what a watch would have shown, at the same
+//! moment, and sets the timers that its verdicts require. New recordings in the folder are replayed without being named
+//! here. If the folder is absent, the tests say so and check nothing.
 
 use myelin_engine::{
     gate::{Applied, Cause, Change, Decision, Gate, Heals, Moment, Patience, Settings, Sights, State, Verdict, Wanted},

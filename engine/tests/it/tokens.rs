@@ -1,4 +1,4 @@
-//! Tokens against the sandbox: minted once, stored once, seen by nobody; and killed at every request.
+//! Tokens against the sandbox: minted once, stored once, shown nowhere; with a kill at every request.
 
 use crate::faults::{Death, until_death};
 use crate::world::{NAMESPACE, World, deployment, id, quick, stack};

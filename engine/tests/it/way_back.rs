@@ -1,4 +1,5 @@
-//! Destroy and prune: who goes before whom, what one that does not go holds back, and what is found without a record.
+//! Destroy and prune: the order of deletion, what an object that is not deleted holds back, and what is found without a
+//! record.
 
 use crate::world::{NAMESPACE, World, config, id, quick, stack};
 use myelin_engine::apply::{Destroy, Fate, Outcome, Progress, destroy};

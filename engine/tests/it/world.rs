@@ -1,4 +1,4 @@
-//! A sandbox in this process and the engine before it, as the provider and the reconciler use it.
+//! A sandbox in this process, and the engine on it, as the provider and the reconciler use it.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

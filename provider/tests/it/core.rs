@@ -1,7 +1,8 @@
-//! A Terraform core of our own, to the letter of the protocol and as strict as the newest one: it enforces ALPN, pins the
-//! server's certificate, shows a P-521 CA:TRUE certificate as go-plugin does, and splits the handshake line into exactly six.
+//! A Terraform core of our own that follows the protocol to the letter and is as strict as the newest one: it enforces
+//! ALPN, pins the server's certificate, presents a P-521 CA:TRUE certificate as go-plugin does, and splits the
+//! handshake line into exactly six fields.
 //!
-//! It shows what Terraform 1.11 cannot: identity, and the calls of newer versions.
+//! It covers what Terraform 1.11 cannot: identity, and the calls of newer versions.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;

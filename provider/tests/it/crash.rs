@@ -1,5 +1,6 @@
-//! Whatever stops an apply (Ctrl-C, a killed process, a request that fails), at whatever request: what was made stays, what is
-//! true is in the state or the record, and the next apply finishes it. Nothing is made twice, nothing is forgotten.
+//! An apply that is stopped (by Ctrl-C, a kill, a failed request) at any request: what was created stays, the true
+//! state is in the state file or the record, and the next apply finishes the work. Nothing is created twice, and
+//! nothing is forgotten.
 
 use std::time::Duration;
 

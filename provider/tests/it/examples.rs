@@ -1,5 +1,5 @@
-//! The systems under `examples/`, as a user runs them: the module with the real `terraform`, from nothing to gone. What each test
-//! changes in between is what its system is about.
+//! The systems under `examples/`, as a user runs them: the module with the real `terraform`, from create to destroy. In
+//! between, each test changes what its system is about.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

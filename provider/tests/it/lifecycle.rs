@@ -1,4 +1,4 @@
-//! From the first byte of the process to the last: who may start it and connect, and how it ends.
+//! The life of the process: who may start it and connect, and how it ends.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

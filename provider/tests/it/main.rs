@@ -1,4 +1,4 @@
-//! The provider as a process: driven by a core that we wrote to the protocol's letter, and by the real `terraform`.
+//! The provider as a process: driven by our own implementation of a core, and by the real `terraform`.
 
 // An unwrap in a test is its failure; clippy's own exception ends at functions without #[test].
 #![allow(clippy::unwrap_used)]

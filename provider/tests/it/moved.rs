@@ -1,4 +1,4 @@
-//! Objects that another provider has kept until now: a `moved` block takes them into a stack, with the real `terraform`.
+//! Objects of another provider: a `moved` block takes them into a stack, with the real `terraform`.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;

@@ -1,7 +1,7 @@
-//! What cores newer than the one at hand (1.12 to 1.16, OpenTofu 1.11 and 1.12) ask of a provider, call by call.
+//! Requests of cores newer than the installed one (1.12 to 1.16, OpenTofu 1.11 and 1.12), call by call.
 //!
-//! Every call of the service is made here: what we offer answers, and what we do not is `Unimplemented`, which is the only refusal
-//! that a core tolerates.
+//! Every call of the service is made here: a call that we offer answers, and any other is `Unimplemented`, the only
+//! refusal that a core tolerates.
 
 use myelin_proto::tfplugin6 as tf;
 use serde_json::{Value as Json, json};

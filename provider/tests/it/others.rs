@@ -1,5 +1,5 @@
-//! A stack is not alone: an autoscaler and a webhook write to its objects, a definition comes with its instances, and sometimes
-//! nobody answers at all.
+//! Other writers: an autoscaler and a webhook write to a stack's objects, a CRD comes with its instances, and sometimes
+//! the cluster does not answer at all.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Node pools when things go wrong: no capacity, a killed apply, Ctrl-C, a lost answer, throttling, a list that is refused.
+//! Node pools when things go wrong: no capacity, a killed apply, Ctrl-C, a lost answer, throttling, a refused list.
 
 use std::time::{Duration, Instant};
 

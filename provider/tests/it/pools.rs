@@ -1,5 +1,5 @@
-//! Node pools through the real `terraform`, on the sandbox's EC2. Nodes are healthy when a model of their agent says so in their
-//! state tag.
+//! Node pools through the real `terraform`, on the sandbox's EC2. Nodes are healthy when a model of their agent says so
+//! in their state tag.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! What the reference shows is real: the examples under `examples/` are valid by the real `terraform`, and the HCL in guides is formatted.
+//! The reference shows real code: the examples under `examples/` are valid for the real `terraform`, and the HCL in
+//! guides is formatted.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

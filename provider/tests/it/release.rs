@@ -1,5 +1,5 @@
-//! A release, rehearsed with the program that was just built: the archives, manifest and checksums as the Terraform registry wants them,
-//! the signature, and a real `terraform init` that installs from them.
+//! A release, rehearsed with the program that was just built: archives, manifest and checksums as the Terraform
+//! registry requires them, the signature, and a real `terraform init` that installs from them.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

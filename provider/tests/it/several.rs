@@ -1,4 +1,4 @@
-//! Several stacks in one configuration, and one that takes the place of another.
+//! Several stacks in one configuration, and one that replaces another.
 
 use serde_json::json;
 

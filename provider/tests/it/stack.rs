@@ -1,4 +1,4 @@
-//! `myelin_stack` against the sandbox with the real `terraform`: the life of a stack, and what happens to it by hand.
+//! `myelin_stack` against the sandbox with the real `terraform`: the life of a stack, and manual changes to it.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! A test stand: the sandbox, a module, and the real `terraform` between them.
+//! A test bench: the sandbox, a module, and the real `terraform` between them.
 //!
-//! After every step the second plan and a refresh-only plan must be empty, and state, plan and trace log are searched for the
-//! secrets that the test uses. No test does that by hand, so none can forget it.
+//! After every step, the second plan and a refresh-only plan must be empty, and state, plan and trace log are searched
+//! for the secrets of the test. The bench does this automatically, so no test can forget it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
-//! The whole way with the real programs: a real AHA, its real tool behind the sandbox's exec, the URL minted by a real
-//! `terraform apply`, and a real axon that registers with it.
+//! The whole chain with the real programs: a real AHA, its real tool behind the sandbox's exec, the URL minted by a
+//! real `terraform apply`, and a real axon that registers with it.
 //!
-//! The `synapse` package is installed from the registry that pip is configured for, once, into a virtual environment under
-//! `target/`. That it cannot be installed is a failure of the test, not a reason to skip it.
+//! The `synapse` package is installed once, from the registry that pip is configured for, into a virtual environment
+//! under `target/`. If it cannot be installed, the test fails; it does not skip.
 
 use std::fs::File;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! `myelin_provisioning_token` and the ephemeral `myelin_secret` with the real `terraform`: minted once, seen by nobody.
+//! `myelin_provisioning_token` and the ephemeral `myelin_secret` with the real `terraform`: minted once, shown nowhere.
 
 use std::time::Duration;
 

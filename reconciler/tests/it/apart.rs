@@ -1,4 +1,4 @@
-//! Sources and processes keep out of each other's way.
+//! Sources and processes do not interfere with each other.
 
 use crate::house::{House, map, stack};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What becomes of a branch, and what the source says of it meanwhile: at every moment, not for a moment.
+//! Changes of a branch, and the source's report about them, which must stay for as long as they last.
 
 use crate::house::{House, map, stack};
 use serde_json::json;

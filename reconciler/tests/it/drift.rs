@@ -1,4 +1,4 @@
-//! What happens to foreign changes: taken back, only reported, or given up in a war.
+//! What happens to drift: reverted, only reported, or given up in a field war.
 
 use crate::house::{House, map, stack};
 use k8s_openapi::api::core::v1::Service;

@@ -1,5 +1,5 @@
-//! What a bad commit is told and does: everything that is wrong comes at once, each with its place and what to do, and nothing of
-//! it is applied.
+//! A bad commit: all errors are reported at once, each with its place and what to do, and nothing of the commit is
+//! applied.
 
 use crate::house::{House, map, stack};
 use myelin_sandbox::faults::{Effect, Rule};

@@ -1,7 +1,8 @@
-//! The systems under `examples/` from their git layouts: the same manifests as by Terraform, applied by `myelin apply`, changed by a commit
-//! that `myelin run` takes, and removed by a commit that somebody confirms. After each step a plan is empty.
+//! The systems under `examples/` from their git layouts: the same manifests as with Terraform, applied by `myelin
+//! apply`, changed by a commit that `myelin run` takes, and removed by a commit that is confirmed. After each step a
+//! plan is empty.
 //!
-//! What each system is about (guards, migrations, autoscalers) is tried with the modules, in the provider's tests.
+//! The provider's tests cover what each system is about (guards, migrations, autoscalers), with the modules.
 
 use crate::house::House;
 use std::path::Path;

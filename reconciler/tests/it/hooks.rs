@@ -1,4 +1,4 @@
-//! Forges that call, and forges that are told: over real HTTP on loopback.
+//! Webhooks from forges, and notifications to forges, over real HTTP on loopback.
 
 use crate::house::{House, map, stack};
 use aws_lc_rs::hmac;

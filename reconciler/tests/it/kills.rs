@@ -1,5 +1,5 @@
-//! A process that is killed at every request of a pass from commit to ready, reads included: the next one finishes the job. Nothing is
-//! made twice, nothing stays behind, and of a token that was minted while it died there is one value and no more.
+//! A process that is killed at every request of a pass from commit to ready, reads included: the next one finishes the
+//! job. Nothing is created twice, nothing stays behind, and a token that was being minted has exactly one value.
 
 use crate::house::{House, map, stack};
 use futures::{StreamExt as _, TryStreamExt as _};

@@ -1,6 +1,6 @@
-//! The reconciler is killed while a command in a pod mints a token that git asks for, and right before and after the value is stored:
-//! the next process finishes or mints anew and says that the issuer may hold a value nobody uses. It never does so in silence, and no
-//! value is seen by anybody but its Secret.
+//! The reconciler is killed while a command in a pod mints a token for git, and right before and after the value is
+//! stored. The next process finishes the mint, or mints again and reports that the issuer may hold an unused value. It
+//! never does so silently, and no value appears anywhere but in its Secret.
 
 use crate::house::{House, stack};
 use k8s_openapi::api::core::v1::Secret;

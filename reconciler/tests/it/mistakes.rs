@@ -1,4 +1,5 @@
-//! Who mistypes is told so at once, and nothing is done: flags that say nothing, sources that nobody runs, plans that do not wait.
+//! Mistyped commands are reported at once and do nothing: meaningless flags, unknown sources, plans that are not
+//! waiting.
 
 use crate::house::{House, map, stack};
 

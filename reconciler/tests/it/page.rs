@@ -1,4 +1,4 @@
-//! What people and machines see over HTTP: the checks, the live page, the page of one stack, the drift metric.
+//! The HTTP endpoints for users and machines: the checks, the live page, the page of one stack, the drift metric.
 
 use crate::house::{House, map, stack};
 use myelin_sandbox::faults::{Effect, Rule};

@@ -1,4 +1,4 @@
-//! What people ask: why, what differs, what happened, how it stands.
+//! The commands that answer questions: why, what differs, what happened, what is the state.
 
 use crate::house::{House, map, stack};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Pools of nodes from git: one graph with stacks, the size by a commit, drift, removal, and handing over.
+//! Pools of nodes from git: one graph with stacks, the size by a commit, drift, removal, and hand-over.
 
 use crate::house::{House, map, stack};
 use crate::page::{address, get};

@@ -1,5 +1,5 @@
-//! A foreign change of a list's merge key, made with the real kubectl: our item comes back, what stood in its place goes, and nothing
-//! else is touched.
+//! Somebody changes a list's merge key with the real kubectl: our item comes back, the one in its place is removed, and
+//! nothing else is touched.
 
 use crate::house::{House, stack};
 use serde_json::{Value, json};

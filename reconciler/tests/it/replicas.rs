@@ -1,4 +1,4 @@
-//! Several replicas: one works, the others are there at once when it ends, however it ends.
+//! Several replicas: one works, and the others take over at once when it ends, however it ends.
 
 use crate::house::{House, Reconciler, map, stack};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};

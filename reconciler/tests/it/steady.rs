@@ -1,4 +1,5 @@
-//! What the steady state costs, and how a commit as a whole behaves: each number is counted in the sandbox's request log.
+//! The cost of the steady state, and the behaviour of a commit as a whole: each number is counted in the sandbox's
+//! request log.
 
 use crate::house::{House, map, stack};
 use serde_json::json;

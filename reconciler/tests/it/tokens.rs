@@ -1,4 +1,4 @@
-//! Tokens that are documents of their own, from git: in the order of `dependsOn`, minted once, and gone with their document.
+//! Standalone tokens from git: in the order of `dependsOn`, minted once, and removed with their document.
 
 use crate::house::{House, map, stack};
 use k8s_openapi::ByteString;

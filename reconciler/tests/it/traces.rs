@@ -1,5 +1,5 @@
-//! Traces of the real program, as a collector on loopback receives them: the tree of a pass, nothing secret in it, and a collector that
-//! is not there costs a line in the log.
+//! Traces of the real program, as a collector on loopback receives them: the tree of a pass, without secrets. A missing
+//! collector costs one line in the log.
 
 use crate::house::{House, map, stack};
 use axum::Router;

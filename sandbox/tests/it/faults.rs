@@ -1,4 +1,4 @@
-//! Faults on demand, as a client meets them.
+//! Faults on demand, as a client sees them.
 
 use std::sync::Arc;
 use std::time::Duration;

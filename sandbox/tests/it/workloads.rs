@@ -1,4 +1,4 @@
-//! What containers do when the sandbox is slow, and what annotations make them do.
+//! What containers do when the sandbox is slow, and how annotations change that.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,9 @@
-//! The node agent: what a drain and a death lose, what an agent costs beside a hundred peers, and how often EC2 is asked.
+//! The node agent: what a drain and a death lose, what an agent costs beside a hundred peers, and how often EC2 is
+//! queried.
 //!
-//! Runs the agent's own scenarios (`agent/tests/it/bench.rs`, `clusters.rs`) on release binaries: real processes on loopback
-//! addresses and in network namespaces against the sandbox's EC2, and a thousand agents on a simulated network. It measures no cloud.
+//! Runs the agent's own scenarios (`agent/tests/it/bench.rs`, `clusters.rs`) on release binaries: real processes on
+//! loopback addresses and in network namespaces against the sandbox's EC2, and a thousand agents on a simulated
+//! network. It measures no cloud.
 
 use anyhow::{Context, Result, bail};
 use std::process::Command;

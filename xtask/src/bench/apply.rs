@@ -1,7 +1,8 @@
-//! `bench apply`: 1,000 mixed objects applied and applied again by Myelin, by kubectl and as bare requests, in parallel.
+//! `bench apply`: 1,000 mixed objects applied and applied again, compared between Myelin, kubectl and bare requests.
 //!
-//! Every client gets a namespace of its own on the same server, made before its clock starts. Requests are counted by the
-//! client: Myelin's at the engine's port to the cluster, kubectl's in a run of their own with `-v=6`, which logs each.
+//! Every client gets a namespace of its own on the same server, created before its clock starts. Requests are counted
+//! by the client: Myelin's at the engine's port to the cluster, kubectl's in a separate run with `-v=6`, which logs
+//! each.
 
 use super::table::{Table, cpu, mebibytes, seconds};
 use crate::built::Programs;

@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: what Myelin costs, beside what others cost, measured in one run on this machine.
+//! `cargo xtask bench`: what Myelin costs compared with other tools, measured in one run on this machine.
 //!
-//! Every figure comes from the run that prints it. Released binaries are measured. The cluster is the one that KUBECONFIG
-//! names, or a sandbox that the bench starts; a sandbox is a test double, and what it takes to answer is part of the wall times.
+//! Every figure comes from the run that prints it. Release binaries are measured. The cluster is the one that
+//! KUBECONFIG names, or a sandbox that the bench starts; a sandbox is a test double, and its own time to answer is part
+//! of the wall times.
 
 mod agent;
 mod apply;

@@ -1,4 +1,4 @@
-//! `bench provider`: what the provider costs before it does anything: cold start, memory, binary size.
+//! `bench provider`: the fixed costs of the provider: cold start, memory, binary size.
 
 use super::table::{Table, mebibytes, milliseconds};
 use crate::built::Programs;

@@ -1,8 +1,9 @@
-//! `bench reconciler`: what `myelin run` costs, against the targets that its design names, in one run on one machine.
+//! `bench reconciler`: what `myelin run` costs, compared with the targets of its design, in one run on one machine.
 //!
-//! A thousand stacks of the four objects of fluxcd/flux-benchmark (ServiceAccount, Service, Deployment without replicas, Ingress)
-//! come with one commit; then a minute in which nothing happens, foreign changes one by one and all at once, a restart, and a
-//! chain of components that wait for each other. The cluster is a sandbox: it answers on the same processors, within the wall times.
+//! A thousand stacks of the four objects of fluxcd/flux-benchmark (ServiceAccount, Service, Deployment without
+//! replicas, Ingress) come with one commit. Then follow a minute in which nothing happens, drift one change at a time
+//! and all at once, a restart, and a chain of components that wait for each other. The cluster is a sandbox: it runs on
+//! the same processors, and its time is part of the wall times.
 
 mod repository;
 

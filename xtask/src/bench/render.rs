@@ -1,4 +1,5 @@
-//! `bench render`: the engine's renderer beside `kubectl kustomize`, each as a process that prints the same documents.
+//! `bench render`: the engine's renderer compared with `kubectl kustomize`, each as a process that prints the same
+//! documents.
 
 use super::table::{Table, cpu, mebibytes, seconds};
 use super::trees;

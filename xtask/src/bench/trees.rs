@@ -1,4 +1,4 @@
-//! Kustomizations for `bench render`, made on the spot and the same on every machine.
+//! Kustomizations for `bench render`, generated on the spot and the same on every machine.
 
 use anyhow::{Context, Result};
 use std::fmt::Write;

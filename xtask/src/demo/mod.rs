@@ -1,8 +1,8 @@
-//! `cargo xtask demo`: a stack and a pool of workers through their life, with the real terraform and then from git, against the
-//! sandbox.
+//! `cargo xtask demo`: the life of a stack and a pool of workers, with the real terraform and then from git, against
+//! the sandbox.
 //!
-//! The demo shows and checks: each part fails the demo when what it announces does not happen. It needs Rust, a C compiler,
-//! git and terraform; no cluster, no account, no kubectl.
+//! The demo shows and checks: each part fails the demo if what it announces does not happen. It needs Rust, a C
+//! compiler, git and terraform; no cluster, no account, no kubectl.
 
 mod git;
 mod narrator;

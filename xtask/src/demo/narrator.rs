@@ -1,4 +1,4 @@
-//! The demo's voice: short lines, each with the seconds since the start.
+//! The demo's output: short lines, each with the seconds since the start.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The real `terraform`, run on an example with the provider that was just built.
 //!
-//! `dev_overrides` names the folder of the provider, so nothing is downloaded and `terraform init` is not needed. The module
-//! is copied to a temporary folder, where the state then lies; the example's own folder is not written to.
+//! `dev_overrides` names the folder of the provider, so nothing is downloaded and `terraform init` is not needed. The
+//! module is copied to a temporary folder, which then contains the state; the example's own folder is not written to.
 
 use crate::interrupt::Interrupt;
 use anyhow::{Context, Result, bail};

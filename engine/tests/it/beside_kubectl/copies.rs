@@ -1,4 +1,4 @@
-//! Replacements, vars and JSON patches at their edges, and annotations that kustomize keeps for itself.
+//! Edge cases of replacements, vars and JSON patches, and annotations that kustomize keeps for itself.
 
 use super::Case;
 

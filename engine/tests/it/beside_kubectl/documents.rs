@@ -1,4 +1,4 @@
-//! How files are cut into documents, and documents into resources.
+//! How files are split into documents, and documents into resources.
 
 use super::Case;
 

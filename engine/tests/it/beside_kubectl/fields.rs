@@ -1,4 +1,4 @@
-//! The fields of a kustomization: what they take, refuse and do.
+//! The fields of a kustomization: what they accept, refuse and do.
 
 use super::Case;
 

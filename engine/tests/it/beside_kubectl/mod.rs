@@ -1,5 +1,5 @@
-//! Small kustomizations rendered by us and by the `kubectl` on the PATH: byte for byte the same. One for each difference that was
-//! ever found on a real or a random tree, so that it stays away.
+//! Small kustomizations rendered by us and by the `kubectl` on the PATH must be identical byte for byte. There is one
+//! for each difference that was ever found on a real or a random tree, so that it does not return.
 
 mod copies;
 mod documents;

@@ -1,4 +1,5 @@
-//! What follows from how the original keeps resources: shared nodes, its notes among the annotations, trips through JSON and YAML.
+//! Consequences of how the original keeps resources: shared nodes, its notes among the annotations, round trips through
+//! JSON and YAML.
 
 use super::Case;
 

@@ -1,4 +1,4 @@
-//! A recorded case: what it was made from, and what came of it.
+//! A recorded case: its input and its result.
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,6 @@
 //! Plays a case against a sandbox in this process, on a clock that jumps from one event to the next.
 //!
-//! Nothing waits and nothing is random but names: a case of a minute takes milliseconds.
+//! Nothing waits, and nothing but names is random: a case of a minute takes milliseconds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
-//! What of a change is compared: the same reduction for what was recorded and for what the sandbox did.
+//! Which parts of a change are compared: the same reduction for the recording and for the sandbox.
 //!
-//! Kept: the kind of change; generation, finalizers, owners, whether it is being deleted and with which grace; replicas; the whole status
-//! but for times, addresses, container and image ids; annotations and labels; a pod's node.
-//! Left out: `resources` of pods (noise of that machine, README 32), `managedFields`, specs that users wrote.
+//! Kept: the kind of change; generation, finalizers, owners, whether it is being deleted and with which grace period;
+//! replicas; the whole status except times, addresses, container and image ids; annotations and labels; a pod's node.
+//! Left out: `resources` of pods (noise of the recorded machine, README 32), `managedFields`, specs that users wrote.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The bench's repository: stacks made from their number alone, committed by the real git.
+//! The bench's repository: stacks generated from their number alone, committed by the real git.
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
