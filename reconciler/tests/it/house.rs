@@ -1,4 +1,4 @@
-//! A house for one test: a sandbox, a git repository made by the real git, and the real `myelin`.
+//! The setting of one test: a sandbox, a git repository made by the real git, and the real `myelin`.
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};

@@ -1,5 +1,6 @@
-//! Service accounts that stacks name: each has its own rights and no others, one that is denied stops no other, and a repository
-//! names only what the configuration allows. Myelin itself may change nothing here, so what is changed was changed as somebody else.
+//! Service accounts that stacks name: each has only its own rights, one that is denied stops no other, and a repository
+//! names only accounts that the configuration allows. Myelin itself may change nothing here, so every change was made
+//! under another account.
 
 use crate::house::{House, map, stack};
 use serde_json::json;

@@ -1,5 +1,5 @@
 //! Where the sandbox is known to differ from a recording, and why. Each entry must still end in the recorded state and must still
-//! differ: one that no longer does fails the test, so that this list cannot rot. `sandbox/README.md` has the same list in words.
+//! differ: one that no longer does fails the test, so that this list cannot rot. `sandbox/WORKLOADS.md` describes it.
 
 /// Case, object, reason. What is luck differs in some runs and not in others.
 pub(crate) const DEVIATIONS: &[(&str, &str, &str)] = &[
