@@ -46,7 +46,7 @@ done
 
 [ -n "$project" ] || { usage >&2; die "--project is missing"; }
 [[ "$repository" == */* ]] || die "--repository is OWNER/NAME, not '$repository'"
-# Of where it was called, before this script goes elsewhere.
+# Relative to the folder where it was called, before this script changes folders.
 for at in "${!uploads[@]}"; do
   [ -f "${uploads[at]}" ] || die "--upload: there is no file ${uploads[at]}"
   uploads[at]="$(cd "$(dirname "${uploads[at]}")" && pwd)/$(basename "${uploads[at]}")"
@@ -95,7 +95,7 @@ backend=(-backend-config="bucket=$bucket" -backend-config="key=infra/terraform.t
 # The bucket that keeps the state is part of the state. Until it exists the state lives beside this file.
 override="bootstrap_override.tf"
 trap 'rm -f "$override"' EXIT
-# A state that lies there still is of a run that was cut off before it moved: that run is gone on with.
+# A state file that is still there is from a run that was interrupted before it moved the state: continue that run.
 if [ ! -s terraform.tfstate ] && aws s3api head-bucket --bucket "$bucket" --expected-bucket-owner "$account" >/dev/null 2>&1; then
   terraform init -input=false -reconfigure "${backend[@]}"
   terraform apply -input=false ${approve[@]+"${approve[@]}"}
@@ -117,7 +117,7 @@ if ! aws ssm get-parameter --region "$region" --name "$key" >/dev/null 2>&1; the
   echo "made the key of the cluster's agents, $key"
 fi
 
-# Pools name programs by their checksum, so that a node that boots late gets what its pool was told, whatever was uploaded since.
+# Pools name programs by checksum, so that a node that boots late gets the version of its pool, whatever was uploaded since.
 for file in ${uploads[@]+"${uploads[@]}"}; do
   name="$(basename "$file")" sum="$( (sha256sum "$file" 2>/dev/null || shasum -a 256 "$file") | cut -d " " -f 1)"
   for object in "bin/$sum/$name" "bin/$name"; do

@@ -7,7 +7,7 @@ locals {
   }
 }
 
-# What is in here cannot be made again by an apply: a destroy leaves it.
+# An apply cannot recreate the content of this bucket: a destroy leaves it.
 resource "aws_s3_bucket" "models" {
   #checkov:skip=CKV_AWS_144:one region by design; versioning is the safety that the data needs
   #checkov:skip=CKV_AWS_145:SSE-S3; a customer key would need a grant for every worker and buys nothing inside one account
@@ -137,7 +137,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "state" {
   }
 }
 
-# Nobody reads or writes without TLS, whatever their role allows.
+# Reading and writing require TLS, whatever a role allows.
 resource "aws_s3_bucket_policy" "tls_only" {
   for_each = local.bucket_ids
 

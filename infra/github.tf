@@ -1,4 +1,4 @@
-# GitHub Actions comes in with a short-lived token and no stored key: one role that may look, one that may change.
+# GitHub Actions authenticates with a short-lived token and no stored key: one role that may read, one that may change.
 locals {
   repository           = "${var.github.owner}/${var.github.repository}"
   repository_immutable = "${var.github.owner}@${var.github.owner_id}/${var.github.repository}@${var.github.repository_id}"

@@ -1,4 +1,4 @@
-# What the policy documents under iam/ have in common. They are files so that a test can hold the product's calls against them.
+# Common to the policy documents under iam/. They are files, so that a test can check the product's calls against them.
 locals {
   iam = {
     partition          = data.aws_partition.current.partition
@@ -14,7 +14,7 @@ locals {
   }
 }
 
-# The most that any role of this project can ever do, whatever is attached to it later.
+# The upper limit for every role of this project, whatever is attached to it later.
 resource "aws_iam_policy" "boundary" {
   name   = "${var.project}-boundary"
   path   = "/${var.project}/"

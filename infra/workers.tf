@@ -1,4 +1,4 @@
-# What a node of a pool may do and who may reach it.
+# What a node of a pool may do, and what may reach it.
 resource "aws_iam_role" "worker" {
   name                 = "${var.project}-worker"
   path                 = "/${var.project}/"

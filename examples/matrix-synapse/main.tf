@@ -21,7 +21,7 @@ resource "myelin_stack" "synapse" {
   images     = { "matrixdotorg/synapse" = var.synapse_version }
   substitute = { SERVER_NAME = var.server_name }
 
-  # Phase 1 is others' work: waited for, never touched.
+  # Phase 1 belongs to others: it is waited for and never touched.
   requires = [
     { api_version = "postgresql.cnpg.io/v1", kind = "Cluster", name = "matrix-postgresql" },
     { api_version = "apps/v1", kind = "StatefulSet", name = "redis" },

@@ -17,7 +17,7 @@ resource "myelin_stack" "somabrain" {
   images     = { "somatechlat/somabrain" = var.image_tag }
   substitute = { HOST = var.host }
 
-  # A release that does not answer goes back to the one before.
+  # A release that does not answer is rolled back to the previous one.
   on_failure = "rollback"
 
   components = {
@@ -39,7 +39,7 @@ resource "myelin_stack" "somabrain" {
     ingress = { path = "../../base/ingress", after = ["api"] }
   }
 
-  # Minted once; it is in no plan, no state and no commit. Postgres takes it up with an empty volume only.
+  # Minted once; it is in no plan, no state and no commit. Postgres reads it only when its volume is empty.
   tokens = {
     postgres = {
       issuer = { random = { bytes = 24 } }
