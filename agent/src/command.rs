@@ -5,8 +5,17 @@ mod ask;
 use crate::config::{self, Config};
 use crate::node;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+/// What `run` reads beside its configuration.
+const ENVIRONMENT: &str = "Environment:
+  MYELIN_LOG                          error, warn, info (the default), debug, or a filter of tracing
+  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+                                      in place of the keys of the instance's role
+  AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_EC2, AWS_ENDPOINT_URL_SSM, AWS_EC2_METADATA_SERVICE_ENDPOINT
+                                      in place of AWS's own";
 
 /// Keeps one node of a pool: starts its workload, finds its peers, serves, and empties it before its capacity goes.
 #[derive(Debug, Parser)]
@@ -19,6 +28,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Runs the node until SIGTERM, and drains it then.
+    #[command(after_help = ENVIRONMENT)]
     Run {
         /// Configuration [default: /etc/myelin/agent.yaml, if it is there]
         #[arg(long)]
@@ -50,8 +60,8 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Run { config, log, workload } => run(config, &log, workload),
-        Command::Check { config } => config::read(config.as_deref()).map(drop).map_err(|e| e.to_string()),
+        Command::Run { config, log, workload } => return run(config.as_deref(), &log, workload),
+        Command::Check { config } => check(config.as_deref()),
         Command::Peers(place) => ask::peers(&place),
         Command::Status(place) => ask::status(&place),
         Command::Drain(place) => ask::change(&place, "/drain"),
@@ -66,17 +76,38 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(path: Option<PathBuf>, log: &str, workload: Vec<String>) -> Result<(), String> {
+#[allow(clippy::print_stdout, reason = "what a command prints is its result")]
+fn check(path: Option<&Path>) -> Result<(), String> {
+    let config = config::read(path).map_err(|e| e.to_string())?;
+    println!("{}", config.summary());
+    Ok(())
+}
+
+/// Runs the node. What goes wrong is a line of its log like any other, and nothing else.
+fn run(path: Option<&Path>, log: &str, workload: Vec<String>) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MYELIN_LOG").unwrap_or_else(|_| "info".into());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if log == "json" {
         builder.json().flatten_event(true).with_target(false).init();
     } else {
         builder.with_target(false).init();
     }
-    let mut config: Config = config::read(path.as_deref()).map_err(|e| e.to_string())?;
+    match keep_node(path, workload) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            for error in why.lines() {
+                tracing::error!(error, "the node cannot run");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn keep_node(path: Option<&Path>, workload: Vec<String>) -> Result<(), String> {
+    let mut config: Config = config::read(path).map_err(|e| e.to_string())?;
     if !workload.is_empty() {
         config.workload.command = workload;
     }
@@ -88,8 +119,5 @@ fn run(path: Option<PathBuf>, log: &str, workload: Vec<String>) -> Result<(), St
         .map_err(|e| format!("start the runtime: {e}"))?;
     let done = runtime.block_on(node::run(config)).map_err(|e| e.to_string());
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    if let Err(error) = &done {
-        tracing::error!(error, "the node cannot run");
-    }
     done
 }

@@ -233,7 +233,7 @@ impl Ec2 {
         let error = Ec2Error::Refused {
             operation: "GetParameter",
             code: code.rsplit('#').next().unwrap_or_default().to_owned(),
-            message: format!("{name}: {}", text("message")),
+            message: format!("{name} {}", text("message")).trim_end().to_owned(),
         };
         Err(self.refused(error).await)
     }

@@ -47,9 +47,9 @@ pub enum IdentityError {
         "this instance has no tag {0}: who launches it sets it, the agent may not (identity in the configuration names others)"
     )]
     NoTag(String),
-    /// The address is none.
-    #[error("the metadata service says the private address is {0:?}")]
-    Address(String),
+    /// A part is none; the beginning of what stands in its place.
+    #[error("the metadata service says the {0} is {1:?}; is it one of EC2's?")]
+    Wrong(&'static str, String),
 }
 
 /// Asks.
@@ -58,8 +58,11 @@ pub enum IdentityError {
 /// When the service cannot be asked, or identity tags are absent.
 pub async fn read(metadata: &Metadata, tags: &config::Identity) -> Result<Identity, IdentityError> {
     let instance = part(metadata, "meta-data/instance-id", "instance id").await?;
+    if !is_id(&instance) {
+        return Err(wrong("instance id", &instance));
+    }
     let address = part(metadata, "meta-data/local-ipv4", "private address").await?;
-    let address = address.parse().map_err(|_| IdentityError::Address(address))?;
+    let address = address.parse().map_err(|_| wrong("private address", &address))?;
     let zone = part(metadata, "meta-data/placement/availability-zone", "zone").await?;
     let region = part(metadata, "meta-data/placement/region", "region").await?;
     if metadata.get("meta-data/tags/instance").await?.is_none() {
@@ -73,6 +76,15 @@ pub async fn read(metadata: &Metadata, tags: &config::Identity) -> Result<Identi
         zone,
         address,
     })
+}
+
+/// Whether peers can name it: letters, digits and hyphens, at most 21.
+fn is_id(text: &str) -> bool {
+    text.len() <= 21 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+fn wrong(part: &'static str, text: &str) -> IdentityError {
+    IdentityError::Wrong(part, text.chars().take(60).collect())
 }
 
 async fn part(metadata: &Metadata, path: &str, name: &'static str) -> Result<String, IdentityError> {

@@ -38,6 +38,9 @@ pub enum MetadataError {
     /// The answer is no text.
     #[error("the metadata service answered {0} with something that is no text")]
     Text(String),
+    /// The answer is something else than what EC2 says there.
+    #[error("the metadata service answered {0} with something that EC2 never says; is it one?")]
+    Unreadable(String),
     /// The address is none.
     #[error("AWS_EC2_METADATA_SERVICE_ENDPOINT is no address of the form http://host[:port]: {0}")]
     Endpoint(String),

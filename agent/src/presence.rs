@@ -48,7 +48,7 @@ pub fn presence(wanted: Wanted, cordoned: bool, health: &Health) -> Presence {
     match health {
         Health::Healthy if cordoned => Presence::Cordoned,
         Health::Healthy => Presence::Ready,
-        Health::Starting => Presence::Starting,
+        Health::Starting(_) => Presence::Starting,
         Health::Sick(_) | Health::Waiting(_) | Health::Failed(_) | Health::Stopped => Presence::Sick,
     }
 }
@@ -122,12 +122,12 @@ mod tests {
         let failed = Health::Failed("x".into());
         let mut rule = TagRule::default();
         let course = [
-            (0, Wanted::Serve, &Health::Starting, Tag::Absent),
+            (0, Wanted::Serve, &Health::Starting(None), Tag::Absent),
             (5, Wanted::Serve, &Health::Healthy, Tag::Ready),
             (10, Wanted::Serve, &sick, Tag::Ready),
             (69, Wanted::Serve, &sick, Tag::Ready),
             (70, Wanted::Serve, &sick, Tag::Absent),
-            (75, Wanted::Serve, &Health::Starting, Tag::Absent),
+            (75, Wanted::Serve, &Health::Starting(None), Tag::Absent),
             (80, Wanted::Serve, &Health::Healthy, Tag::Ready),
             (81, Wanted::Finish, &Health::Healthy, Tag::Draining),
             (82, Wanted::Terminate, &Health::Healthy, Tag::Draining),
@@ -149,7 +149,10 @@ mod tests {
 
     #[test]
     fn peers_hear_of_a_drain_before_anything_else() {
-        assert_eq!(presence(Wanted::Finish, true, &Health::Starting), Presence::Draining);
+        assert_eq!(
+            presence(Wanted::Finish, true, &Health::Starting(None)),
+            Presence::Draining
+        );
         assert_eq!(presence(Wanted::Serve, true, &Health::Healthy), Presence::Cordoned);
         assert_eq!(
             presence(Wanted::Serve, true, &Health::Waiting(String::new())),

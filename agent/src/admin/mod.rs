@@ -50,7 +50,7 @@ impl Drop for Listening {
 /// When the socket or the address cannot be had.
 pub async fn serve(config: &config::Admin, shared: &Arc<Shared>) -> Result<Listening, String> {
     let socket = config.socket.clone();
-    let local = bind(&socket).map_err(|e| format!("listen on {}: {e}", socket.display()))?;
+    let local = bind(&socket).map_err(|e| format!("listen on {} (admin.socket): {e}", socket.display()))?;
     let mut tasks = Vec::new();
     let own = Arc::clone(shared);
     tasks.push(tokio::spawn(async move {
@@ -65,7 +65,7 @@ pub async fn serve(config: &config::Admin, shared: &Arc<Shared>) -> Result<Liste
     if let Some(address) = config.listen {
         let listener = TcpListener::bind(address)
             .await
-            .map_err(|e| format!("listen on {address}: {e}"))?;
+            .map_err(|e| format!("listen on {address} (admin.listen): {e}"))?;
         let own = Arc::clone(shared);
         let trusted = address.ip().is_loopback();
         tasks.push(tokio::spawn(async move {

@@ -58,6 +58,10 @@ pub(super) fn peers(place: &Where) -> Result<(), String> {
     let peers = answer.as_array().map(Vec::as_slice).unwrap_or_default();
     if peers.is_empty() {
         println!("no peers are known");
+        let (_, status) = ask(place, "GET", "/status")?;
+        if let Some(why) = status.get("peersTrouble").and_then(Value::as_str) {
+            println!("{why}");
+        }
         return Ok(());
     }
     println!("{:<21} {:<16} {:<6} STATE", "INSTANCE", "ADDRESS", "PORT");
@@ -96,7 +100,11 @@ pub(super) fn status(place: &Where) -> Result<(), String> {
     let number = |field: &str| answer.get(field).and_then(Value::as_u64).unwrap_or(0);
     println!("{:<10} {}", "restarts", number("restarts"));
     println!("{:<10} {}", "in flight", number("inFlight"));
-    for (name, field) in [("because", "why"), ("metadata", "metadataTrouble")] {
+    for (name, field) in [
+        ("because", "why"),
+        ("metadata", "metadataTrouble"),
+        ("peers", "peersTrouble"),
+    ] {
         if let Some(why) = answer.get(field).and_then(Value::as_str) {
             println!("{name:<10} {why}");
         }
@@ -108,13 +116,11 @@ pub(super) fn status(place: &Where) -> Result<(), String> {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        println!(
-            "{:<10} {} ({}), {} s left",
-            "drain",
-            text(drain, "step"),
-            causes.join(", "),
-            drain["secondsLeft"]
-        );
+        let (step, causes) = (text(drain, "step"), causes.join(", "));
+        match step {
+            "drained" => println!("{:<10} {step} ({causes})", "drain"),
+            _ => println!("{:<10} {step} ({causes}), {} s left", "drain", drain["secondsLeft"]),
+        }
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct Notices {
     /// When the capacity goes, by the monotonic clock.
     pub spot: Option<Moment>,
     /// The time that the notice names, to know it again.
-    notice: Option<String>,
+    pub notice: Option<String>,
     /// Whether a rebalance is recommended.
     pub rebalance: bool,
     /// Whether the pool wants the node empty.
@@ -37,9 +37,11 @@ impl Notices {
     }
 }
 
-/// Reads a notice: `{"action":"terminate","time":"…"}`; the actions stop and hibernate take the capacity as well.
-fn deadline(body: &str, now: Moment, clock: Timestamp) -> (String, Moment) {
-    let read: serde_json::Value = serde_json::from_str(body).unwrap_or_default();
+/// Reads a notice: `{"action":"terminate","time":"…"}`; the actions stop and hibernate take the capacity as well. None for anything else:
+/// what answers every question with a page of its own is no metadata service, and no node ends for it.
+fn deadline(body: &str, now: Moment, clock: Timestamp) -> Option<(String, Moment)> {
+    let read: serde_json::Value = serde_json::from_str(body).ok()?;
+    read.get("action")?.as_str()?;
     let time = read.get("time").and_then(|t| t.as_str()).unwrap_or_default().to_owned();
     let left = time
         .parse::<Timestamp>()
@@ -47,32 +49,37 @@ fn deadline(body: &str, now: Moment, clock: Timestamp) -> (String, Moment) {
         .and_then(|at| Duration::try_from(at.duration_since(clock)).ok());
     // One without a readable time is a notice all the same, and time has passed since it was given.
     let left = left.unwrap_or(NOTICE.0).clamp(NOTICE.0, NOTICE.1);
-    (time, now.saturating_add(left))
+    Some((time, now.saturating_add(left)))
 }
 
-/// Takes a spot answer into what is known.
-fn spot(known: &mut Notices, answer: Option<&str>, now: Moment, clock: Timestamp) {
+/// Takes a spot answer into what is known; None where it is no notice.
+fn spot(known: &mut Notices, answer: Option<&str>, now: Moment, clock: Timestamp) -> Option<()> {
     match answer {
         None => (known.spot, known.notice) = (None, None),
         Some(body) => {
-            let (time, at) = deadline(body, now, clock);
+            let (time, at) = deadline(body, now, clock)?;
             if known.notice.as_ref() != Some(&time) {
                 (known.spot, known.notice) = (Some(at), Some(time));
             }
         }
     }
+    Some(())
 }
 
 /// Asks once. What cannot be asked stays as it was known.
 pub async fn look(metadata: &Metadata, known: &Notices, now: Moment) -> Notices {
     let mut next = known.clone();
     let asked: Result<(), MetadataError> = async {
-        let answer = metadata.get("meta-data/spot/instance-action").await?;
-        spot(&mut next, answer.as_deref(), now, Timestamp::now());
-        next.rebalance = metadata
-            .get("meta-data/events/recommendations/rebalance")
-            .await?
-            .is_some();
+        let path = "meta-data/spot/instance-action";
+        let answer = metadata.get(path).await?;
+        spot(&mut next, answer.as_deref(), now, Timestamp::now())
+            .ok_or_else(|| MetadataError::Unreadable(path.to_owned()))?;
+        let path = "meta-data/events/recommendations/rebalance";
+        let answer = metadata.get(path).await?;
+        if answer.as_deref().is_some_and(|body| !is_object(body)) {
+            return Err(MetadataError::Unreadable(path.to_owned()));
+        }
+        next.rebalance = answer.is_some();
         let tag = format!("meta-data/tags/instance/{TAG_DRAIN}");
         next.drain_tag = metadata.get(&tag).await?.is_some();
         Ok(())
@@ -80,6 +87,10 @@ pub async fn look(metadata: &Metadata, known: &Notices, now: Moment) -> Notices 
     .await;
     next.trouble = asked.err().map(|e| e.to_string());
     next
+}
+
+fn is_object(body: &str) -> bool {
+    serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(body).is_ok()
 }
 
 #[cfg(test)]
@@ -95,17 +106,31 @@ mod tests {
         let body = r#"{"action":"terminate","time":"2026-01-01T00:02:00Z"}"#;
         let mut known = Notices::default();
         let now = Duration::from_secs(50);
-        spot(&mut known, Some(body), now, clock("2026-01-01T00:00:10Z"));
+        let taken = spot(&mut known, Some(body), now, clock("2026-01-01T00:00:10Z"));
+        assert_eq!(taken, Some(()));
         assert_eq!(known.spot, Some(Duration::from_secs(160)));
         // The wall clock jumps an hour back between two looks at the same notice.
-        spot(
-            &mut known,
-            Some(body),
-            Duration::from_secs(55),
-            clock("2025-12-31T23:00:15Z"),
-        );
+        let later = Duration::from_secs(55);
+        spot(&mut known, Some(body), later, clock("2025-12-31T23:00:15Z")).expect("a notice");
         assert_eq!(known.spot, Some(Duration::from_secs(160)));
-        spot(&mut known, None, Duration::from_secs(60), clock("2026-01-01T00:00:20Z"));
+        // What is no notice neither gives one nor takes one back.
+        for page in [
+            "<html>busy</html>",
+            "",
+            "soon",
+            "null",
+            "[]",
+            "{}",
+            r#"{"time":"2026-01-01T00:00:00Z"}"#,
+        ] {
+            assert_eq!(
+                spot(&mut known, Some(page), later, clock("2026-01-01T00:00:15Z")),
+                None,
+                "{page}"
+            );
+            assert_eq!(known.spot, Some(Duration::from_secs(160)), "{page}");
+        }
+        spot(&mut known, None, Duration::from_secs(60), clock("2026-01-01T00:00:20Z")).expect("none is given");
         assert_eq!(known.spot, None);
     }
 
@@ -124,13 +149,10 @@ mod tests {
                 15,
             ),
             (r#"{"action":"stop"}"#, "2026-01-01T00:00:00Z", 15),
-            ("soon", "2026-01-01T00:00:00Z", 15),
+            (r#"{"action":"hibernate","time":"soon"}"#, "2026-01-01T00:00:00Z", 15),
         ] {
-            assert_eq!(
-                deadline(body, now, clock(wall)).1,
-                Duration::from_secs(left),
-                "{body} at {wall}"
-            );
+            let (_, at) = deadline(body, now, clock(wall)).expect("a notice");
+            assert_eq!(at, Duration::from_secs(left), "{body} at {wall}");
         }
     }
 }

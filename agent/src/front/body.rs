@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -27,8 +28,8 @@ pub fn whole(bytes: Bytes) -> Passed {
 pub enum Asked {
     /// It is here and can be sent as often as needed.
     Kept(Bytes),
-    /// It is still on its way and can be sent once.
-    Once(Option<Passed>),
+    /// It is still on its way and can be sent once; what became of it on that way.
+    Once(Option<Passed>, Upload),
 }
 
 impl Asked {
@@ -36,13 +37,13 @@ impl Asked {
     pub fn take(&mut self) -> Option<Passed> {
         match self {
             Self::Kept(bytes) => Some(whole(bytes.clone())),
-            Self::Once(body) => body.take(),
+            Self::Once(body, _) => body.take(),
         }
     }
 
     /// Takes back what was not sent.
     pub fn give_back(&mut self, unsent: Passed) {
-        if let Self::Once(body) = self {
+        if let Self::Once(body, _) = self {
             *body = Some(unsent);
         }
     }
@@ -50,7 +51,16 @@ impl Asked {
     /// Whether there is something to send.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        !matches!(self, Self::Once(None))
+        !matches!(self, Self::Once(None, _))
+    }
+
+    /// Whether it was the client that broke it off: the status and the words to answer that with.
+    #[must_use]
+    pub fn broken(&self) -> Option<(u16, String)> {
+        match self {
+            Self::Kept(_) => None,
+            Self::Once(_, upload) => upload.0.get().cloned(),
+        }
     }
 }
 
@@ -58,7 +68,9 @@ impl Asked {
 pub struct Guarded<G> {
     inner: Incoming,
     silence: Duration,
+    /// The end of the silence that was met when somebody asked last. Time in which nobody asks is no silence.
     sleep: Pin<Box<Sleep>>,
+    silent: bool,
     guard: Option<G>,
     what: &'static str,
 }
@@ -72,15 +84,42 @@ impl<G> std::fmt::Debug for Guarded<G> {
 }
 
 impl<G> Guarded<G> {
-    /// Around a body. The guard is told to end when the body has ended well, and only dropped when it has not.
+    /// Around a body. The guard is told when the body has ended well, or broken off; neither where nobody wants the rest of it.
     #[must_use]
-    pub fn new(inner: Incoming, silence: Duration, what: &'static str, guard: G) -> Self {
-        Self {
+    pub fn new(inner: Incoming, silence: Duration, what: &'static str, guard: G) -> Self
+    where
+        G: End,
+    {
+        let mut new = Self {
             inner,
             silence,
             sleep: Box::pin(tokio::time::sleep(silence)),
+            silent: false,
             guard: Some(guard),
             what,
+        };
+        // Nobody asks an empty one for a frame.
+        if new.inner.is_end_stream() {
+            new.end();
+        }
+        new
+    }
+
+    fn end(&mut self)
+    where
+        G: End,
+    {
+        if let Some(guard) = self.guard.take() {
+            guard.end();
+        }
+    }
+
+    fn break_off(&mut self, status: u16, why: &str)
+    where
+        G: End,
+    {
+        if let Some(guard) = self.guard.take() {
+            guard.break_off(status, why);
         }
     }
 }
@@ -89,10 +128,23 @@ impl<G> Guarded<G> {
 pub trait End {
     /// The body has ended well.
     fn end(self);
+
+    /// Its sender broke it off (400), or fell silent (408).
+    fn break_off(self, status: u16, why: &str);
 }
 
-impl End for () {
+/// What became of the body of a request, for whoever wonders why a workload did not answer it.
+#[derive(Debug, Clone, Default)]
+pub struct Upload(Arc<OnceLock<(u16, String)>>);
+
+impl End for Upload {
     fn end(self) {}
+
+    fn break_off(self, status: u16, why: &str) {
+        let _ = self
+            .0
+            .set((status, format!("the body of the request broke off: {why}")));
+    }
 }
 
 impl<G: End + Unpin> Body for Guarded<G> {
@@ -101,37 +153,33 @@ impl<G: End + Unpin> Body for Guarded<G> {
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Trouble>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.inner).poll_frame(context) {
+        let polled = Pin::new(&mut this.inner).poll_frame(context);
+        if polled.is_pending() && !this.silent {
+            let end = Instant::now() + this.silence;
+            this.sleep.as_mut().reset(end);
+        }
+        this.silent = polled.is_pending();
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                let next = Instant::now() + this.silence;
-                this.sleep.as_mut().reset(next);
                 // The last frame may be known to be the last before anybody asks for another.
-                if this.inner.is_end_stream()
-                    && let Some(guard) = this.guard.take()
-                {
-                    guard.end();
+                if this.inner.is_end_stream() {
+                    this.end();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                if let Some(guard) = this.guard.take() {
-                    guard.end();
-                }
+                this.end();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(e))) => {
-                this.guard = None;
+                this.break_off(400, &e.to_string());
                 Poll::Ready(Some(Err(e.into())))
             }
             Poll::Pending => match this.sleep.as_mut().poll(context) {
                 Poll::Ready(()) => {
-                    this.guard = None;
-                    Poll::Ready(Some(Err(format!(
-                        "{} was silent for {} s",
-                        this.what,
-                        this.silence.as_secs()
-                    )
-                    .into())))
+                    let why = format!("{} was silent for {} s", this.what, this.silence.as_secs());
+                    this.break_off(408, &why);
+                    Poll::Ready(Some(Err(why.into())))
                 }
                 Poll::Pending => Poll::Pending,
             },

@@ -3,15 +3,16 @@
 //! What was not sent is tried elsewhere, whatever it is. What was sent and then lost is tried elsewhere only if repeating it does no harm.
 //! An answer whose head has come is passed on as it comes, frame by frame, and is never tried again.
 
-use super::body::{Asked, End, Guarded, Passed, whole};
+use super::body::{Asked, Guarded, Passed, Upload, whole};
 use super::choose::{self, Known, Target};
+use super::places::{Count, Counted, Places};
 use super::pool::{Pool, Sender};
 use super::rules::{self, PASSED_BY, REFUSED};
 use crate::config;
 use crate::gossip::peer::Peer;
 use crate::node::Shared;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
 use std::collections::HashMap;
@@ -55,50 +56,6 @@ enum Tried {
     Lost(String),
     /// No answer in time.
     Late,
-}
-
-/// The places that a request has taken. They are free again when its answer has ended.
-struct Places {
-    _count: Count,
-    connection: Option<(Arc<Pool>, SocketAddr, Sender)>,
-}
-
-impl End for Places {
-    fn end(mut self) {
-        if let Some((pool, to, sender)) = self.connection.take() {
-            pool.keep(to, sender);
-        }
-    }
-}
-
-/// One more, until it is dropped.
-struct Count(Counted);
-
-enum Counted {
-    Local(Arc<Shared>),
-    Peer(Arc<AtomicU32>),
-}
-
-impl Count {
-    fn new(what: Counted) -> Self {
-        what.counter().fetch_add(1, Ordering::Relaxed);
-        Self(what)
-    }
-}
-
-impl Counted {
-    fn counter(&self) -> &AtomicU32 {
-        match self {
-            Self::Local(shared) => &shared.counters.in_flight,
-            Self::Peer(outstanding) => outstanding,
-        }
-    }
-}
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.counter().fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Front {
@@ -150,15 +107,10 @@ impl Front {
         let idempotent = rules::is_idempotent(request.method(), request.headers());
         let passed = request.headers().contains_key(PASSED_BY);
         let (mut head, body) = request.into_parts();
-        rules::strip(&mut head.headers);
-        head.headers.remove(REFUSED);
-        if let Some(chain) = forwarded_for(&head.headers, client) {
-            head.headers.insert(HeaderName::from_static("x-forwarded-for"), chain);
-        }
-        head.version = Version::HTTP_11;
+        rules::prepare(&mut head, client);
         let mut body = match self.body(body).await {
             Ok(body) => body,
-            Err(why) => return plain(400, &why),
+            Err((status, why)) => return plain(status, &why),
         };
         let mut tried: Vec<Target> = Vec::new();
         let mut last = None;
@@ -186,6 +138,10 @@ impl Front {
                     why
                 }
                 Tried::Lost(why) => {
+                    if let Some((status, why)) = body.broken() {
+                        counters.closed.fetch_add(u64::from(status == 408), Ordering::Relaxed);
+                        return plain(status, &why);
+                    }
                     self.failed(&target);
                     if !idempotent || !body.is_there() {
                         counters.failed.fetch_add(1, Ordering::Relaxed);
@@ -220,7 +176,7 @@ impl Front {
     }
 
     /// Short bodies of known length are kept, so that their requests can be repeated; all others pass as they come.
-    async fn body(&self, body: Incoming) -> Result<Asked, String> {
+    async fn body(&self, body: Incoming) -> Result<Asked, (u16, String)> {
         let silence = self.config.body_timeout.0;
         if body.is_end_stream() {
             return Ok(Asked::Kept(Bytes::new()));
@@ -230,19 +186,17 @@ impl Front {
             .exact()
             .is_some_and(|n| n <= self.config.kept_body as u64);
         if !short {
-            return Ok(Asked::Once(Some(
-                Guarded::new(body, silence, "the client", ()).boxed_unsync(),
-            )));
+            let upload = Upload::default();
+            let body = Guarded::new(body, silence, "the client", upload.clone()).boxed_unsync();
+            return Ok(Asked::Once(Some(body), upload));
         }
         match tokio::time::timeout(silence, Limited::new(body, self.config.kept_body).collect()).await {
             Ok(Ok(all)) => Ok(Asked::Kept(all.to_bytes())),
-            Ok(Err(e)) => Err(format!("the body of the request broke off: {e}")),
+            Ok(Err(e)) => Err((400, format!("the body of the request broke off: {e}"))),
             Err(_) => {
                 self.shared.counters.closed.fetch_add(1, Ordering::Relaxed);
-                Err(format!(
-                    "the body of the request did not come within {} s",
-                    silence.as_secs()
-                ))
+                let why = format!("the body of the request did not come within {} s", silence.as_secs());
+                Err((408, why))
             }
         }
     }
@@ -292,6 +246,14 @@ impl Front {
         }
     }
 
+    /// Where a target listens.
+    fn address(&self, target: &Target) -> SocketAddr {
+        match target {
+            Target::Local => self.config.backend,
+            Target::Peer { address, .. } => *address,
+        }
+    }
+
     async fn try_at(
         &self,
         target: &Target,
@@ -300,10 +262,7 @@ impl Front {
         idempotent: bool,
         left: Duration,
     ) -> Tried {
-        let to = match target {
-            Target::Local => self.config.backend,
-            Target::Peer { address, .. } => *address,
-        };
+        let to = self.address(target);
         // An idle connection that turns out to be closed has cost nothing; a fresh one follows.
         if idempotent && let Some(mut sender) = self.pool.idle(to) {
             let ready = tokio::time::timeout(Duration::from_millis(50), sender.ready()).await;
@@ -328,6 +287,7 @@ impl Front {
         body: &mut Asked,
         left: Duration,
     ) -> Tried {
+        let to = self.address(target);
         let Some(sent) = body.take() else {
             return Tried::Lost("the body was sent already".into());
         };
@@ -338,6 +298,12 @@ impl Front {
             .path_and_query()
             .map_or_else(http::Uri::default, |p| p.clone().into());
         *request.headers_mut() = head.headers.clone();
+        // A client of HTTP/1.0 need not name one, and this front speaks 1.1.
+        if !head.headers.contains_key(header::HOST)
+            && let Ok(host) = HeaderValue::try_from(to.to_string())
+        {
+            request.headers_mut().insert(header::HOST, host);
+        }
         let own = &self.shared.identity.instance;
         match (target, HeaderValue::from_str(own)) {
             (Target::Peer { .. }, Ok(own)) => drop(request.headers_mut().insert(PASSED_BY, own)),
@@ -385,43 +351,21 @@ impl Front {
         count: Count,
     ) -> Result<Response<Passed>, String> {
         let (mut head, body) = answer.into_parts();
-        let to = match target {
-            Target::Local => self.config.backend,
-            Target::Peer { instance, address } => {
-                if head.status == StatusCode::SERVICE_UNAVAILABLE
-                    && let Some(word) = head.headers.get(REFUSED)
-                {
-                    return Err(format!("{instance} is {}", word.to_str().unwrap_or("not able")));
-                }
-                *address
-            }
-        };
+        if let Target::Peer { instance, .. } = target
+            && head.status == StatusCode::SERVICE_UNAVAILABLE
+            && let Some(word) = head.headers.get(REFUSED)
+        {
+            return Err(format!("{instance} is {}", word.to_str().unwrap_or("not able")));
+        }
+        let to = self.address(target);
         rules::strip(&mut head.headers);
         // What a workload says of refusals is not ours.
         head.headers.remove(REFUSED);
-        let places = Places {
-            _count: count,
-            connection: Some((Arc::clone(&self.pool), to, sender)),
-        };
+        let places = Places::new(count, &self.pool, to, sender);
         head.version = Version::HTTP_11;
         let body = Guarded::new(body, STREAM, "the workload", places).boxed_unsync();
         Ok(Response::from_parts(head, body))
     }
-}
-
-/// The chain of clients, with this one at its end.
-fn forwarded_for(headers: &http::HeaderMap, client: IpAddr) -> Option<HeaderValue> {
-    let known: Vec<&str> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .collect();
-    let mut chain = known.join(", ");
-    if !chain.is_empty() {
-        chain.push_str(", ");
-    }
-    chain.push_str(&client.to_string());
-    HeaderValue::from_str(&chain).ok()
 }
 
 /// An answer of the front itself.

@@ -1,17 +1,21 @@
 //! The front's listener and its limits: so many connections, a head within its time, bodies that do not fall silent, clients that
 //! read what they asked for. It ends gently: requests that are on it finish, and no new ones come.
 
+use super::body::{Passed, Trouble};
 use super::forward::Front;
-use super::stall::Stalling;
+use super::stall::{Patience, Stalling, Turn, Working};
+use bytes::Bytes;
 use http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -38,12 +42,21 @@ pub async fn serve(front: Front) -> Result<Serving, String> {
     let address = front.config().listen;
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|e| format!("listen on {address}: {e}"))?;
+        .map_err(|e| format!("listen on {address} (front.listen): {e}"))?;
     let size = front
         .config()
         .max_connections
         .min(Semaphore::MAX_PERMITS)
         .min(u32::MAX as usize);
+    // A connection of a client, and one to a workload for it.
+    let wanted = size as u64 * 2;
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < wanted) {
+        tracing::warn!(
+            files,
+            wanted,
+            "front.maxConnections needs more open files than this process may have: raise its limit (LimitNOFILE, ulimit -n)"
+        );
+    }
     let room = Arc::new(Semaphore::new(size));
     let (close, closed) = watch::channel(false);
     let front = Arc::new(front);
@@ -87,27 +100,65 @@ async fn connection(front: Arc<Front>, stream: TcpStream, client: IpAddr, mut cl
     // Frames of a stream must not wait for each other.
     let _ = stream.set_nodelay(true);
     let config = front.config();
-    let (head, patience) = (config.head_timeout.0, config.body_timeout.0);
-    let own = Arc::clone(&front);
+    let patience = Patience {
+        head: config.head_timeout.0,
+        idle: config.idle_timeout.0,
+        reading: config.body_timeout.0,
+    };
+    let turn = Turn::default();
+    let stream = Stalling::new(stream, patience, turn.clone());
+    let (own, turns) = (Arc::clone(&front), turn.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let front = Arc::clone(&own);
-        async move { Ok::<_, Infallible>(front.answer(client, request).await) }
+        let (front, working) = (Arc::clone(&own), turns.work());
+        async move {
+            let answer = front.answer(client, request).await;
+            Ok::<_, Infallible>(answer.map(|body| Answering {
+                body,
+                _working: working,
+            }))
+        }
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head)
+        // Its own would close a connection that waits for its next request.
+        .header_read_timeout(None)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(Stalling::new(stream, patience)), service);
+        .max_header_size(HEAD)
+        .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    let ended = tokio::select! {
+    // How it ended concerns its client alone; that it was late is noted.
+    let _ = tokio::select! {
         ended = &mut serving => ended,
         _ = async { closed.wait_for(|c| *c).await.is_ok() } => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }
     };
-    if ended.is_err_and(|e| e.is_timeout()) {
+    if turn.was_late() {
         front.shared().counters.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer; its request is being worked on until that is gone.
+struct Answering {
+    body: Passed,
+    _working: Working,
+}
+
+impl Body for Answering {
+    type Data = Bytes;
+    type Error = Trouble;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Trouble>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -1,49 +1,146 @@
-//! A connection that fails when its client does not take what is written to it: a client that reads nothing would otherwise hold its
-//! place for ever.
+//! A connection whose client is too slow: it does not finish the head of a request, it says nothing for long, or it does not read what is
+//! written to it. A client that does none of its part would otherwise hold its place for ever. The body of a request has a limit of its own
+//! (`body`).
 
+use futures::task::AtomicWaker;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// The connection and its patience.
+/// How long a client may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// For the head of a request, from its first byte; for that of the first one from the connection.
+    pub head: Duration,
+    /// From one request's end to the next one.
+    pub idle: Duration,
+    /// To read something of what is written.
+    pub reading: Duration,
+}
+
+/// Requests of one connection that are being worked on; while there is one, its client need say nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Turn(Arc<Ours>);
+
+#[derive(Debug, Default)]
+struct Ours {
+    requests: AtomicU32,
+    /// Who reads from the connection: the patience with the client begins when the last answer has ended, and nobody might ask then.
+    reader: AtomicWaker,
+    late: AtomicBool,
+}
+
+/// A request that is being worked on, until this is dropped.
+#[derive(Debug)]
+pub struct Working(Turn);
+
+impl Turn {
+    /// A head has come.
+    #[must_use]
+    pub fn work(&self) -> Working {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        Working(self.clone())
+    }
+
+    /// Whether the connection ended because its client was too slow.
+    #[must_use]
+    pub fn was_late(&self) -> bool {
+        self.0.late.load(Ordering::Relaxed)
+    }
+
+    fn late(&self) -> io::Error {
+        self.0.late.store(true, Ordering::Relaxed);
+        io::ErrorKind::TimedOut.into()
+    }
+
+    fn is_ours(&self) -> bool {
+        self.0.requests.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        let ours = &self.0.0;
+        ours.requests.fetch_sub(1, Ordering::Relaxed);
+        ours.reader.wake();
+    }
+}
+
+/// What is waited for from the client, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// The rest of a head.
+    Head(Instant),
+    /// Another request.
+    Idle(Instant),
+    /// Nothing.
+    Nothing,
+}
+
+/// The connection and the patience with it.
 #[derive(Debug)]
 pub struct Stalling<S> {
     inner: S,
-    patience: Duration,
-    sleep: Pin<Box<Sleep>>,
-    waiting: bool,
+    patience: Patience,
+    turn: Turn,
+    waiting: Waiting,
+    read_end: Pin<Box<Sleep>>,
+    write_end: Pin<Box<Sleep>>,
+    writing: bool,
 }
 
 impl<S> Stalling<S> {
     /// Around a connection.
     #[must_use]
-    pub fn new(inner: S, patience: Duration) -> Self {
+    pub fn new(inner: S, patience: Patience, turn: Turn) -> Self {
+        let first = Instant::now() + patience.head;
         Self {
             inner,
             patience,
-            sleep: Box::pin(tokio::time::sleep(patience)),
-            waiting: false,
+            turn,
+            waiting: Waiting::Head(first),
+            read_end: Box::pin(tokio::time::sleep_until(first)),
+            write_end: Box::pin(tokio::time::sleep(patience.reading)),
+            writing: false,
         }
     }
 
-    fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watch_write<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.waiting = false;
+            self.writing = false;
             return polled;
         }
-        if !self.waiting {
-            self.waiting = true;
-            let end = Instant::now() + self.patience;
-            self.sleep.as_mut().reset(end);
+        if !self.writing {
+            self.writing = true;
+            let end = Instant::now() + self.patience.reading;
+            self.write_end.as_mut().reset(end);
         }
-        match self.sleep.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+        ready!(self.write_end.as_mut().poll(context));
+        Poll::Ready(Err(self.turn.late()))
+    }
+
+    /// Nothing has come: whether that is enough.
+    fn watch_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (end, is_head) = match self.waiting {
+            Waiting::Head(end) => (end, true),
+            Waiting::Idle(end) => (end, false),
+            Waiting::Nothing => {
+                self.turn.0.reader.register(context.waker());
+                return Poll::Pending;
+            }
+        };
+        if self.read_end.deadline() != end {
+            self.read_end.as_mut().reset(end);
         }
+        ready!(self.read_end.as_mut().poll(context));
+        // Where nothing is on the way, it is as if the client had closed.
+        Poll::Ready(if is_head { Err(self.turn.late()) } else { Ok(()) })
     }
 }
 
@@ -53,24 +150,37 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
+        let this = &mut *self;
+        if this.turn.is_ours() {
+            this.waiting = Waiting::Nothing;
+        } else if this.waiting == Waiting::Nothing {
+            this.waiting = Waiting::Idle(Instant::now() + this.patience.idle);
+        }
+        let before = buffer.filled().len();
+        if let Poll::Ready(done) = Pin::new(&mut this.inner).poll_read(context, buffer) {
+            if buffer.filled().len() > before && matches!(this.waiting, Waiting::Idle(_)) {
+                this.waiting = Waiting::Head(Instant::now() + this.patience.head);
+            }
+            return Poll::Ready(done);
+        }
+        this.watch_read(context)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.watch(context, polled)
+        self.watch_write(context, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_flush(context);
-        self.watch(context, polled)
+        self.watch_write(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.watch(context, polled)
+        self.watch_write(context, polled)
     }
 
     fn poll_write_vectored(
@@ -79,7 +189,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(context, buffers);
-        self.watch(context, polled)
+        self.watch_write(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -28,6 +28,9 @@ const PACKET: usize = 2_048;
 /// Largest key file.
 const KEY: u64 = 4_096;
 
+/// Answers of EC2 in a row that list others of whom none is known here, until that is worth a word: each is greeted anew.
+const UNANSWERED: u32 = 3;
+
 /// Which tags name cluster and role.
 #[derive(Debug, Clone)]
 pub struct Tags {
@@ -73,6 +76,7 @@ pub async fn run(config: config::Peers, tags: Tags, port: u16, shared: Arc<Share
             rand::random(),
         );
         tracing::warn!(why, "the node has no peers yet");
+        shared.peers_trouble.send_replace(Some(why));
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             _ = &mut leave => return,
@@ -97,7 +101,7 @@ async fn open(config: &config::Peers, shared: &Shared) -> Result<(Ring, UdpSocke
     let address = SocketAddr::new(config.listen.unwrap_or(shared.identity.address), config.port);
     let socket = UdpSocket::bind(address)
         .await
-        .map_err(|e| format!("listen on {address} (UDP): {e}"))?;
+        .map_err(|e| format!("listen on {address} over UDP (peers.port): {e}"))?;
     Ok((ring, socket))
 }
 
@@ -109,6 +113,7 @@ struct Net {
     port: u16,
     interval: Duration,
     schedule: Schedule,
+    unanswered: u32,
     tags: Tags,
     shared: Arc<Shared>,
     presence: watch::Receiver<Presence>,
@@ -119,7 +124,7 @@ impl Net {
         let identity = &shared.identity;
         let boot = u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
         let presence = shared.presence.subscribe();
-        let name = Name::new(&identity.instance).unwrap_or_else(|| Name::new("i-unnamed").expect("it is one"));
+        let name = Name::new(&identity.instance).expect("who has an identity has an instance id that peers can name");
         let me = MemberId {
             name,
             address: SocketAddr::new(identity.address, config.port),
@@ -138,6 +143,7 @@ impl Net {
             port: config.port,
             interval: config.interval.0,
             schedule: Schedule::default(),
+            unanswered: 0,
             tags,
             presence,
             shared,
@@ -145,6 +151,7 @@ impl Net {
     }
 
     async fn run(mut self, mut leave: oneshot::Receiver<()>) {
+        self.shared.peers_trouble.send_replace(None);
         let out = self.membership.start();
         self.act(out).await;
         let mut packet = vec![0; PACKET];
@@ -205,6 +212,9 @@ impl Net {
         }
         if self.membership.changed() {
             let peers = Arc::new(self.membership.peers());
+            if !peers.is_empty() && self.shared.peers_trouble.send_replace(None).is_some() {
+                tracing::info!("peers answer");
+            }
             self.shared.peers.send_replace(peers);
         }
         let drops = self.membership.drops;
@@ -240,10 +250,26 @@ impl Net {
         };
         self.schedule.answered(found.len());
         let own = &self.shared.identity.instance;
-        let listed = found
-            .iter()
-            .filter(|f| f.instance != *own)
-            .map(|f| SocketAddr::new(f.address, self.port));
+        let others = found.iter().filter(|f| f.instance != *own);
+        let listed: Vec<SocketAddr> = others.map(|f| SocketAddr::new(f.address, self.port)).collect();
+        self.count_unanswered(listed.len());
         self.membership.found(listed)
+    }
+
+    /// Says it once when EC2 lists others again and again and none of them is there: nobody else would ever tell.
+    fn count_unanswered(&mut self, listed: usize) {
+        if listed == 0 || !self.membership.is_empty() {
+            self.unanswered = 0;
+            return;
+        }
+        self.unanswered += 1;
+        if self.unanswered == UNANSWERED {
+            let why = format!(
+                "EC2 lists {listed} of this cluster and role, and none answers: is UDP port {} open between them, and is the cluster key the same?",
+                self.port
+            );
+            tracing::warn!(why, "the node has no peers yet");
+            self.shared.peers_trouble.send_replace(Some(why));
+        }
     }
 }

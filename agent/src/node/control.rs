@@ -5,12 +5,15 @@ use crate::config;
 use crate::drain::hook::Running;
 use crate::drain::machine::{Cause, HookSeen, Machine, Moment, Rules, Seen, Wanted};
 use crate::drain::notices::Notices;
-use crate::presence::{self, Tag, TagRule};
+use crate::presence::{self, Presence, Tag, TagRule};
 use crate::workload::supervise::{Order, Status};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::{oneshot, watch};
+
+/// Why a node is cordoned.
+const CORDONED: &str = "EC2 recommends a rebalance (drain.rebalance: cordon)";
 
 /// What a person asks for. The answer is a sentence; an error when it cannot be done.
 #[derive(Debug)]
@@ -34,7 +37,7 @@ pub struct Wishes {
 #[derive(Debug)]
 pub struct Control {
     shared: Arc<Shared>,
-    drain: config::Drain,
+    config: config::Drain,
     machine: Machine,
     tag_rule: TagRule,
     hook: Option<Running>,
@@ -59,7 +62,7 @@ impl Control {
         };
         Self {
             shared,
-            drain: config.drain.clone(),
+            config: config.drain.clone(),
             machine: Machine::new(rules),
             tag_rule: TagRule::default(),
             hook: None,
@@ -76,7 +79,7 @@ impl Control {
         if let Some(at) = notices.spot {
             causes.insert(Cause::Spot, Some(at));
         }
-        let rebalance = notices.rebalance && self.drain.rebalance == config::Rebalance::Drain;
+        let rebalance = notices.rebalance && self.config.rebalance == config::Rebalance::Drain;
         for (cause, given) in [
             (Cause::Rebalance, rebalance),
             (Cause::Tag, notices.drain_tag),
@@ -104,9 +107,15 @@ impl Control {
         if wanted != self.last {
             self.changed(wanted, now);
         }
-        let cordoned = notices.rebalance && self.drain.rebalance == config::Rebalance::Cordon;
+        let cordoned = notices.rebalance && self.config.rebalance == config::Rebalance::Cordon;
         let presence = presence::presence(wanted, cordoned, &workload.health);
         let tag = self.tag_rule.tag(wanted, cordoned, &workload.health, now);
+        // What is wrong with the workload says more than that its node is held.
+        let held = (presence == Presence::Cordoned).then_some(CORDONED);
+        let why = workload.health.why().or(held).map(str::to_owned);
+        if *self.shared.presence.borrow() != presence {
+            tracing::info!(state = presence.word(), why, "the node's state has changed");
+        }
         set(&self.shared.presence, presence);
         // A tag that an earlier run left would call a node ready that starts: the first wish is sent, also one for none.
         set(&self.wishes.tag, Some(tag));
@@ -121,13 +130,14 @@ impl Control {
             address: self.shared.identity.address.to_string(),
             presence,
             workload: workload.health.word(),
-            why: workload.health.why().map(str::to_owned),
+            why,
             pid: workload.pid,
             restarts: workload.restarts,
             in_flight: seen.in_flight,
             tag: told.map_or("unknown", |t| t.value().unwrap_or("none")),
             drain: self.drain_view(wanted, now),
             metadata_trouble: notices.trouble.clone(),
+            peers_trouble: self.shared.peers_trouble.borrow().clone(),
         };
         set(&self.shared.view, view);
         self.last = wanted;
@@ -172,7 +182,7 @@ impl Control {
                 );
             }
             Wanted::Hook => {
-                if let Some(hook) = &self.drain.hook {
+                if let Some(hook) = &self.config.hook {
                     tracing::info!("the drain hook runs");
                     self.hook = Some(Running::start(hook, &self.shared.identity, &causes, left));
                 }
@@ -189,15 +199,26 @@ impl Control {
     /// Answers a person.
     pub fn ask(&mut self, ask: Ask) {
         let (answer, to) = match ask {
-            Ask::Drain(to) => {
-                self.asked = true;
-                let seconds = (self.drain.timeout.0 - self.drain.margin.0).as_secs();
-                (Ok(format!("draining; everything ends within {seconds} s")), to)
-            }
+            Ask::Drain(to) => (Ok(self.drain()), to),
             Ask::Undrain(to) => (self.undrain(), to),
         };
         // Who asked may be gone.
         let _ = to.send(answer);
+    }
+
+    fn drain(&mut self) -> String {
+        self.asked = true;
+        match self.last {
+            Wanted::Drained => "the node is drained already".into(),
+            Wanted::Serve => {
+                let seconds = (self.config.timeout.0 - self.config.margin.0).as_secs();
+                format!("draining; everything ends within {seconds} s")
+            }
+            _ => format!(
+                "the node drains already; everything ends within {} s",
+                self.left().as_secs()
+            ),
+        }
     }
 
     fn undrain(&mut self) -> Result<String, String> {
@@ -219,6 +240,9 @@ impl Control {
                 others.join(", ")
             )),
             (true, true) => Ok("the drain is called off".into()),
+            (true, false) if *self.shared.presence.borrow() == Presence::Cordoned => Ok(format!(
+                "the node does not drain; it takes no new work because {CORDONED}"
+            )),
             (true, false) => Ok("the node does not drain".into()),
         }
     }

@@ -4,7 +4,7 @@ use super::control::{Ask, Control, Wishes};
 use super::view::{Dropped, Shared, View};
 use crate::admin;
 use crate::backoff;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::drain::notices::{self, Notices};
 use crate::ec2::{Ec2, Endpoints};
@@ -92,12 +92,23 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let ec2 = Arc::new(ec2);
     let (asks, mut asked) = mpsc::channel(16);
     let shared = Arc::new(shared(identity, Arc::clone(&ec2), asks));
+    // Before the workload: where an address is taken, nothing was started that would have to be ended.
+    let front = match config.front.clone() {
+        Some(front) => Some(
+            serve::serve(Front::new(front, Arc::clone(&shared)))
+                .await
+                .map_err(RunError::Part)?,
+        ),
+        None => None,
+    };
+    let parts = admin::serve(&config.admin, &shared).await.map_err(RunError::Part)?;
     let (tag, tag_wish) = watch::channel(None);
     let (told_tag, told) = watch::channel(matches!(left, Ok(None)).then_some(Tag::Absent));
-    let held = !first.is_empty();
+    let rebalance = first.rebalance && config.drain.rebalance == config::Rebalance::Drain;
+    let held = rebalance || !first.is_empty();
     let (order, order_seen) = watch::channel(if held { Order::Terminate } else { Order::Run });
     let (tell_status, mut status) = watch::channel(Status {
-        health: if held { Health::Stopped } else { Health::Starting },
+        health: if held { Health::Stopped } else { Health::Starting(None) },
         pid: None,
         restarts: 0,
     });
@@ -120,16 +131,6 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         let port = config.front.as_ref().map_or(0, |f| f.listen.port());
         tokio::spawn(net::run(peers, tags, port, Arc::clone(&shared), left_word))
     });
-    let front = match config.front.clone() {
-        Some(front) => Some(
-            serve::serve(Front::new(front, Arc::clone(&shared)))
-                .await
-                .map_err(RunError::Part)?,
-        ),
-        None => None,
-    };
-    let parts = admin::serve(&config.admin, &shared).await.map_err(RunError::Part)?;
-
     let mut control = Control::new(Arc::clone(&shared), &config, Wishes { order, tag }, held);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -203,6 +204,9 @@ async fn poll(metadata: Arc<Metadata>, shared: Arc<Shared>, tell: watch::Sender<
         if let Some(trouble) = next.trouble.as_ref().filter(|_| known.trouble.is_none()) {
             tracing::warn!(trouble, "notices cannot be read; what is known stays");
         }
+        if next.trouble.is_none() && known.trouble.is_some() {
+            tracing::info!("notices are read again");
+        }
         tell.send_if_modified(|held| {
             let changed = *held != next;
             *held = next;
@@ -227,6 +231,7 @@ fn shared(identity: Identity, ec2: Arc<Ec2>, asks: mpsc::Sender<Ask>) -> Shared 
         tag: "unknown",
         drain: None,
         metadata_trouble: None,
+        peers_trouble: None,
     };
     Shared {
         identity,
@@ -234,6 +239,7 @@ fn shared(identity: Identity, ec2: Arc<Ec2>, asks: mpsc::Sender<Ask>) -> Shared 
         ec2,
         presence: watch::Sender::new(Presence::Starting),
         peers: watch::Sender::new(Arc::new(Vec::new())),
+        peers_trouble: watch::Sender::new(None),
         view: watch::Sender::new(view),
         asks,
         counters: Counters::default(),

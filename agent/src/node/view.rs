@@ -60,6 +60,9 @@ pub struct View {
     /// What is wrong with the metadata service.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata_trouble: Option<String>,
+    /// Why there are no peers, where there should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peers_trouble: Option<String>,
 }
 
 /// What the parts share.
@@ -75,6 +78,8 @@ pub struct Shared {
     pub presence: watch::Sender<Presence>,
     /// The others, of this cluster and role.
     pub peers: watch::Sender<Arc<Vec<Peer>>>,
+    /// Why there are no peers, where there should be.
+    pub peers_trouble: watch::Sender<Option<String>>,
     /// What it says of itself.
     pub view: watch::Sender<View>,
     /// What people ask for.

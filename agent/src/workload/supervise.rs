@@ -4,7 +4,7 @@
 use super::check;
 use super::restart::{Next, Restarts};
 use crate::config;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
@@ -24,8 +24,8 @@ pub enum Order {
 /// How it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It runs and was not healthy yet.
-    Starting,
+    /// It runs and was not healthy yet, for this reason when it was asked last.
+    Starting(Option<String>),
     /// It is healthy.
     Healthy,
     /// It runs, and is not healthy for this reason.
@@ -42,14 +42,14 @@ impl Health {
     /// Whether a process of it may be left.
     #[must_use]
     pub fn runs(&self) -> bool {
-        matches!(self, Self::Starting | Self::Healthy | Self::Sick(_))
+        matches!(self, Self::Starting(_) | Self::Healthy | Self::Sick(_))
     }
 
     /// One word.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Starting => "starting",
+            Self::Starting(_) => "starting",
             Self::Healthy => "healthy",
             Self::Sick(_) => "sick",
             Self::Waiting(_) => "waiting",
@@ -62,8 +62,9 @@ impl Health {
     #[must_use]
     pub fn why(&self) -> Option<&str> {
         match self {
+            Self::Starting(why) => why.as_deref(),
             Self::Sick(why) | Self::Waiting(why) | Self::Failed(why) => Some(why),
-            _ => None,
+            Self::Healthy | Self::Stopped => None,
         }
     }
 }
@@ -172,20 +173,21 @@ async fn run(
         });
     };
     say(if config.health.is_some() {
-        Health::Starting
+        Health::Starting(None)
     } else {
         Health::Healthy
     });
     tracing::info!(pid, program = config.command[0], "the workload is started");
     let mut sick = Box::pin(watch_health(config, &say));
     let mut given_up: Option<String> = None;
-    let mut kill_at = far();
+    let (mut told, mut kill_at) = (false, far());
     let ended = loop {
         tokio::select! {
             ended = child.wait() => break ended,
             why = &mut sick, if given_up.is_none() => {
                 tracing::warn!(why, "the workload is ended to be started again");
                 given_up = Some(why);
+                told = true;
                 signal(group, Signal::TERM);
                 kill_at = tokio::time::Instant::now() + config.grace.0;
             }
@@ -197,7 +199,10 @@ async fn run(
                 let order = if changed.is_err() { Order::Kill } else { *order.borrow_and_update() };
                 match order {
                     Order::Run => {}
-                    Order::Terminate => signal(group, Signal::TERM),
+                    Order::Terminate => {
+                        told = true;
+                        signal(group, Signal::TERM);
+                    }
                     Order::Kill => signal(group, Signal::KILL),
                 }
                 if changed.is_err() {
@@ -206,12 +211,28 @@ async fn run(
             }
         }
     };
+    if told {
+        rest_ends(group, order, kill_at).await;
+    }
     // What the workload started and left behind would hold its port.
     signal(group, Signal::KILL);
     given_up.unwrap_or_else(|| match ended {
         Ok(status) => format!("it ended with {status}"),
         Err(error) => format!("it cannot be waited for: {error}"),
     })
+}
+
+/// Waits for what is left of a group that has its SIGTERM. A shell ends at once, while what it started still finishes its work: the grace is
+/// that one's as well.
+async fn rest_ends(group: Option<Pid>, order: &mut watch::Receiver<Order>, kill_at: tokio::time::Instant) {
+    let left = || group.is_some_and(|group| test_kill_process_group(group).is_ok());
+    while left() && *order.borrow() != Order::Kill {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            () = tokio::time::sleep_until(kill_at) => return,
+            changed = order.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 fn far() -> tokio::time::Instant {
@@ -232,7 +253,7 @@ async fn elsewhere(
         });
     };
     say(if config.health.is_some() {
-        Health::Starting
+        Health::Starting(None)
     } else {
         Health::Healthy
     });
@@ -251,11 +272,17 @@ async fn watch_health(config: &config::Workload, say: &impl Fn(Health)) -> Strin
     loop {
         match check::ask(health).await {
             Ok(()) => {
+                if !was_healthy || failures >= health.failures {
+                    tracing::info!("the workload is healthy");
+                }
                 say(Health::Healthy);
                 (was_healthy, failures, since) = (true, 0, Instant::now());
             }
             Err(why) if was_healthy => {
                 failures += 1;
+                if failures == health.failures {
+                    tracing::warn!(why, "the workload is sick");
+                }
                 if failures >= health.failures {
                     say(Health::Sick(why.clone()));
                 }
@@ -269,7 +296,7 @@ async fn watch_health(config: &config::Workload, say: &impl Fn(Health)) -> Strin
                     since.elapsed().as_secs()
                 );
             }
-            Err(_) => {}
+            Err(why) => say(Health::Starting(Some(why))),
         }
         tokio::time::sleep(health.interval.0).await;
     }

@@ -1,6 +1,7 @@
 //! What makes a node drain, in which order it ends, and what calls it off.
 
-use crate::harness::{Agent, Node, PATIENCE, World, end, until};
+use crate::harness::{Agent, Node, PATIENCE, World, end, front, until};
+use http::Method;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
@@ -119,6 +120,8 @@ async fn people_drain_and_undrain_until_the_workload_has_its_sigterm() {
         done && said.contains("drain      ") && said.contains("(request)"),
         "{said}"
     );
+    let (done, said) = agent.command("drain");
+    assert!(done && said.contains("drains already"), "{said}");
     let (done, said) = agent.command("undrain");
     assert!(done && said.contains("called off"), "{said}");
     agent.ready().await;
@@ -131,8 +134,45 @@ async fn people_drain_and_undrain_until_the_workload_has_its_sigterm() {
     drained(&agent).await;
     let (done, said) = agent.command("undrain");
     assert!(!done && said.contains("SIGTERM already"), "{said}");
+    let (done, said) = agent.command("drain");
+    assert!(done && said.contains("drained already"), "{said}");
     let (done, said) = agent.command("peers");
     assert_eq!((done, said.as_str()), (true, "no peers are known\n"));
+}
+
+#[tokio::test]
+async fn requests_in_flight_hold_a_drain_which_is_called_off_or_ends_with_them_after_sigterm() {
+    let world = World::new().await;
+    let node = world.launch("prod").await;
+    let mut agent = node.agent(&node.with_peers("drain: {timeout: 10m}\n"));
+    agent.ready().await;
+    let held = {
+        let address = agent.address.clone();
+        tokio::spawn(async move { front(&address, Method::POST, "/hold", &[], "x").await })
+    };
+    until("the workload works on it", &agent, async || {
+        agent.metric("front_in_flight").await == 1
+    })
+    .await;
+    assert!(agent.command("drain").0);
+    until("the request holds the drain", &agent, async || {
+        agent.step().await == "finishing"
+    })
+    .await;
+    assert!(agent.command("undrain").0);
+    agent.ready().await;
+    agent.signal(Signal::TERM);
+    until("the request holds the end", &agent, async || {
+        agent.step().await == "finishing"
+    })
+    .await;
+    assert!(agent.command("drain").0);
+    let (done, said) = agent.command("undrain");
+    assert!(!done && said.contains("another reason: SIGTERM"), "{said}");
+    std::fs::write(node.folder.join("release"), "").expect("room");
+    assert_eq!(held.await.expect("it ends").expect("an answer").0, 200);
+    assert!(end(&mut agent).await.success(), "{}", agent.log());
+    assert_eq!(agent.hits(), ["started", "POST /hold 1", "terminated"]);
 }
 
 #[tokio::test]
@@ -145,6 +185,10 @@ async fn a_rebalance_recommendation_does_what_the_policy_says() {
             agent.presence().await == presence && node.state().unwrap_or_default() == tag
         })
         .await;
+        if policy == "cordon" {
+            let (done, said) = agent.command("undrain");
+            assert!(done && said.contains("EC2 recommends a rebalance"), "{said}");
+        }
         let stopped = agent.hits().contains(&"terminated".to_owned());
         assert_eq!(stopped, policy == "drain", "{policy}");
     }
@@ -193,7 +237,7 @@ async fn an_address_that_others_can_reach_answers_questions_and_changes_nothing(
     until("the node is ready", &agent, ready).await;
     let url = format!("http://{}:{port}/drain", node.address);
     let url = myelin_agent::wire::Url::parse(&url).expect("an address");
-    let answer = myelin_agent::wire::send(&url, http::Method::POST, &[], bytes::Bytes::new(), 4096, PATIENCE).await;
+    let answer = myelin_agent::wire::send(&url, Method::POST, &[], bytes::Bytes::new(), 4096, PATIENCE).await;
     assert_eq!(answer.expect("an answer").status, 403);
     assert!(ready().await);
     assert!(agent.command("drain").0, "the socket is for people of this machine");

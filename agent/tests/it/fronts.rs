@@ -11,6 +11,11 @@ fn name(node: &Node<'_>) -> String {
     node.folder.file_name().expect("a name").to_string_lossy().into_owned()
 }
 
+/// Requests that reached a workload whole.
+fn whole(agent: &Agent) -> Vec<String> {
+    agent.hits().into_iter().filter(|h| !h.ends_with("broken")).collect()
+}
+
 fn sick(node: &Node<'_>) {
     std::fs::write(node.folder.join("sick"), "").expect("room");
 }
@@ -285,10 +290,12 @@ async fn slow_clients_are_put_out_and_others_are_served_meanwhile() {
     let mut slow = Vec::new();
     for n in 0..200 {
         let mut stream = tokio::net::TcpStream::connect(&at).await.expect("it listens");
-        let begin: &[u8] = if n % 2 == 0 {
-            b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: "
-        } else {
-            b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab"
+        let begin: &[u8] = match n % 4 {
+            0 => b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ",
+            1 => b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab",
+            // More than is kept: it is on its way to the workload already.
+            2 => b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nab",
+            _ => b"",
         };
         stream.write_all(begin).await.expect("sent");
         slow.push(stream);
@@ -308,9 +315,9 @@ async fn slow_clients_are_put_out_and_others_are_served_meanwhile() {
     })
     .await;
     assert_eq!(
-        agent.hits().iter().filter(|h| h.contains("/echo")).count(),
-        0,
-        "half a body reaches nobody"
+        whole(agent),
+        ["started", "GET /who 0"],
+        "half a body is nobody's request"
     );
 }
 
@@ -325,16 +332,31 @@ async fn what_could_be_smuggled_never_reaches_the_workload() {
         ),
         ("CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n", "405"),
         ("GET /who HTTP/1.1\r\n\r\n", "400"),
+        ("GET /who HTTP/1.0\r\nhost: x\r\nhost: y\r\n\r\n", "400"),
+        (
+            "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            &format!("GET /who HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(70_000)),
+            "431",
+        ),
     ] {
         let mut stream = tokio::net::TcpStream::connect(format!("{}:{FRONT}", all[0].0.address))
             .await
             .expect("it listens");
         stream.write_all(raw.as_bytes()).await.expect("sent");
         let mut answer = [0; 64];
-        let n = stream.read(&mut answer).await.expect("an answer");
+        // What is too long is not read to its end: the connection may be gone before its answer is heard.
+        let n = stream.read(&mut answer).await.unwrap_or(0);
         let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
+        let status = answer.split(' ').nth(1);
         assert!(
-            answer.starts_with(&format!("HTTP/1.1 {expected}")),
+            status == Some(expected) || (n == 0 && expected == "431"),
             "{raw:?} is answered {answer:?}"
         );
     }
@@ -352,4 +374,134 @@ async fn what_could_be_smuggled_never_reaches_the_workload() {
         .expect("an answer, and the end of the connection");
     assert!(answer.ends_with("abc") || answer.contains("\r\nabc\r\n"), "{answer}");
     assert_eq!(all[0].1.hits(), ["started", "POST /echo 3"]);
+}
+
+/// Sends these bytes on one connection, and reads until the other side has closed it.
+async fn raw(address: &str, bytes: &[u8]) -> String {
+    let mut stream = tokio::net::TcpStream::connect(format!("{address}:{FRONT}"))
+        .await
+        .expect("it listens");
+    stream.write_all(bytes).await.expect("sent");
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    read.expect("it closes").expect("all is read");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn what_is_sent_on_is_what_the_client_meant() {
+    let world = World::new().await;
+    let all = pool(&world, "prod", 2, "").await;
+    let address = &all[0].0.address;
+    for through_a_peer in [false, true] {
+        if through_a_peer {
+            sick(&all[0].0);
+            presence(&all[0].1, "sick").await;
+        }
+        // A client of 1.0 that names no host, and reads until the end.
+        let answer = raw(address, b"GET /head/1 HTTP/1.0\r\nx-mine: 1\r\n\r\n").await;
+        assert!(
+            answer.starts_with("HTTP/1.0 200") && answer.contains("\nx-mine=1\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("\nhost=127."), "{answer}");
+        // The host of the target counts; what concerns this connection alone stays here.
+        let head = "GET http://meant/head/2?a=b HTTP/1.1\r\nhost: other\r\nconnection: close, x-hop\r\nx-hop: 1\r\nexpect: 100-continue\r\n\r\n";
+        let answer = raw(address, head.as_bytes()).await;
+        assert!(
+            answer.contains("\r\n/head/2\n") && answer.contains("\nhost=meant\n"),
+            "{answer}"
+        );
+        assert!(!answer.contains("x-hop") && !answer.contains("expect="), "{answer}");
+        // Two on one connection, one after the other; neither has a body to answer with, and one says how long it would be.
+        let two = "HEAD /who HTTP/1.1\r\nhost: x\r\n\r\nGET /empty HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let answer = raw(address, two.as_bytes()).await;
+        let (first, second) = answer.split_once("\r\n\r\n").expect("two answers");
+        let length = name(&all[usize::from(through_a_peer)].0).len();
+        assert!(
+            first.starts_with("HTTP/1.1 200") && first.contains(&format!("content-length: {length}")),
+            "{answer}"
+        );
+        assert!(
+            second.starts_with("HTTP/1.1 204") && second.ends_with("\r\n\r\n"),
+            "{answer}"
+        );
+        assert!(!second.contains("content-length"), "{answer}");
+        // A body that the client waits to be asked for.
+        let wait = "POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc";
+        let answer = raw(address, wait.as_bytes()).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 100") && answer.contains("HTTP/1.1 200") && answer.ends_with("abc"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_its_client_breaks_off_is_that_clients_fault_alone() {
+    let world = World::new().await;
+    let all = pool(&world, "prod", 1, "").await;
+    let agent = &all[0].1;
+    for body in [
+        "3\r\nabc\r\nzz\r\n",
+        "fffffffffffffffff\r\n",
+        "3\r\nabcdef\r\n",
+        "-1\r\n\r\n",
+    ] {
+        let head = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+        let answer = raw(&all[0].0.address, format!("{head}{body}").as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{body:?}: {answer}");
+    }
+    assert_eq!(agent.metric("front_failed_total").await, 0);
+    assert_eq!(agent.metric("front_retries_total").await, 0);
+    assert_eq!(whole(agent), ["started"], "half a body is nobody's request");
+}
+
+#[tokio::test]
+async fn a_connection_stays_open_between_two_requests_for_longer_than_a_head_may_take() {
+    let world = World::new().await;
+    let limits = |node: &Node<'_>| {
+        let limits = "connectTimeout: 20s, headTimeout: 1s";
+        node.with_peers("").replace("connectTimeout: 20s", limits)
+    };
+    let all = pool_of(&world, "prod", 1, limits).await;
+    let at = format!("{}:{FRONT}", all[0].0.address);
+    let connect = async || tokio::net::TcpStream::connect(&at).await.expect("it listens");
+    let mut kept = connect().await;
+    let mut buffer = vec![0; 4096];
+    for n in 0..3 {
+        kept.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
+            .await
+            .expect("it is open");
+        let mut answer = String::new();
+        while !answer.ends_with("abc") {
+            let read = tokio::time::timeout(PATIENCE, kept.read(&mut buffer)).await;
+            let length = read.expect("an answer").expect("it is open");
+            assert!(length > 0, "request {n}: {answer:?}");
+            answer.push_str(&String::from_utf8_lossy(&buffer[..length]));
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        // Meanwhile one that says nothing, or half of a head, is put out: so much time has passed.
+        for half in ["", "GET / HT"] {
+            let mut slow = connect().await;
+            slow.write_all(half.as_bytes()).await.expect("sent");
+            let put_out = tokio::time::timeout(PATIENCE, slow.read(&mut buffer))
+                .await
+                .expect("it is put out");
+            assert!(matches!(put_out, Ok(0) | Err(_)), "{put_out:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_any_more_is_closed() {
+    let world = World::new().await;
+    let limits = |node: &Node<'_>| {
+        let limits = "connectTimeout: 20s, idleTimeout: 1s";
+        node.with_peers("").replace("connectTimeout: 20s", limits)
+    };
+    let all = pool_of(&world, "prod", 1, limits).await;
+    let answer = raw(&all[0].0.address, b"GET /who HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(all[0].1.metric("front_closed_total").await, 0, "it was not slow");
 }

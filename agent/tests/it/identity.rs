@@ -2,8 +2,11 @@
 
 use crate::harness::{World, until};
 use myelin_agent::config;
+use myelin_agent::drain::notices::{Notices, look};
 use myelin_agent::identity::{self, IdentityError};
 use myelin_agent::metadata::{Metadata, MetadataError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_session_that_is_refused_is_renewed_once() {
@@ -20,25 +23,21 @@ async fn a_session_that_is_refused_is_renewed_once() {
     );
 }
 
-#[tokio::test]
-async fn without_a_session_nothing_is_asked_by_version_1() {
-    // A service that gives no session, but would answer any question of version 1.
+/// A service that answers the question for a session, and every other one, with these; and what it was asked.
+async fn service(session: (u16, &'static str), other: (u16, &'static str)) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = std::sync::Arc::clone(&asked);
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let seen = std::sync::Arc::clone(&seen);
+            let seen = Arc::clone(&seen);
             let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
                 let line = format!("{} {}", request.method(), request.uri().path());
                 seen.lock().expect("not poisoned").push(line);
-                let status = if request.method() == http::Method::PUT {
-                    403
-                } else {
-                    200
-                };
-                let mut response = http::Response::new(http_body_util::Full::new(bytes::Bytes::from("i-forged")));
+                let is_session = request.method() == http::Method::PUT;
+                let (status, body) = if is_session { session } else { other };
+                let mut response = http::Response::new(http_body_util::Full::new(bytes::Bytes::from(body)));
                 *response.status_mut() = http::StatusCode::from_u16(status).expect("a status");
                 async move { Ok::<_, std::convert::Infallible>(response) }
             });
@@ -48,12 +47,54 @@ async fn without_a_session_nothing_is_asked_by_version_1() {
                 .await;
         }
     });
-    let metadata = Metadata::new(Some(&format!("http://{address}"))).expect("an address");
+    (format!("http://{address}"), asked)
+}
+
+#[tokio::test]
+async fn without_a_session_nothing_is_asked_by_version_1() {
+    // It would answer any question of version 1.
+    let (address, asked) = service((403, ""), (200, "i-forged")).await;
+    let metadata = Metadata::new(Some(&address)).expect("an address");
     assert_eq!(
         metadata.get("meta-data/instance-id").await,
         Err(MetadataError::NoSession(403))
     );
     assert_eq!(*asked.lock().expect("not poisoned"), ["PUT /latest/api/token"]);
+}
+
+#[tokio::test]
+async fn what_is_no_metadata_service_changes_nothing_and_makes_nobody_somebody() {
+    for (status, body, why) in [
+        (200, "<html>please log in</html>", "something that EC2 never says"),
+        (200, "", "something that EC2 never says"),
+        (401, "", "status 401"),
+        (403, "", "status 403"),
+        (500, "", "status 500"),
+        (302, "", "status 302"),
+    ] {
+        let (address, _) = service((200, "a-session"), (status, body)).await;
+        let metadata = Metadata::new(Some(&address)).expect("an address");
+        for known in [
+            Notices::default(),
+            Notices {
+                spot: Some(Duration::from_secs(100)),
+                rebalance: true,
+                drain_tag: true,
+                ..Notices::default()
+            },
+        ] {
+            let seen = look(&metadata, &known, Duration::from_secs(1)).await;
+            let trouble = seen.trouble.clone().unwrap_or_default();
+            assert!(trouble.contains(why), "{status} {body}: {trouble}");
+            let same = Notices {
+                trouble: known.trouble.clone(),
+                ..seen
+            };
+            assert_eq!(same, known, "{status} {body}");
+        }
+        let read = identity::read(&metadata, &config::Identity::default()).await;
+        assert!(read.is_err(), "{status} {body}: {read:?}");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub(crate) struct Ask {
     pub(crate) action: String,
     resource: String,
     keys: Vec<String>,
+    /// What a list is restricted to.
+    pub(crate) filters: BTreeMap<String, Vec<String>>,
 }
 
 /// What was asked, and the session token that each request came with.
@@ -51,6 +53,7 @@ fn ask(target: Option<&str>, body: &str) -> Ask {
             action: target.replace("AmazonSSM.", "ssm:"),
             resource: format!("arn:aws:ssm:us-east-1:123456789012:parameter{name}"),
             keys: Vec::new(),
+            filters: BTreeMap::new(),
         };
     }
     let form: BTreeMap<String, String> = body
@@ -68,6 +71,13 @@ fn ask(target: Option<&str>, body: &str) -> Ask {
             .get("ResourceId.1")
             .map_or("*".into(), |id| format!("{INSTANCE}{id}")),
         keys: keys.collect(),
+        filters: (1..)
+            .map_while(|n| {
+                let name = form.get(&format!("Filter.{n}.Name"))?.clone();
+                let values = (1..).map_while(|v| form.get(&format!("Filter.{n}.Value.{v}")).cloned());
+                Some((name, values.collect()))
+            })
+            .collect(),
     }
 }
 
@@ -237,6 +247,25 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
     for one in &all {
         assert!(allowed(&policy, one, &own), "{one:?} is refused");
     }
+    // One tag alone would let pools mix: cluster and role, and only nodes that run and say that they can be counted on.
+    let describe = all
+        .iter()
+        .find(|a| a.action == "ec2:DescribeInstances")
+        .expect("seen above");
+    let filters: Vec<String> = describe
+        .filters
+        .iter()
+        .map(|(k, v)| format!("{k}={}", v.join(",")))
+        .collect();
+    assert_eq!(
+        filters,
+        [
+            "instance-state-name=running",
+            "tag:myelin.dev:cluster=prod",
+            "tag:myelin.dev:pool=worker",
+            "tag:myelin.dev:state=ready,draining"
+        ]
+    );
     // What its workload and its hook may do: read the models, read and write the checkpoints.
     for (action, bucket, may) in [
         ("s3:GetObject", "prod-models/qwen", true),
@@ -251,6 +280,7 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
             action: action.into(),
             resource: format!("arn:aws:s3:::{bucket}"),
             keys: Vec::new(),
+            filters: BTreeMap::new(),
         };
         assert_eq!(allowed(&policy, &one, &own), may, "{one:?}");
     }
@@ -267,6 +297,7 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
                 action: action.into(),
                 resource,
                 keys,
+                filters: BTreeMap::new(),
             };
             assert!(!allowed(&policy, &one, &own), "{one:?} is allowed");
         }
@@ -284,6 +315,7 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
             action: action.into(),
             resource: resource.into(),
             keys: Vec::new(),
+            filters: BTreeMap::new(),
         };
         assert!(!allowed(&policy, &one, &own), "{one:?} is allowed");
     }

@@ -109,6 +109,28 @@ async fn two_clusters_with_one_key_on_one_network_do_not_mix_and_strangers_get_n
 }
 
 #[tokio::test]
+async fn a_node_with_another_key_says_that_nobody_answers() {
+    let world = World::new().await;
+    let first = pool(&world, "prod", 2, "").await;
+    let key = world.folder.path().join("wrong-key");
+    std::fs::write(&key, "another key that has enough characters\n").expect("room");
+    let node = world.launch("prod").await;
+    let usual = format!("'{}'", world.folder.path().join("key").display());
+    let agent = node.agent(&node.with_peers("").replace(&usual, &format!("'{}'", key.display())));
+    until("it says so", &agent, async || {
+        let status = agent.json("/status").await;
+        let why = status["peersTrouble"].as_str().unwrap_or_default();
+        why.contains("EC2 lists") && why.contains("none answers") && why.contains("cluster key")
+    })
+    .await;
+    assert_eq!(agent.presence().await, "ready", "it serves all the same");
+    let (done, said) = agent.command("peers");
+    assert!(done && said.contains("none answers"), "{said}");
+    assert_eq!(first[0].1.peers().await, 1);
+    assert!(first[0].1.json("/status").await["peersTrouble"].is_null());
+}
+
+#[tokio::test]
 async fn a_node_asks_ec2_with_all_its_tags_and_lives_through_refusals() {
     let world = World::new().await;
     let faults = r#"{"failures": [{"operation": "DescribeInstances", "code": "RequestLimitExceeded", "status": 503, "times": 3}]}"#;

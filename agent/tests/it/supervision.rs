@@ -1,6 +1,6 @@
 //! The workload is kept running, and the tag says how it is.
 
-use crate::harness::{World, end, until};
+use crate::harness::{ADMIN, FRONT, World, end, until};
 use rustix::process::Signal;
 
 #[tokio::test]
@@ -63,6 +63,65 @@ async fn a_workload_that_dies_is_started_again_and_given_up_after_its_bound() {
         "{status}"
     );
     assert_eq!(agent.hits(), ["started"; 5]);
+}
+
+#[tokio::test]
+async fn what_a_workload_started_has_its_grace_as_well() {
+    let world = World::new().await;
+    let node = world.launch("prod").await;
+    let hits = node.folder.join("hits").display().to_string();
+    // The shell ends at its SIGTERM; what it started has something to finish.
+    let script = format!(
+        "(trap 'sleep 1; echo finished >> {hits}; exit 0' TERM; echo started >> {hits}; while :; do sleep 0.1; done) & wait"
+    );
+    let configuration = format!(
+        "workload: {{grace: 60s}}\nadmin: {{listen: '{}:{ADMIN}', socket: '{}/agent.sock'}}\n",
+        node.address,
+        node.folder.display()
+    );
+    let mut agent = node.agent_with(&configuration, &["sh".into(), "-c".into(), script]);
+    agent.ready().await;
+    until("all of it runs", &agent, async || agent.hits() == ["started"]).await;
+    agent.signal(Signal::TERM);
+    assert!(end(&mut agent).await.success(), "{}", agent.log());
+    assert_eq!(agent.hits(), ["started", "finished"]);
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_ends_the_agent_before_its_workload_begins() {
+    let world = World::new().await;
+    for (port, field) in [(FRONT, "(front.listen)"), (ADMIN, "(admin.listen)")] {
+        let node = world.launch("prod").await;
+        let _taken = std::net::TcpListener::bind(format!("{}:{port}", node.address)).expect("it is free");
+        let mut agent = node.agent(&node.with_peers(""));
+        assert!(!end(&mut agent).await.success());
+        let log = agent.log();
+        assert!(log.contains(field) && log.contains("in use"), "{log}");
+        assert!(
+            agent.hits().is_empty() && !log.contains("the workload is started"),
+            "{log}"
+        );
+        assert!(
+            log.lines().all(|line| line.starts_with('{')),
+            "every line is JSON: {log}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_workload_that_does_not_become_healthy_says_why() {
+    let world = World::new().await;
+    let node = world.launch("prod").await;
+    std::fs::write(node.folder.join("sick"), "").expect("room");
+    let agent = node.agent(&node.configuration(""));
+    until("it says why", &agent, async || {
+        let status = agent.json("/status").await;
+        let why = status["why"].as_str().unwrap_or_default().to_owned();
+        status["workload"] == "starting" && why.ends_with("/health answers 503")
+    })
+    .await;
+    let (done, said) = agent.command("status");
+    assert!(done && said.contains("because    http://"), "{said}");
 }
 
 #[tokio::test]

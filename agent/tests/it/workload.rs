@@ -125,12 +125,20 @@ async fn answer(request: http::Request<Incoming>, folder: &Path) -> http::Respon
             text(200, "well")
         };
     }
-    let body = request
+    let head: String = request
+        .headers()
+        .iter()
+        .map(|(name, value)| format!("{name}={}\n", value.to_str().unwrap_or("?")))
+        .collect();
+    let Ok(body) = request
         .into_body()
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes)
-        .unwrap_or_default();
+    else {
+        note(folder, &format!("{method} {path} broken"));
+        return text(400, "");
+    };
     note(folder, &format!("{method} {path} {}", body.len()));
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
@@ -142,6 +150,8 @@ async fn answer(request: http::Request<Incoming>, folder: &Path) -> http::Respon
         }
         "die" => std::process::exit(9),
         "echo" => text(200, body),
+        "head" => text(200, format!("{path}\n{head}")),
+        "empty" => text(204, ""),
         "unwell" => text(503, "the workload's own 503"),
         "hold" => {
             exists(folder.join("release")).await;
