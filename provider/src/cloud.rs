@@ -61,7 +61,7 @@ pub(crate) fn attribute() -> Attribute {
             text("profile", "Profile of the shared configuration files."),
             text(
                 "endpoint",
-                "Endpoint of EC2, SSM and STS, for tests against something else than AWS. Default: `AWS_ENDPOINT_URL`, or AWS.",
+                "Endpoint of EC2, SSM and STS, for tests without AWS. Default: `AWS_ENDPOINT_URL`, or AWS.",
             ),
             Attribute::nested(
                 "assume_role",
@@ -69,13 +69,13 @@ pub(crate) fn attribute() -> Attribute {
                 vec![
                     Attribute::required("role_arn", Type::String, "ARN of the role.").rule(Rule::NotEmpty),
                     text("session_name", "Name of the session. Default `myelin`."),
-                    text("external_id", "External id that the role's trust asks for."),
+                    text("external_id", "External id that the role's trust policy requires."),
                 ],
-                "A role to take on with the credentials that were found.",
+                "A role to assume with the credentials that were found.",
             ),
         ],
-        "Where node pools live. Credentials are found as every AWS tool finds them (environment, profile, web identity, instance \
-         role), at the first use and not before: a configuration without node pools needs none.",
+        "Access to AWS for node pools. Credentials are found as by every AWS tool (environment, profile, web \
+         identity, instance role), at the first use and not before: a configuration without node pools needs none.",
     )
 }
 

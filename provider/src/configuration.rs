@@ -101,7 +101,7 @@ pub fn schema() -> Schema {
                 .rule(Rule::Needs("host")),
             text(
                 "ca_certificate",
-                "Certificates, in PEM, that sign the API server's. Default: the system's roots.",
+                "CA certificates, in PEM, that verify the API server's certificate. Default: the system's roots.",
             )
             .rule(Rule::Needs("host")),
             text("client_certificate", "Client certificate for `host`, in PEM.")
@@ -113,8 +113,8 @@ pub fn schema() -> Schema {
             Attribute::optional(
                 "in_cluster",
                 Type::Bool,
-                "Use the service account of the pod that runs Terraform. Only if set: a runner in a cluster is rarely \
-                 meant to change its own cluster.",
+                "Use the service account of the pod that runs Terraform. It is used only if this is set, because a \
+                 runner in a cluster is rarely meant to change its own cluster.",
             ),
             crate::cloud::attribute(),
         ],

@@ -39,9 +39,9 @@ fn pages() -> Vec<(&'static str, String)> {
         import: None,
     };
     let import = format!(
-        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nAn import knows the \
-         objects, not where their manifests lie: the first plan after it shows `source` and the other inputs as added, \
-         and applying it sends nothing.",
+        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nAn import knows \
+         the objects, but not where their manifests are: the first plan after it shows `source` and the other inputs \
+         as added, and applying it sends nothing.",
         include_str!("../../examples/resources/myelin_stack/import.sh"),
         include_str!("../../examples/resources/myelin_stack/import-by-identity.tf"),
     );
@@ -69,8 +69,9 @@ fn pages() -> Vec<(&'static str, String)> {
     };
     let pool = PoolResource::default();
     let pool_import = format!(
-        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nAn import finds the nodes \
-         by their tags. The first plan after it shows the inputs as added; nodes that are as specified stay.",
+        "By id:\n\n```shell\n{}```\n\nBy identity, from Terraform 1.12 on:\n\n```terraform\n{}```\n\nAn import finds \
+         the nodes by their tags. The first plan after it shows the inputs as added; nodes that match the \
+         specification stay.",
         include_str!("../../examples/resources/myelin_node_pool/import.sh"),
         include_str!("../../examples/resources/myelin_node_pool/import-by-identity.tf"),
     );

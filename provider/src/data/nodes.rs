@@ -40,9 +40,9 @@ fn schema() -> Schema {
     let text = |name, description| Attribute::computed(name, Type::String, description);
     Schema {
         version: 0,
-        description: "Nodes by their tags: ids, addresses, zone, lifecycle and state, for whatever uses a pool.\n\nGiven a \
-                      cluster and a pool it lists that pool; given `tags` alone it lists every instance that has them, \
-                      whoever launched it. A list that EC2 gives only in part is an error.",
+        description: "Nodes by their tags: ids, addresses, zone, lifecycle and state, for whatever uses a \
+                      pool.\n\nGiven a cluster and a pool it lists that pool; given `tags` alone it lists every \
+                      instance that has them, whoever launched it. An incomplete list from EC2 is an error.",
         attributes: vec![
             Attribute::optional("cluster", Type::String, "Cluster that the nodes' pool serves.").rule(Rule::NotEmpty),
             Attribute::optional("pool", Type::String, "Name of the pool.")
@@ -56,7 +56,7 @@ fn schema() -> Schema {
             Attribute::optional(
                 "states",
                 Type::list(Type::String),
-                "EC2's words for the states to list. Default `[\"pending\", \"running\"]`.",
+                "The states to list, by EC2's names. Default `[\"pending\", \"running\"]`.",
             ),
             Attribute::nested(
                 "nodes",
@@ -70,7 +70,7 @@ fn schema() -> Schema {
                     text("state", "EC2's word for its state."),
                     text(
                         "reported",
-                        "What the node says of itself, such as `ready`; null if it says nothing.",
+                        "What the node reports about itself, such as `ready`; null if it reports nothing.",
                     ),
                     text("image_id", "Image."),
                     text("launched_at", "When it was launched (RFC 3339)."),

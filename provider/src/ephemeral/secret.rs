@@ -29,10 +29,10 @@ fn schema() -> Schema {
     Schema {
         version: 0,
         description: "One key of a Kubernetes Secret, for the configuration of another provider or a write-only \
-                      attribute. The value lives in Terraform's memory alone: it is in no plan, no state and no log.\n\n\
-                      It is read whenever Terraform needs it, also while planning, and nothing is ever minted for it. A \
-                      Secret that the same configuration fills is read after that if `after` says so. Needs Terraform \
-                      1.10 or OpenTofu 1.11.",
+                      attribute. The value exists only in Terraform's memory: it is in no plan, no state and no \
+                      log.\n\nIt is read whenever Terraform needs it, also while planning, and nothing is ever minted \
+                      for it. A Secret that the same configuration fills is read after that if `after` says so. Needs \
+                      Terraform 1.10 or OpenTofu 1.11.",
         attributes: vec![
             Attribute::required("namespace", Type::String, "Namespace of the Secret.").rule(Rule::NotEmpty),
             Attribute::required("name", Type::String, "Name of the Secret.").rule(Rule::NotEmpty),
@@ -40,9 +40,9 @@ fn schema() -> Schema {
             Attribute::optional(
                 "after",
                 Type::String,
-                "Anything that is only known once the Secret is there, for example the `secret_uid` of the \
-                 `myelin_provisioning_token` that fills it: Terraform waits for it. `depends_on` alone does not make it \
-                 wait while planning.",
+                "Anything that is known only once the Secret exists, for example the `secret_uid` of the \
+                 `myelin_provisioning_token` that fills it: Terraform waits for it. `depends_on` alone does not make \
+                 it wait while planning.",
             ),
             Attribute::computed("value", Type::String, "The value as text; null if it is not UTF-8.").sensitive(),
             Attribute::computed("value_base64", Type::String, "The value in base64.").sensitive(),

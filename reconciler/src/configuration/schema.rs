@@ -15,11 +15,11 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
     let verify = json!({"type": "object", "additionalProperties": false, "required": ["signers"], "properties": {"signers": files}});
     let decryption = json!({"type": "object", "additionalProperties": false, "minProperties": 1, "properties": {
         "ageKeyFile": {"type": "string", "minLength": 1, "description": "File with age keys."},
-        "kms": {"type": "array", "minItems": 1, "description": "Keys of AWS KMS that may be asked; no others are.", "items": {"oneOf": [
+        "kms": {"type": "array", "minItems": 1, "description": "Keys of AWS KMS that may be used; no others are.", "items": {"oneOf": [
             {"type": "string", "pattern": KEY},
             {"type": "object", "additionalProperties": false, "required": ["key"], "properties": {
                 "key": {"type": "string", "pattern": KEY},
-                "role": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/", "description": "Role to take on for it."},
+                "role": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/", "description": "Role to assume for it."},
                 "profile": {"type": "string", "minLength": 1, "description": "Profile of the AWS configuration."},
             }},
         ]}},
@@ -31,22 +31,23 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
         ),
         "url" => (
             text,
-            "Where the repository lies: https://…, file:///… or an absolute path, and what else `myelin run --help` names.",
+            "URL of the repository: https://…, file:///… or an absolute path, and the other forms that `myelin run \
+             --help` lists.",
         ),
         "branch" => (text, "Branch. Default main."),
         "path" => (text, "Folder of the documents in the repository. Default: its root."),
-        "interval" => (duration, "How often the branch is looked at, at least 1s. Default 30s."),
+        "interval" => (duration, "How often the branch is polled, at least 1s. Default 30s."),
         "timeout" => (
             duration,
             "How long one request to the repository may take, at least 1s. Default 60s.",
         ),
         "blastRadius" => (
             json!({"type": ["integer", "string"], "pattern": "^(100|[0-9]{1,2})%?$", "minimum": 0, "maximum": 100}),
-            "What a commit may remove without being asked, in per cent of the objects that there are. Default 30%.",
+            "What a commit may remove without confirmation, in percent of the existing objects. Default 30%.",
         ),
         "concurrency" => (
             json!({"type": "integer", "minimum": 1, "maximum": IN_FLIGHT}),
-            "Requests to the cluster that this source has in flight at once, at most. Default 64.",
+            "Maximum number of requests to the cluster that this source has in flight. Default 64.",
         ),
         "credentials" => (
             text,
@@ -54,7 +55,7 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
         ),
         "authorities" => (
             text,
-            "PEM file with the authorities of an https repository. Default: the system's.",
+            "PEM file with the certificate authorities of an https repository. Default: the system's.",
         ),
         "identity" => (text, "File with the private key of an ssh repository."),
         "knownHosts" => (text, "File with the keys of an ssh repository's host, as ssh reads it."),
@@ -69,19 +70,19 @@ fn described(name: &str) -> Option<(Value, &'static str)> {
         ),
         "webhook" => (
             inner(&HOOK, &HOOK, hook_field),
-            "A push of the repository's host makes the source look at once: which host, and the file with the shared secret.",
+            "Webhook: a push makes the source poll at once. Names the kind of host, and the file with the shared secret.",
         ),
         "report" => (
             inner(&REPORT, &[], report_field),
-            "Where the state of each commit is told: statuses on GitHub, or a webhook of your own.",
+            "Where the result of each commit is reported: statuses on GitHub, or a webhook of your own.",
         ),
         "serviceAccount" => (
             json!({"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}),
-            "Service account, as NAMESPACE/NAME, with whose rights every change of this source is made.",
+            "Service account, as NAMESPACE/NAME, whose rights are used for every change of this source.",
         ),
         "serviceAccounts" => (
             json!({"type": "array", "items": {"type": "string", "pattern": "^[a-z0-9.-]+/[a-z0-9.-]+$"}}),
-            "Service accounts that stacks of this source may name in place of serviceAccount. Others are refused.",
+            "Service accounts that stacks of this source may name instead of serviceAccount. Others are refused.",
         ),
         _ => return None,
     })
@@ -118,7 +119,7 @@ fn hook_field(name: &str) -> Option<(Value, &'static str)> {
     Some(match name {
         "kind" => (
             json!({"enum": Caller::WORDS.map(|(word, _)| word)}),
-            "Who calls, and so how it proves that it may.",
+            "The kind of caller, which determines how it authenticates.",
         ),
         "secretFile" => (file(), "File with the secret that the host shares with us."),
         _ => return None,
@@ -171,7 +172,7 @@ pub(crate) fn json_schema() -> Value {
         "properties": {"sources": {
             "type": "array",
             "minItems": 1,
-            "description": "The branches that the cluster is kept at.",
+            "description": "The sources: the branches at which the cluster is kept.",
             "items": source,
         }},
     })

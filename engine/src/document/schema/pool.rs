@@ -9,12 +9,12 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "onDemandBase",
             Whole(SIZE),
-            "On-demand nodes before any spot one. Default 0.",
+            "Number of on-demand nodes before any spot node. Default 0.",
         ),
         field(
             "spotPercent",
             Whole(0..=100),
-            "Percentage of spot above the base. Default 100.",
+            "Percentage of spot nodes above the base. Default 100.",
         ),
     ];
     let image = vec![
@@ -27,7 +27,7 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "follow",
             Flag,
-            "Take a newer image when the parameter names one. Default false: it is reported.",
+            "Use a newer image when the parameter names one. Default false: it is reported.",
         ),
     ];
     let volume = vec![
@@ -56,9 +56,9 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "healthTimeout",
             Duration,
-            "The end of the wait for a new node's health. Default 10m.",
+            "Time limit for a new node to become healthy. Default 10m.",
         ),
-        field("drainTimeout", Duration, "The end of a node's drain. Default 5m."),
+        field("drainTimeout", Duration, "Time limit of a node's drain. Default 5m."),
         field(
             "maxRemovedPercent",
             Whole(0..=100),
@@ -68,7 +68,7 @@ pub(super) fn fields() -> Vec<Field> {
     let kubernetes = vec![field(
         "atDeadline",
         Words(&["fail", "force"]),
-        "What becomes of pods that a disruption budget still holds at the drain's deadline. Default fail.",
+        "What happens to pods that a disruption budget still protects at the drain's deadline. Default fail.",
     )];
     vec![
         depends_on(),
@@ -98,25 +98,26 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "userDataEncoding",
             Words(&["text", "base64"]),
-            "How userData is written. base64 brings bytes, for example gzip, which cloud-init unpacks. Default text.",
+            "Encoding of userData. base64 allows any bytes, for example gzip, which cloud-init unpacks. Default text.",
         ),
         field(
             "drainHook",
             Text,
-            "A shell line that empties a node which is in no cluster and has no agent. SSM runs it on the node, at least once, before the \
-             node ends; one that fails holds the node up to rollout.drainTimeout. 256 characters at most.",
+            "A shell command that drains a node which is in no cluster and has no agent. SSM runs it on the node, at \
+             least once, before the node ends; one that fails holds the node up to rollout.drainTimeout. 256 \
+             characters at most.",
         ),
         field(
             "undrainHook",
             Text,
-            "A shell line that brings back what drainHook ended, run in the same way when a removal is called off.",
+            "A shell command that restarts what drainHook stopped, run in the same way when a removal is cancelled.",
         ),
         field("rootVolume", Fields(volume), "The root volume."),
         field("tags", TextMap, "Tags of instances and volumes."),
         field(
             "discoveryTags",
             TextMap,
-            "Tags that peers and people find the nodes by.",
+            "Tags by which peers and users find the nodes.",
         ),
         field(
             "metadataTags",
@@ -137,12 +138,12 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "kubernetes",
             Fields(kubernetes),
-            "Cordon and empty the nodes of a Kubernetes cluster. Left out when they are none.",
+            "Cordon and drain the nodes of a Kubernetes cluster. Omitted if they are not cluster nodes.",
         ),
         field(
             "launchTimeout",
             Duration,
-            "The end of the wait for capacity. Default 5m.",
+            "Time limit for finding capacity. Default 5m.",
         ),
     ]
 }

@@ -28,21 +28,21 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "components",
             Entries(component()),
-            "Parts that become ready as one, by name. None means that the whole source is one. What lies under no component's path \
-             is applied before all of them.",
+            "Parts that become ready as a unit, by name. Without any, the whole source is one component. Objects \
+             under no component's path are applied before all components.",
         ),
         field(
             "tokens",
             Entries(token::fields()),
             "One-time secrets by name, minted after what their component waits for and before the component itself.",
         ),
-        requires("Objects of others that must be ready before anything of the stack but its namespace is applied."),
+        requires("Objects of others that must be ready before anything of the stack except its namespace is applied."),
         field(
             "policies",
             List(policy()),
-            "Rules of the stack's own. An object that breaks one is an error of the plan.",
+            "The stack's own rules. An object that breaks one is an error in the plan.",
         ),
-        field("timeout", Duration, "The end of every wait. Default 15m."),
+        field("timeout", Duration, "Time limit of every wait. Default 15m."),
         field(
             "prune",
             Flag,
@@ -51,8 +51,8 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "deleteProtected",
             Texts,
-            "Kinds among PersistentVolumeClaim, PersistentVolume, Namespace and CustomResourceDefinition that prune and destroy \
-             may delete all the same.",
+            "Kinds among PersistentVolumeClaim, PersistentVolume, Namespace and CustomResourceDefinition that prune \
+             and destroy may delete.",
         ),
         field(
             "replace",
@@ -73,20 +73,20 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "drift",
             Words(&["revert", "report"]),
-            "What to do when somebody else changes a field that the stack sets: take it back, or say so and leave it until the \
-             manifest changes. Default revert.",
+            "What to do when somebody else changes a field that the stack sets: revert it, or report it and leave it \
+             until the manifest changes. Default revert.",
         ),
         field(
             "serviceAccount",
             Text,
-            "Service account, NAME (of the stack's namespace) or NAMESPACE/NAME, as which `myelin run` changes the stack. The source's \
-             configuration has to allow it. Default: the source's account.",
+            "Service account, NAME (in the stack's namespace) or NAMESPACE/NAME, that `myelin run` uses to change the \
+             stack. The source's configuration has to allow it. Default: the source's account.",
         ),
         field(
             "onFailure",
             Words(&["stop", "rollback"]),
-            "What to do when a component fails: keep what is healthy, or go back to the last state in which everything was ready. \
-             Default stop.",
+            "What to do when a component fails: keep what is healthy, or return to the last state in which everything \
+             was ready. Default stop.",
         ),
         field(
             "restartOnConfigChange",
@@ -102,7 +102,7 @@ fn component() -> Vec<Field> {
         required(
             "path",
             Shape::Text,
-            "Folder or file under the source. What comes from under it belongs to the component.",
+            "Folder or file under the source. Objects from it belong to the component.",
         ),
         field(
             "after",
@@ -118,8 +118,8 @@ fn component() -> Vec<Field> {
         field(
             "verify",
             Shape::List(check()),
-            "Questions, each either http or exec, asked in this order once the component's objects are ready. What waits for the \
-             component starts when they are answered as wanted.",
+            "Checks, each either http or exec, run in this order once the component's objects are ready. What waits \
+             for the component starts when they are answered as wanted.",
         ),
         field(
             "timeout",
@@ -136,7 +136,7 @@ fn requires(text: &'static str) -> Field {
         field(
             "namespace",
             Shape::Text,
-            "Default: the stack's, for kinds that have one.",
+            "Default: the stack's namespace, for namespaced kinds.",
         ),
         required("name", Shape::Text, "The object's name."),
         field(
@@ -147,7 +147,7 @@ fn requires(text: &'static str) -> Field {
         field(
             "timeout",
             Shape::Duration,
-            "How long it is waited for. Default: as long as the stack's timeout lasts.",
+            "How long to wait for it. Default: the stack's timeout.",
         ),
     ];
     field("requires", Shape::List(fields), text)
@@ -160,19 +160,15 @@ fn check() -> Vec<Field> {
         field(
             "port",
             Shape::Port,
-            "Number or name of its port. May be left out when it has only one.",
+            "Number or name of its port. May be omitted if it has only one.",
         ),
         field(
             "scheme",
             Shape::Words(&["http", "https"]),
-            "What stands behind the Service speaks. Default http.",
+            "Protocol of the pods behind the Service. Default http.",
         ),
         field("path", Shape::Pattern("^/"), "Path and query. Default /."),
-        field(
-            "status",
-            Shape::Statuses,
-            "Status codes that are well. Default: 200 to 299.",
-        ),
+        field("status", Shape::Statuses, "Expected status codes. Default: 200 to 299."),
         field("body", Shape::Text, "A text that the body must contain."),
         field(
             "json",
@@ -200,14 +196,18 @@ fn check() -> Vec<Field> {
         field(
             "timeout",
             Shape::Duration,
-            "How long it is asked again, with growing pauses. Default 1m.",
+            "How long the check is repeated, with growing pauses. Default 1m.",
         ),
     ]
 }
 
 fn policy() -> Vec<Field> {
     let matches = vec![
-        field("apiVersion", Shape::Text, "Its group counts, for example apps/v1."),
+        field(
+            "apiVersion",
+            Shape::Text,
+            "Only its group matters, for example apps/v1.",
+        ),
         field("kind", Shape::Text, "For example StatefulSet."),
         field("namespace", Shape::Text, "Namespace of the object."),
         field("name", Shape::Text, "Name of the object."),
@@ -217,13 +217,14 @@ fn policy() -> Vec<Field> {
         field(
             "match",
             Shape::Fields(matches),
-            "Which objects the rule is about; what is left out matches all.",
+            "Which objects the rule applies to; omitted fields match all.",
         ),
         required(
             "rule",
             Shape::Text,
-            "A CEL expression over object (as it will be sent) and component that is true for an object that keeps the rule.",
+            "A CEL expression over object (as it will be sent) and component that is true for an object that \
+             satisfies the rule.",
         ),
-        required("message", Shape::Text, "What is said of an object that does not."),
+        required("message", Shape::Text, "Message for an object that does not."),
     ]
 }

@@ -10,7 +10,7 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "encoding",
             Words(&["base64", "base64url", "hex"]),
-            "How they are written. Default base64url.",
+            "Their encoding. Default base64url.",
         ),
         field("characters", Text, "Draw from these characters instead."),
         field("length", Whole(RANDOM_CHARACTERS), "How many characters. Default 32."),
@@ -30,7 +30,7 @@ pub(super) fn fields() -> Vec<Field> {
     ];
     let secret = vec![
         field("namespace", Text, "Default: the token's own."),
-        required("name", Text, "Name of the Secret. Made if absent."),
+        required("name", Text, "Name of the Secret. Created if absent."),
         required("key", Text, "Key of its data. Other keys are left alone."),
         field("labels", TextMap, "Labels set on the Secret."),
         field(
@@ -40,7 +40,7 @@ pub(super) fn fields() -> Vec<Field> {
         ),
     ];
     vec![
-        required("issuer", OneOf(issuer), "Who makes the value: exactly one of these."),
+        required("issuer", OneOf(issuer), "What creates the value: exactly one of these."),
         field(
             "extract",
             Text,
@@ -50,14 +50,14 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "maxLength",
             Whole(MAX_LENGTH),
-            "Bytes of the value at most. Default 4096.",
+            "Maximum length of the value in bytes. Default 4096.",
         ),
         required(
             "secret",
             Fields(secret),
             "Where the value goes. It is never in a plan, a state, a log or a commit.",
         ),
-        field("keepers", TextMap, "Any change means that a new value is minted."),
+        field("keepers", TextMap, "When any of these changes, a new value is minted."),
         field(
             "expiresAfter",
             Whole(EXPIRES_AFTER),
@@ -66,22 +66,24 @@ pub(super) fn fields() -> Vec<Field> {
         field(
             "rotateWith",
             Texts,
-            "Objects as Kind/name that the value is tied to: when one of them is a new object (another UID), a new value is minted.",
+            "Objects as Kind/name that the value is tied to: when one of them is recreated (has another UID), a new \
+             value is minted.",
         ),
         field(
             "restart",
             Texts,
-            "Workloads as Kind/name that start anew after the value changed. Pods that wait for the Secret need none.",
+            "Workloads as Kind/name that are restarted after the value changed. Pods that wait for the Secret need no \
+             restart.",
         ),
         field(
             "revoke",
             Texts,
-            "Command in the issuer's pod that takes a given-up value on its standard input.",
+            "Command in the issuer's pod that revokes a value; it gets the value on its standard input.",
         ),
         field(
             "adopt",
             Words(&["never", "always"]),
-            "Whether a value that is in the key already is taken over instead of refused. Default never.",
+            "Whether a value that the key already holds is adopted instead of refused. Default never.",
         ),
     ]
 }
@@ -105,11 +107,15 @@ pub(super) fn exec() -> Vec<Field> {
             "Labels of the pod; the first ready one by name.",
         ),
         field("container", Shape::Text, "Default: the pod's default container."),
-        required("command", Shape::Texts, "Program and arguments. Never a shell line."),
+        required(
+            "command",
+            Shape::Texts,
+            "Program and arguments; not a shell command line.",
+        ),
         field(
             "timeout",
             Shape::Duration,
-            "What one run may take, 10m at most. Default 30s.",
+            "Time limit of one run, 10m at most. Default 30s.",
         ),
     ]
 }

@@ -32,12 +32,20 @@ pub(super) fn schema() -> Schema {
 
 fn inputs() -> Vec<Attribute> {
     vec![
-        Attribute::required("name", Type::String, "Name of the pool. With the cluster it identifies it.")
-            .replaces()
-            .rule(Rule::DnsLabel),
-        Attribute::required("cluster", Type::String, "Cluster that the pool serves; a name of your own choice.")
-            .replaces()
-            .rule(Rule::DnsLabel),
+        Attribute::required(
+            "name",
+            Type::String,
+            "Name of the pool. Together with the cluster it identifies the pool.",
+        )
+        .replaces()
+        .rule(Rule::DnsLabel),
+        Attribute::required(
+            "cluster",
+            Type::String,
+            "Cluster that the pool serves; any name you choose.",
+        )
+        .replaces()
+        .rule(Rule::DnsLabel),
         Attribute::optional("size", Type::Number, "Number of nodes, 0 to 1000. Or `min` and `max`.")
             .rule(Rule::ConflictsWith("min"))
             .rule(Rule::ConflictsWith("max")),
@@ -47,8 +55,16 @@ fn inputs() -> Vec<Attribute> {
             "capacity",
             Nesting::Single,
             vec![
-                Attribute::optional("on_demand_base", Type::Number, "On-demand nodes before any spot one. Default 0."),
-                Attribute::optional("spot_percent", Type::Number, "Spot above the base, in per cent. Default 100."),
+                Attribute::optional(
+                    "on_demand_base",
+                    Type::Number,
+                    "Number of on-demand nodes before any spot node. Default 0.",
+                ),
+                Attribute::optional(
+                    "spot_percent",
+                    Type::Number,
+                    "Percentage of spot nodes above the base. Default 100.",
+                ),
             ],
             "Spot and on-demand. All spot by default.",
         ),
@@ -61,9 +77,13 @@ fn inputs() -> Vec<Attribute> {
                 text(
                     "parameter",
                     "SSM parameter that names the image. Looked up at plan and pinned; a newer image is reported in \
-                     `newer_image_id` and not taken.",
+                     `newer_image_id` and not used.",
                 ),
-                Attribute::optional("follow", Type::Bool, "Take a newer image when the parameter names one. Default `false`."),
+                Attribute::optional(
+                    "follow",
+                    Type::Bool,
+                    "Use a newer image when the parameter names one. Default `false`.",
+                ),
             ],
             "The image: an id or a parameter.",
         )
@@ -74,14 +94,15 @@ fn inputs() -> Vec<Attribute> {
         Attribute::optional(
             "user_data",
             Type::String,
-            "User data as the instance shall read it, at most 16 KB. Write-only: neither a plan nor a state holds it; a change \
-             of it shows as a change of `user_data_hash` and rolls the pool.",
+            "User data as the instance will read it, at most 16 KB. Write-only: neither a plan nor a state holds it. \
+             A change shows as a change of `user_data_hash` and rolls the pool.",
         )
         .write_only(),
         Attribute::optional(
             "user_data_encoding",
             Type::String,
-            "How `user_data` is written; `base64` brings bytes, for example of gzip, which cloud-init unpacks. Default `text`.",
+            "Encoding of `user_data`; `base64` allows any bytes, for example gzip, which cloud-init unpacks. Default \
+             `text`.",
         )
         .rule(Rule::OneOf(&["text", "base64"])),
         Attribute::nested(
@@ -110,9 +131,13 @@ fn inputs() -> Vec<Attribute> {
         Attribute::optional(
             "metadata_hops",
             Type::Number,
-            "Hops that an answer of the metadata service may take; 2 lets containers reach it. Default 1.",
+            "Network hops that an answer of the metadata service may take; with 2, containers can reach it. Default 1.",
         ),
-        Attribute::optional("public_address", Type::Bool, "Whether nodes get public addresses. Default `false`."),
+        Attribute::optional(
+            "public_address",
+            Type::Bool,
+            "Whether nodes get public addresses. Default `false`.",
+        ),
     ]
 }
 
@@ -123,8 +148,8 @@ fn rolling() -> Vec<Attribute> {
             "rollout",
             Nesting::Single,
             vec![
-                text("surge", "Nodes above the size while rolling: a number, or a part such as `\"10%\"`. Default `1`."),
-                text("max_unavailable", "Nodes that may be missing while rolling, written likewise. Default `0`."),
+                text("surge", "Nodes above the size during a roll: a number, or a share such as `\"10%\"`. Default `1`."),
+                text("max_unavailable", "Nodes that may be missing during a roll, in the same form. Default `0`."),
                 Attribute::optional(
                     "health",
                     Type::String,
@@ -132,12 +157,12 @@ fn rolling() -> Vec<Attribute> {
                      its Kubernetes node being Ready. Default `statusChecks`.",
                 )
                 .rule(Rule::OneOf(&["statusChecks", "tag", "kubernetes"])),
-                span("health_timeout", "For a new node's health. Default `10m`."),
-                span("drain_timeout", "For a node's drain. Default `5m`."),
+                span("health_timeout", "Time limit for a new node to become healthy. Default `10m`."),
+                span("drain_timeout", "Time limit of a node's drain. Default `5m`."),
                 Attribute::optional(
                     "max_removed_percent",
                     Type::Number,
-                    "Largest part of the pool that one apply may remove without replacing. Default 50.",
+                    "Largest share of the pool, in percent, that one apply may remove without replacing. Default 50.",
                 ),
             ],
             "How nodes are replaced.",
@@ -149,24 +174,24 @@ fn rolling() -> Vec<Attribute> {
                 Attribute::optional(
                     "at_deadline",
                     Type::String,
-                    "What happens to pods that a disruption budget still holds when `drain_timeout` is over: the drain fails \
-                     and the node is uncordoned, or they are deleted. Default `fail`.",
+                    "What happens if a disruption budget still protects pods when `drain_timeout` is over: `fail` \
+                     ends the drain and uncordons the node, `force` deletes the pods. Default `fail`.",
                 )
                 .rule(Rule::OneOf(&["fail", "force"])),
             ],
-            "The nodes are nodes of the provider's Kubernetes cluster: they are cordoned and emptied by evictions.",
+            "The nodes belong to the provider's Kubernetes cluster: they are cordoned and drained by eviction.",
         ),
         text(
             "drain_hook",
-            "A shell line that empties a node which is in no cluster and has no agent, at most 256 characters. SSM runs it on the \
-             node, at least once, before the node ends; one that fails or hangs holds the node up to `drain_timeout`, and that is \
-             told as a warning. Nodes carry it in a tag.",
+            "A shell command that drains a node which is in no cluster and has no agent, at most 256 characters. SSM \
+             runs it on the node, at least once, before the node is terminated. A hook that fails or hangs holds the \
+             node until `drain_timeout`, with a warning. Nodes carry it in a tag.",
         ),
         text(
             "undrain_hook",
-            "A shell line that brings back what `drain_hook` ended, run in the same way when a removal is called off.",
+            "A shell command that restarts what `drain_hook` stopped, run in the same way when a removal is cancelled.",
         ),
-        span("launch_timeout", "For finding capacity. Default `5m`."),
+        span("launch_timeout", "Time limit for finding capacity. Default `5m`."),
         Attribute::nested(
             "timeouts",
             Nesting::Single,
@@ -175,7 +200,7 @@ fn rolling() -> Vec<Attribute> {
                 span("update", "For later ones."),
                 span("delete", "For the destroy."),
             ],
-            "Ends of single operations. By default the sum of what `launch_timeout` and `rollout` allow.",
+            "Time limits of single operations. Default: the sum of what `launch_timeout` and `rollout` allow.",
         ),
     ]
 }
@@ -187,11 +212,11 @@ fn computed() -> Vec<Attribute> {
         text("image_id", "The image of new nodes, pinned."),
         text(
             "newer_image_id",
-            "What the parameter names now, where it is another image: available, and not taken. Null otherwise.",
+            "The image that the parameter names now, if it differs: available, and not used. Null otherwise.",
         ),
         text(
             "user_data_hash",
-            "A mark of the user data, by a keyed hash: it changes when the user data does and does not tell them. Null without any.",
+            "Keyed hash of the user data: it changes when they change and does not reveal them. Null without user data.",
         ),
         text(
             "spec_hash",
@@ -217,7 +242,7 @@ fn computed() -> Vec<Attribute> {
         Attribute::computed(
             "steps",
             Type::list(Type::String),
-            "What the last change did to each node, why, and in which order. A plan tells the same as a warning.",
+            "What the last change did to each node, why, and in which order. A plan shows the same as a warning.",
         ),
         Attribute::computed(
             "requests",

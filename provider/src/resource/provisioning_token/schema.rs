@@ -10,14 +10,14 @@ pub(super) fn schema() -> Schema {
         Attribute::required(
             "name",
             Type::String,
-            "Name of the token. With the namespace it names its record.",
+            "Name of the token. Together with the namespace it identifies its record.",
         )
         .replaces()
         .rule(Rule::DnsLabel),
         Attribute::required(
             "namespace",
             Type::String,
-            "Namespace of the record, and of the Secret and the pod if they name none. It has to exist.",
+            "Namespace of the record, and of the Secret and the pod if they name none. It must exist.",
         )
         .replaces()
         .rule(Rule::DnsLabel),
@@ -39,7 +39,8 @@ pub(super) fn schema() -> Schema {
         Attribute::computed(
             "value_hash",
             Type::String,
-            "Keyed hash of the value: equal while the value is. Its key lies in the cluster; the hash alone tells nothing.",
+            "Keyed hash of the value: it changes when the value does. The key is in the cluster; the hash alone \
+             reveals nothing.",
         ),
         Attribute::computed(
             "minted_at",
@@ -54,7 +55,7 @@ pub(super) fn schema() -> Schema {
         Attribute::computed(
             "mints",
             Type::Number,
-            "How often a value was minted; 0 for one that was there before.",
+            "How often a value was minted; 0 for an adopted one.",
         ),
         Attribute::computed(
             "due",
@@ -64,13 +65,12 @@ pub(super) fn schema() -> Schema {
     ]);
     Schema {
         version: 0,
-        description: "A one-time secret: minted once by a command in a pod, or made of random bytes or as a signing key, \
-                      and stored in a key of a Kubernetes Secret.\n\nThe value is never in a plan, a state or a log: \
-                      the state holds where it is, a keyed hash, times and counts. A mint is written down in the \
-                      cluster before it begins, so a killed apply, a lost state or two applies at once never mint \
-                      twice in silence. A destroy runs `revoke` if there is one and takes the key away, and the Secret \
-                      with it if nothing else is in it; a value that was adopted stays. While planning nothing is ever \
-                      minted.",
+        description: "A one-time secret: minted once by a command in a pod, or generated as random bytes or as a \
+                      signing key, and stored in a key of a Kubernetes Secret.\n\nThe value is never in a plan, a \
+                      state or a log: the state holds where it is, a keyed hash, times and counts. A mint is recorded \
+                      in the cluster before it begins, so a killed apply, a lost state or two applies at once never \
+                      mint twice silently. A destroy runs `revoke` if there is one, and removes the key, and the \
+                      Secret too if nothing else is in it; an adopted value stays. A plan never mints.",
         attributes,
     }
 }

@@ -19,19 +19,19 @@ pub(super) fn verify() -> Attribute {
                     Attribute::optional(
                         "port",
                         Type::String,
-                        "Number or name of its port. May be left out when it has only one.",
+                        "Number or name of its port. May be omitted if it has only one.",
                     ),
                     Attribute::optional(
                         "scheme",
                         Type::String,
-                        "What stands behind the Service speaks. Default `http`.",
+                        "Protocol of the pods behind the Service. Default `http`.",
                     )
                     .rule(Rule::OneOf(&["http", "https"])),
                     Attribute::optional("path", Type::String, "Path and query. Default `/`."),
                     Attribute::optional(
                         "status",
                         Type::list(Type::Number),
-                        "Status codes that are well. Default: 200 to 299.",
+                        "Expected status codes. Default: 200 to 299.",
                     ),
                     Attribute::optional("body", Type::String, "A text that the body must contain."),
                     Attribute::optional(
@@ -53,13 +53,13 @@ pub(super) fn verify() -> Attribute {
                     Attribute::required(
                         "command",
                         Type::list(Type::String),
-                        "Program and arguments. Never a shell line. It must end with exit code 0.",
+                        "Program and arguments; not a shell command line. It must end with exit code 0.",
                     ),
                     Attribute::optional("output", Type::String, "A text that its standard output must contain."),
                     Attribute::optional(
                         "timeout",
                         Type::String,
-                        "What one run may take. Default `30s`.",
+                        "Time limit of one run. Default `30s`.",
                     )
                     .rule(Rule::Duration),
                 ],
@@ -68,12 +68,12 @@ pub(super) fn verify() -> Attribute {
             Attribute::optional(
                 "timeout",
                 Type::String,
-                "How long it is asked again, with growing pauses. Default `1m`.",
+                "How long the check is repeated, with growing pauses. Default `1m`.",
             )
             .rule(Rule::Duration),
         ],
-        "Questions, each either `http` or `exec`, that are asked in this order once the component's objects are ready. Only \
-         when they are answered as wanted is the component ready, and what waits for it starts. They are asked in every apply \
+        "Checks, each either `http` or `exec`, that run in this order once the component's objects are ready. The \
+         component is ready, and its dependants start, only when all checks have succeeded. They run in every apply \
          that has something to do, and when they themselves have changed.",
     )
     .with_presence(Presence::Optional)
@@ -89,28 +89,28 @@ pub(super) fn policies() -> Attribute {
                 "match",
                 Nesting::Single,
                 vec![
-                    Attribute::optional("api_version", Type::String, "Its group counts, for example `apps/v1`."),
+                    Attribute::optional(
+                        "api_version",
+                        Type::String,
+                        "Only its group matters, for example `apps/v1`.",
+                    ),
                     Attribute::optional("kind", Type::String, "For example `StatefulSet`."),
                     Attribute::optional("namespace", Type::String, "Namespace of the object."),
                     Attribute::optional("name", Type::String, "Name of the object."),
-                    Attribute::optional(
-                        "labels",
-                        Type::map(Type::String),
-                        "Labels that the object must have.",
-                    ),
+                    Attribute::optional("labels", Type::map(Type::String), "Labels that the object must have."),
                 ],
-                "Which objects the rule is about; what is left out matches all.",
+                "Which objects the rule applies to; omitted fields match all.",
             ),
             Attribute::required(
                 "rule",
                 Type::String,
-                "A CEL expression over `object` (as it will be sent) and `component` that is true for an object that keeps \
-                 the rule, for example `object.spec.replicas == 1`.",
+                "A CEL expression over `object` (as it will be sent) and `component` that is true for an object that \
+                 satisfies the rule, for example `object.spec.replicas == 1`.",
             )
             .rule(Rule::NotEmpty),
-            Attribute::required("message", Type::String, "What is said of an object that does not.").rule(Rule::NotEmpty),
+            Attribute::required("message", Type::String, "Message for an object that does not.").rule(Rule::NotEmpty),
         ],
-        "Rules of the stack's own. An object that breaks one is an error of the plan.",
+        "The stack's own rules. An object that breaks one is an error in the plan.",
     )
     .with_presence(Presence::Optional)
 }
@@ -126,7 +126,7 @@ pub(super) fn requires(description: &'static str) -> Attribute {
             Attribute::optional(
                 "namespace",
                 Type::String,
-                "Default: the stack's, for kinds that have one.",
+                "Default: the stack's namespace, for namespaced kinds.",
             ),
             Attribute::required("name", Type::String, "The object's name."),
             Attribute::optional(
@@ -138,7 +138,7 @@ pub(super) fn requires(description: &'static str) -> Attribute {
             Attribute::optional(
                 "timeout",
                 Type::String,
-                "How long it is waited for. Default: as long as the stack's `timeout` lasts.",
+                "How long to wait for it. Default: the stack's `timeout`.",
             )
             .rule(Rule::Duration),
         ],

@@ -12,15 +12,15 @@ pub(super) fn schema() -> Schema {
         version: 0,
         description: "A phased stack: Kubernetes objects in components that start in order, each only when those it \
                       needs are ready.\n\nObjects are applied with server-side apply as the field manager `myelin`. \
-                      What the stack owns is recorded in one Secret in its namespace before it is made, so an \
-                      interrupted apply or a lost state file loses nothing: the next apply takes over what is there. \
+                      What the stack owns is recorded in one Secret in its namespace before it is created, so an \
+                      interrupted apply or a lost state file loses nothing: the next apply takes over what exists. \
                       Fields that others own (an autoscaler, a webhook, defaults) are not the stack's and never show \
                       as drift.",
         attributes: vec![
             Attribute::required(
                 "name",
                 Type::String,
-                "Name of the stack. With the namespace it names its record.",
+                "Name of the stack. Together with the namespace it identifies its record.",
             )
             .replaces()
             .rule(Rule::DnsLabel),
@@ -51,8 +51,8 @@ pub(super) fn schema() -> Schema {
             Attribute::optional(
                 "substitute_wo",
                 texts(),
-                "Values of `${NAME}` that are stored nowhere: not in the plan, not in the state. They win over \
-                 `substitute` and are used in every apply. A changed value alone is not noticed: change \
+                "Values of `${NAME}` that are stored nowhere: not in the plan, not in the state. They take precedence \
+                 over `substitute` and are used in every apply. Terraform does not notice a changed value: change \
                  `substitute_wo_version` with it.",
             )
             .write_only(),
@@ -69,7 +69,7 @@ pub(super) fn schema() -> Schema {
                     Attribute::required(
                         "path",
                         Type::String,
-                        "Folder or file under the source. What comes from under it belongs to the component.",
+                        "Folder or file under the source. Objects from it belong to the component.",
                     )
                     .rule(Rule::NotEmpty),
                     Attribute::optional(
@@ -91,8 +91,8 @@ pub(super) fn schema() -> Schema {
                     )
                     .rule(Rule::Duration),
                 ],
-                "Parts that become ready as one, by name. None means that the whole source is one. What lies under no \
-                 component's path is applied before all of them.",
+                "Parts that become ready as a unit, by name. Without any, the whole source is one component. Objects \
+                 under no component's path are applied before all components.",
             )
             .rule(Rule::KeysAreDnsLabels),
             Attribute::nested(
@@ -103,9 +103,12 @@ pub(super) fn schema() -> Schema {
                  itself, and stored in a Secret.",
             )
             .rule(Rule::KeysAreDnsLabels),
-            requires("Objects of others that must be ready before anything of the stack but its namespace is applied."),
+            requires(
+                "Objects of others that must be ready before anything of the stack except its namespace is applied.",
+            ),
             policies(),
-            Attribute::optional("timeout", Type::String, "The end of every wait. Default `15m`.").rule(Rule::Duration),
+            Attribute::optional("timeout", Type::String, "Time limit of every wait. Default `15m`.")
+                .rule(Rule::Duration),
             Attribute::nested(
                 "timeouts",
                 Nesting::Single,
@@ -114,7 +117,7 @@ pub(super) fn schema() -> Schema {
                     Attribute::optional("update", Type::String, "For later ones.").rule(Rule::Duration),
                     Attribute::optional("delete", Type::String, "For the destroy.").rule(Rule::Duration),
                 ],
-                "Ends of single operations, where `timeout` does not fit all of them.",
+                "Time limits of single operations, if one `timeout` does not fit all of them.",
             ),
             Attribute::optional(
                 "prune",
@@ -125,13 +128,13 @@ pub(super) fn schema() -> Schema {
                 "delete_protected",
                 names(),
                 "Kinds among `PersistentVolumeClaim`, `PersistentVolume`, `Namespace` and `CustomResourceDefinition` \
-                 that prune and destroy may delete all the same.",
+                 that prune and destroy may delete.",
             ),
             Attribute::optional(
                 "replace",
                 names(),
-                "Kinds whose objects may be deleted and made again when a change to an immutable field needs it. Jobs of \
-                 the stack always may, once nothing of the old one runs; with `Job` in this list a running one is stopped.",
+                "Kinds whose objects may be deleted and recreated when an immutable field must change. Jobs of the \
+                 stack always may, once no pod of the old one runs; with `Job` in this list a running one is stopped.",
             ),
             Attribute::optional(
                 "adopt",
@@ -148,11 +151,12 @@ pub(super) fn schema() -> Schema {
             Attribute::optional(
                 "on_failure",
                 Type::String,
-                "What to do when a component fails. `stop` keeps what is healthy and starts nothing that waits for the \
-                 failed one. `rollback` goes back to the last state in which everything was ready, through the same gates, and \
-                 the apply fails all the same; a first apply has no such state and stops. A Job that the failed apply ran is \
-                 removed, not run again. For this the manifests of the last good state are kept, compressed, in the stack's \
-                 record, which is a Secret; values of Secrets are among them. Default `stop`.",
+                "What to do when a component fails. `stop` keeps what is healthy and starts nothing that waits for \
+                 the failed one. `rollback` returns to the last state in which everything was ready, through the same \
+                 gates, and the apply fails all the same; a first apply has no such state and stops. A Job that the \
+                 failed apply ran is removed, not run again. For this purpose the manifests of the last good state, \
+                 including values of Secrets, are stored compressed in the stack's record, which is a Secret. Default \
+                 `stop`.",
             )
             .rule(Rule::OneOf(&["stop", "rollback"])),
             Attribute::optional(
@@ -166,8 +170,8 @@ pub(super) fn schema() -> Schema {
                 "objects",
                 texts(),
                 "Every object as it should be, in canonical JSON, by `group/Kind/namespace/name`. Data of Secrets is \
-                 masked by keyed hash; what `substitute_wo` touches is masked without one. The namespace that the stack \
-                 makes for itself is not among them.",
+                 masked by keyed hash; values that contain a variable of `substitute_wo` are masked without a hash. \
+                 The namespace that the stack creates for itself is not included.",
             ),
             Attribute::computed(
                 "ready",
@@ -193,7 +197,7 @@ pub(super) fn schema() -> Schema {
                     Attribute::computed("expires_at", Type::String, "When a new value is due (RFC 3339)."),
                     Attribute::computed("mints", Type::Number, "How often a value was minted."),
                 ],
-                "What is known of each token; never its value.",
+                "Facts about each token; never its value.",
             )
             .with_presence(Presence::Computed),
             Attribute::computed(
