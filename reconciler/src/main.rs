@@ -84,19 +84,19 @@ enum Command {
     Events(command::events::Arguments),
     /// Lists the commits that a source has had.
     History(command::status::HistoryArguments),
-    /// Makes a source look at its branch now.
+    /// Makes a source poll its branch now.
     Reconcile(command::control::SourceArguments),
     /// Stops a source until it is resumed; what is applied stays.
     Suspend(command::control::SourceArguments),
-    /// Lets a suspended source go on.
+    /// Lets a suspended source continue.
     Resume(command::control::SourceArguments),
-    /// Brings a source back to a commit and holds it there.
+    /// Returns a source to a commit and holds it there.
     Rollback(command::control::RollbackArguments),
     /// Ends a rollback: the source follows its branch again.
     Release(command::control::SourceArguments),
     /// Gives a stack from Terraform to a git source, or back. No object is touched.
     HandOver(command::hand_over::Arguments),
-    /// Says yes to a plan that removes much.
+    /// Confirms a plan that removes much.
     Confirm(command::control::ConfirmArguments),
     /// Prints the JSON Schema of the documents, for editors.
     Schema(command::schema::Arguments),
@@ -107,7 +107,7 @@ enum Command {
     },
 }
 
-/// A core of this process could hold a minted value.
+/// A core dump of this process could contain a minted value.
 fn write_no_core() {
     #[cfg(unix)]
     {

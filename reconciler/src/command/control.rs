@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Hex digits of a commit, and of a plan.
 const COMMIT: usize = 40;
 const PLAN: usize = 32;
-/// So many of them name one among a few.
+/// This many characters identify one plan among a few.
 const SHORTEST_HASH: usize = 7;
 
 /// Which source.
@@ -106,8 +106,8 @@ fn meant(given: &str, waiting: Option<&str>) -> anyhow::Result<String> {
     }
 }
 
-/// The board of a source that has said something. A word to a source that nobody runs would be heard by nobody, and who mistypes
-/// would believe that it was.
+/// The board of a source that has reported. A request to an unknown source would reach nobody, and a user who mistyped
+/// would believe that it did.
 async fn known(cluster: Arc<dyn Cluster>, namespace: &str, source: &str) -> anyhow::Result<(Board, Status)> {
     let mut all = control::all(&*cluster, namespace)
         .await
@@ -158,7 +158,7 @@ async fn tell(arguments: &SourceArguments, said: &str, change: impl FnOnce(&mut 
     say(&board, &arguments.source, said, &arguments.wait, change).await
 }
 
-/// Says it, under a number by which the source shows that it has heard.
+/// Writes the request, with a number by which the source acknowledges it.
 async fn say(
     board: &Board,
     source: &str,
@@ -166,7 +166,7 @@ async fn say(
     wait: &WaitArguments,
     change: impl FnOnce(&mut Control),
 ) -> anyhow::Result<u8> {
-    // A mistake in it is told before anything is said.
+    // An invalid value is reported before anything is written.
     let limit = wait.limit()?;
     let request = format!("{:016x}", rand::random::<u64>());
     board

@@ -17,10 +17,10 @@ pub(crate) struct Arguments {
     local: LocalArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// A revision of the repository that DIR lies in, in place of the files on disk.
+    /// A revision of the repository that contains DIR, instead of the files on disk.
     #[arg(long, value_name = "REV")]
     rev: Option<String>,
-    /// Only what somebody else changed of what the stacks set.
+    /// Only drift: what others changed in what the stacks set.
     #[arg(long)]
     drift: bool,
 }

@@ -139,7 +139,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Err(error) => tracing::debug!(%error, "the watch of events broke"),
         }
         pause.rest().await;
-        // What happened while nobody watched.
+        // What happened while the watch was down.
         if let Ok((missed, at)) = list(&*cluster).await {
             version = at;
             let mut missed: Vec<Told> = missed

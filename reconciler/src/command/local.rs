@@ -65,7 +65,7 @@ impl LocalArguments {
         Ok(wanted)
     }
 
-    /// Reads and renders a revision of the repository that the folder lies in.
+    /// Reads and renders a revision of the repository that contains the folder.
     ///
     /// # Errors
     /// When there is no such revision, or with all problems of its documents.

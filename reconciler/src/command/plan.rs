@@ -18,8 +18,8 @@ pub(crate) struct Arguments {
     local: LocalArguments,
     #[command(flatten)]
     cluster: ClusterArguments,
-    /// A revision of the repository that DIR lies in, in place of the files on disk; or two, A..B: what B changes against A,
-    /// without asking a cluster.
+    /// A revision of the repository that contains DIR, instead of the files on disk; or two, A..B: what B changes
+    /// against A, without a cluster.
     #[arg(long, value_name = "REV|A..B")]
     rev: Option<String>,
     /// How to print it.

@@ -34,7 +34,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use zeroize::Zeroizing;
 
-/// Flags of a single source: beside a configuration they would say nothing, so they are refused.
+/// Flags of a single source: beside a configuration they would have no effect, so they are refused.
 const OF_ONE: [&str; 11] = [
     "url",
     "name",
@@ -51,7 +51,7 @@ const OF_ONE: [&str; 11] = [
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Configuration with the sources. What describes a single source is then said there, and not by flags.
+    /// Configuration with the sources. It replaces the flags that describe a single source.
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE)]
     config: Option<PathBuf>,
     /// Repository of a single source: https, ssh (`git@host:path` too) or file URL, or an absolute path.
@@ -75,7 +75,7 @@ pub(crate) struct Arguments {
     /// File with the private key (without a passphrase) of a repository behind ssh.
     #[arg(long, value_name = "FILE")]
     identity: Option<PathBuf>,
-    /// File with the keys that the host behind ssh may show, as OpenSSH's `known_hosts`.
+    /// File with the keys that the ssh host may present, as OpenSSH's `known_hosts`.
     #[arg(long, value_name = "FILE")]
     known_hosts: Option<PathBuf>,
     /// File of signers: allowed signers as `ssh-keygen` reads them, or armored OpenPGP keys. Commits that none of them signed
@@ -84,25 +84,26 @@ pub(crate) struct Arguments {
     signers: Vec<PathBuf>,
     #[command(flatten)]
     keys: KeyArguments,
-    /// Service account as which everything is changed, NAMESPACE/NAME; with our own rights if not given.
+    /// Service account, NAMESPACE/NAME, that is used for every change; Myelin's own rights if not given.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<ServiceAccount>,
-    /// How often the branch is looked at, at least 1s.
+    /// How often the branch is polled, at least 1s.
     #[arg(long, default_value = "30s", value_name = "DURATION")]
     interval: String,
-    /// Folder for the objects of git; a fresh one if not given. Losing it loses nothing.
+    /// Folder for git objects; a temporary one if not given. Losing it loses nothing.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Namespace of the reconciler's own objects.
     #[arg(long, default_value = NAMESPACE)]
     namespace: String,
-    /// Share the sources out among replicas by leases in the cluster: one works on a source, the others wait.
+    /// Share the sources among replicas by leases in the cluster: one replica works on a source, the others wait.
     #[arg(long)]
     lease: bool,
-    /// A replica that is silent for so long is replaced, at least 300ms. Each replica sends one small request per 0.29 of it.
+    /// A replica that is silent for this long is replaced; at least 300ms. Each replica sends one small request per
+    /// 0.29 of it.
     #[arg(long, default_value = "700ms", value_name = "DURATION", requires = "lease")]
     fail_over: String,
-    /// How the log is written, on the error stream. Which lines: the variable MYELIN_LOG, `info` unless set.
+    /// Format of the log on standard error. The variable MYELIN_LOG sets its level; `info` by default.
     #[arg(long, value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
     /// Address of the page, the metrics and the health checks; `none` for no page.
@@ -190,11 +191,12 @@ impl Arguments {
     }
 }
 
-/// What beats, and how to end it: only after everything is given back.
+/// The heartbeat thread, and how to end it: only after everything is given back.
 type Beating = (CancellationToken, std::thread::JoinHandle<()>);
 
 impl Arguments {
-    /// This replica, if there are several; it beats from now on in a thread of its own, so that no work delays it.
+    /// This replica, if there are several. It sends heartbeats from now on in a thread of its own, so that no work
+    /// delays them.
     fn replica(&self) -> anyhow::Result<Option<(Replica, Beating)>> {
         if !self.lease {
             return Ok(None);
@@ -224,7 +226,7 @@ impl Arguments {
         Ok(Some((replica, (farewell, thread))))
     }
 
-    /// Serves the page; for ever silent where none is wanted.
+    /// Serves the page; pends forever if none is wanted.
     fn page(
         &self,
         seen: BTreeMap<String, Face>,
@@ -294,7 +296,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             .map(|(replica, _)| Seat::new(cluster.clone(), replica.clone(), &configuration.name));
         let lock = Lock::new(&store, &configuration.name);
         let start = {
-            // Of this source, as whomever it asks.
+            // For this source, under every account that it uses.
             let permits = Arc::new(Semaphore::new(configuration.concurrency));
             let as_account = async |account: &ServiceAccount| -> anyhow::Result<Arc<dyn Cluster>> {
                 let inner = arguments.cluster.connect_as(Some(account)).await?;

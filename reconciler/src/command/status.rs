@@ -61,7 +61,7 @@ pub(crate) async fn status(arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.depth >= Depth::Stack {
         match records(&*cluster).await {
             Ok(found) => known = found,
-            // Who may not read records still sees what sources say.
+            // Without the right to read records, the sources' reports are still shown.
             Err(problem) => eprintln!("warning: components and objects are not shown: {problem}"),
         }
     }

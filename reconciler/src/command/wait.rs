@@ -34,10 +34,11 @@ impl WaitArguments {
     }
 }
 
-/// Waits until the source has heard `request` and stands still. Ready (or suspended, where that was asked for) is success.
+/// Waits until the source has acknowledged `request` and has a result. Ready (or suspended, if that was requested) is
+/// success.
 ///
 /// # Errors
-/// When the cluster does not answer, or at the deadline with what was last said.
+/// When the cluster does not answer, or at the deadline with the last report.
 pub(crate) async fn until_done(limit: Duration, board: &Board, request: &str) -> anyhow::Result<u8> {
     let end = Instant::now() + limit;
     let mut screen = Screen::new();
@@ -70,7 +71,7 @@ pub(crate) async fn until_done(limit: Duration, board: &Board, request: &str) ->
         };
         pause.reset();
         heard = status.heard.as_deref() == Some(request);
-        // What it said before it heard is no news.
+        // Reports from before the acknowledgement do not count.
         if heard {
             screen.show(&status);
         }

@@ -33,7 +33,7 @@ const FIELDS: usize = 8;
 pub(crate) struct Arguments {
     /// The object: KIND/NAME, KIND/NAMESPACE/NAME or GROUP/KIND/NAMESPACE/NAME. Kinds may be short, as kubectl takes them.
     object: String,
-    /// Every field that git sets, each with its file and line and who owns it on the server.
+    /// Every field that git sets, each with its file and line and its owner on the server.
     #[arg(long)]
     fields: bool,
     /// The same of one field and what is below it: `spec.template.spec.containers[name=web].image`, or a JSON pointer.
@@ -54,7 +54,7 @@ pub(crate) struct Arguments {
 #[serde(rename_all = "camelCase")]
 struct Answer {
     object: ObjectKey,
-    /// What was asked for, where that belongs to the object: a pod of a Deployment.
+    /// The requested object, if it belongs to this one: a pod of a Deployment.
     asked: Option<String>,
     state: String,
     reason: String,
@@ -69,18 +69,18 @@ struct Answer {
     origin: Option<String>,
     plan: String,
     last_writer: Option<Writer>,
-    /// Everybody else who owns fields.
+    /// The other owners of fields.
     others: Vec<Writer>,
     /// Fields of the manifest that are left to others.
     left: Vec<String>,
     /// How often a foreign change was reverted within the hour.
     reverted: usize,
-    /// Where fields are set, if that was asked.
+    /// Where fields are set, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     fields: Option<Vec<fields::Field>>,
 }
 
-/// Someone who owns fields of an object.
+/// An owner of fields of an object.
 #[derive(Debug, Clone, Serialize)]
 struct Writer {
     manager: String,
@@ -226,7 +226,7 @@ fn find<'a>(records: &'a [Record], wanted: &Wanted) -> anyhow::Result<Option<Fou
     }
 }
 
-/// The stack's object that what was asked for belongs to, by its owner references: of a pod its Deployment.
+/// The stack's object to which the requested one belongs, by owner references: for a pod its Deployment.
 async fn above<'a>(cluster: &dyn Cluster, wanted: &Wanted, records: &'a [Record]) -> anyhow::Result<Option<Found<'a>>> {
     let Some(namespace) = wanted.namespace.clone() else {
         return Ok(None);
@@ -417,7 +417,7 @@ fn writers(live: &Value) -> Vec<Writer> {
     entries.into_iter().flatten().map(writer).collect()
 }
 
-/// The leaves of a field set, as people write paths; a few of them.
+/// The leaves of a field set as readable paths; a few of them.
 fn paths(set: &Value, at: &mut String, found: &mut Vec<String>) {
     let Some(map) = set.as_object().filter(|map| map.keys().any(|name| name != ".")) else {
         if found.len() < FIELDS && !at.is_empty() {

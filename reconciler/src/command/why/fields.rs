@@ -10,7 +10,7 @@ use serde_json::Value;
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Field {
-    /// As people write it: `spec.template.spec.containers[name=web].image`.
+    /// A readable path: `spec.template.spec.containers[name=web].image`.
     pub(super) field: String,
     /// `file:line` at the commit.
     pub(super) origin: String,
@@ -54,7 +54,7 @@ pub(super) fn fields(
     fields.collect()
 }
 
-/// Who owns a field that git does not set.
+/// The owner of a field that git does not set.
 pub(super) fn owners(live: &Value, writers: &[Writer], wanted: &str) -> Vec<String> {
     let wanted = normal(wanted);
     let steps: Vec<String> = wanted
@@ -80,7 +80,7 @@ fn normal(wanted: &str) -> String {
     }
 }
 
-/// A JSON pointer as people write paths. A name with a dot stands in brackets.
+/// A JSON pointer as a readable path. A name with a dot is in brackets.
 fn shown(pointer: &str) -> String {
     let mut out = String::new();
     for step in pointer.split('/').skip(1) {
