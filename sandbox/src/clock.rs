@@ -37,7 +37,7 @@ impl State {
     }
 }
 
-/// The time a while after another; the end of time if there is none.
+/// A time plus a duration, saturating at the end of time.
 fn shifted(time: Timestamp, by: Duration) -> Timestamp {
     let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
     time.checked_add(by).unwrap_or(Timestamp::MAX)

@@ -203,7 +203,7 @@ impl Faults {
         id
     }
 
-    /// Remove a rule; what it holds goes on. Says whether there was one.
+    /// Remove a rule; requests that it holds continue. Returns whether there was one.
     pub fn remove(&self, id: &str) -> bool {
         let mut state = self.state();
         let before = state.rules.len();

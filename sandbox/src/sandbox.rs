@@ -1,4 +1,4 @@
-//! A running sandbox: the registry, the controllers on it, the model cloud beside it, and the servers in front of both.
+//! A running sandbox: the registry with its controllers, the model cloud, and the servers for both.
 
 use std::sync::Arc;
 

@@ -332,7 +332,7 @@ impl Cloud {
         self.world().instances.values().filter(up).cloned().collect()
     }
 
-    /// Gives a spot notice: the capacity goes `after` from now (real EC2: two minutes).
+    /// Gives a spot notice: the capacity is taken `after` from now (real EC2: two minutes).
     ///
     /// # Errors
     /// When there is no such instance.

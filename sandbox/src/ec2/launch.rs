@@ -1,5 +1,5 @@
-//! What every launch has in common: the settings of a request merged over those of a launch template, their checks, and the
-//! instance that comes of them.
+//! The common part of every launch: the settings of a request merged over those of a launch template, their checks, and
+//! the resulting instance.
 
 use std::collections::BTreeMap;
 

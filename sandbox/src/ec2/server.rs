@@ -93,7 +93,7 @@ pub async fn serve(cloud: Cloud, port: u16) -> std::io::Result<Endpoint> {
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT))
         .with_state(served);
     let task = tokio::spawn(async move {
-        // The listener never fails for good; the task ends when the endpoint is dropped.
+        // The listener never fails permanently; the task ends when the endpoint is dropped.
         let _ = axum::serve(listener, router).await;
     });
     Ok(Endpoint { address, task })
@@ -134,7 +134,7 @@ async fn aws(Handle(served): Handle<Served>, headers: HeaderMap, body: Bytes) ->
     .await
 }
 
-/// Notes what came of a request, and answers as the fault wants it.
+/// Logs the result of a request, and answers as the fault requires.
 async fn finish(
     cloud: &Cloud,
     operation: &str,
@@ -156,7 +156,7 @@ async fn finish(
     }
 }
 
-/// The failure that is to come of a request: at once, or after its effect.
+/// The failure to inject into a request: before or after its effect.
 fn injected(served: &Served, operation: &str) -> Result<Option<Ec2Error>, Ec2Error> {
     let mut world = served.cloud.world();
     let call = world.call_count;

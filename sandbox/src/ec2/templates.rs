@@ -55,7 +55,7 @@ pub(crate) fn data(world: &World, specification: Option<&Params>) -> Result<Sett
     Ok(Settings::read(data))
 }
 
-/// The template that a request names by its id or its name.
+/// The template that a request names by id or name.
 ///
 /// # Errors
 /// When there is none.

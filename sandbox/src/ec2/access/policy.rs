@@ -107,7 +107,7 @@ impl Policy {
     /// Reads a policy document.
     ///
     /// # Errors
-    /// When it is none, names two statements alike, or says something that is not modelled.
+    /// When it is not a policy, has two statements with the same id, or uses something that is not modelled.
     pub fn read(document: &Value) -> Result<Self, PolicyError> {
         if document["Version"] != "2012-10-17" {
             return Err(PolicyError("its Version is not 2012-10-17".into()));

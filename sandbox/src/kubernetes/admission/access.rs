@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-/// Reading fields of an object; every method answers the zero value for what is absent or of another type.
+/// Reads fields of an object; every method returns the zero value for a field that is absent or of another type.
 pub(crate) trait Fields {
     /// The value of a field, unless it is absent or null.
     fn at(&self, name: &str) -> Option<&Value>;

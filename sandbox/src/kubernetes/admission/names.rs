@@ -1,5 +1,5 @@
-//! The syntax of names, keys and label values, each rule answering the server's own sentences for what is wrong. Which rule a
-//! field has to follow is the validators' business.
+//! The syntax of names, keys and label values. Each rule returns the server's own messages. The validators decide which
+//! rule applies to a field.
 
 use super::access::Fields;
 use serde_json::Value;

@@ -302,7 +302,7 @@ pub fn of(group: &str, kind: &str) -> Option<&'static Strategy> {
     ALL.iter().find(|one| one.kind == kind && one.group == group)
 }
 
-/// The strategy of a resource's objects; a kind that has no line of its own is written like a ConfigMap.
+/// The strategy of a resource's objects; a kind without a line of its own is written like a ConfigMap.
 pub(crate) fn of_resource(resource: &Resource) -> Strategy {
     let scope = if resource.namespaced {
         Scope::Namespaced

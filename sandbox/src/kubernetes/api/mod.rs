@@ -125,7 +125,7 @@ impl Api {
         }
     }
 
-    /// Answer a request. `Err` means that the connection is to be cut.
+    /// Answer a request. `Err` means that the connection must be cut.
     pub async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Reset> {
         let (parts, incoming) = request.into_parts();
         let query = route::parse_query(parts.uri.query().unwrap_or_default());

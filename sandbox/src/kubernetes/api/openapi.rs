@@ -29,7 +29,7 @@ pub(crate) fn answer(registry: &Registry, call: &Call, path: &str) -> Result<Rep
             Ok(Reply::value(200, &json!({"paths": Value::Object(paths)}), media))
         }
         "v2" => {
-            // Clients ask for protobuf first; those that insist on it learn here that there is none.
+            // Clients ask for protobuf first; those that insist on it get an error here.
             let accept = call.header("accept").unwrap_or_default();
             if accept.contains("proto-openapi") && !accept.contains("json") {
                 return Err(super::verbs::wrong_form(

@@ -102,7 +102,7 @@ fn access(api: &Api, review: &Value, user: &User, target: &Target) -> Result<Val
     Ok(json!({"allowed": auth::allowed(&api.registry, user, &wish)}))
 }
 
-/// Only what is certain: masters may do everything, of others no list is made.
+/// Only what is certain: masters may do everything; for others no list is computed.
 fn rules(user: &User) -> Value {
     let everything = json!([{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]);
     let all_paths = json!([{"verbs": ["*"], "nonResourceURLs": ["*"]}]);

@@ -1,8 +1,9 @@
-//! HorizontalPodAutoscalers without metrics: what they say when they cannot scale, and the bounds that they enforce.
+//! HorizontalPodAutoscalers without metrics: their status when they cannot scale, and the bounds that they enforce.
 //!
-//! There is no metrics server in the sandbox, so no load is ever measured: a Deployment is scaled only to lie between
-//! `minReplicas` and `maxReplicas`. The annotation `sandbox.myelin.dev/metrics: steady` on an autoscaler, or a ConfigMap `sandbox-metrics`
-//! in its namespace, makes it find its metrics, at a load that wants the replicas that there are.
+//! There is no metrics server in the sandbox, so no load is ever measured: a Deployment is scaled only into the range
+//! of `minReplicas` and `maxReplicas`. The annotation `sandbox.myelin.dev/metrics: steady` on an autoscaler, or a
+//! ConfigMap `sandbox-metrics` in its namespace, supplies metrics with a load that requires exactly the existing
+//! replicas.
 
 use serde_json::{Value, json};
 

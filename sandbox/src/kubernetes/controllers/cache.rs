@@ -31,7 +31,7 @@ pub(crate) struct Cache {
 }
 
 impl Cache {
-    /// Take in an object as it is now, or take it out. Gives back what was there.
+    /// Stores the current state of an object, or removes it. Returns the previous state.
     pub(crate) fn apply(&mut self, resource: &Arc<str>, object: &Arc<Object>, gone: bool) -> Option<Arc<Object>> {
         let value = object.value();
         let place = Place {

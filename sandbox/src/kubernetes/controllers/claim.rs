@@ -292,7 +292,7 @@ fn matching(world: &World, claim: &Value, class: &str) -> Option<Arc<Object>> {
         .cloned()
 }
 
-/// Four writes: the volume names the claim, says so; the claim names the volume, says so.
+/// Four writes: the volume names the claim, then reports it; the claim names the volume, then reports it.
 fn bind(world: &mut World, claim: &Value, volume: &Arc<Object>) -> Result<(), Failure> {
     let mut next = volume.value().clone();
     if next["spec"]["claimRef"]["uid"] != object::uid(claim) {

@@ -113,7 +113,7 @@ pub(super) fn release_policy(world: &mut World, set: &Value, pods: &[&Value]) ->
     Ok(())
 }
 
-/// An owner that does not control: the claim goes with it, and that is all.
+/// An owner without control: the claim is deleted with it, and nothing else follows.
 fn reference(owner: &Value, api_version: &str, kind: &str) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "name": object::name(owner), "uid": object::uid(owner)})
 }

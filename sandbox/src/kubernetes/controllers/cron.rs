@@ -63,7 +63,7 @@ impl Schedule {
         fits && bit(self.months, day.month())
     }
 
-    /// The first time after a second; none within five years is none.
+    /// The first matching time after a second; none if there is none within five years.
     pub(super) fn next_after(&self, second: i64) -> Option<i64> {
         let mut minute = (second.div_euclid(60) + 1) * 60;
         for _ in 0..366 * 5 {

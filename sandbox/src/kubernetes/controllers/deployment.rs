@@ -134,7 +134,8 @@ impl Turn {
         conditions.set(world.now, "Progressing", "Unknown", reason, message);
         next["status"]["conditions"] = conditions.into_value();
         world.update_status("deployments.apps", next.clone())?;
-        // As the real one, go on with what was read: the next write conflicts and everything is looked at again.
+        // Like the real controller, continue with what was read: the next write conflicts, and everything is read
+        // again.
         self.deployment["status"]["conditions"] = next["status"]["conditions"].clone();
         Ok(true)
     }
@@ -403,7 +404,7 @@ impl Turn {
         Ok((from != to).then(|| written.value().clone()))
     }
 
-    /// Bring the number of pods to what the Deployment says now, in the proportions that there are.
+    /// Scales to the Deployment's current number of pods, keeping the existing proportions.
     fn scale(&mut self, world: &mut World) -> Result<(), Failure> {
         let total = replicas(&self.deployment);
         let mut active: Vec<Value> = self.sets.iter().filter(|set| replicas(set) > 0).cloned().collect();
@@ -741,7 +742,7 @@ fn set_annotation(object: &mut Value, name: &str, value: &str) -> bool {
     annotations.insert(name.to_owned(), value.into()) != Some(value.into())
 }
 
-/// What was written, but still with the version that was read: the next write of this turn must find out that it is stale.
+/// What was written, but with the version that was read: the next write of this turn must notice that it is stale.
 fn keep_version(read: &Value, mut written: Value) -> Value {
     written["metadata"]["resourceVersion"] = read["metadata"]["resourceVersion"].clone();
     written

@@ -1,7 +1,8 @@
 //! Jobs: pods until enough have succeeded or too many have failed.
 //!
-//! Finished pods are counted in two steps, so that none is counted twice: their uids go into the status, their finalizer goes,
-//! then the numbers change. Changes of pods are looked at a second after they happened, all at once.
+//! Finished pods are counted in two steps, so that none is counted twice: their uids are added to the status, their
+//! finalizers are removed, then the numbers change. Changes of pods are processed a second after they happened, all at
+//! once.
 
 use std::sync::Arc;
 

@@ -131,7 +131,7 @@ pub(crate) fn object_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut Map<S
     slot.as_object_mut().expect("it was made an object above")
 }
 
-/// `25%` or `2` of a total, rounded up or down. What is neither counts as 0.
+/// `25%` or `2` of a total, rounded up or down. Anything else counts as 0.
 pub(crate) fn scaled(value: &Value, total: i64, up: bool) -> i64 {
     match value {
         Value::Number(n) => n.as_i64().unwrap_or(0),

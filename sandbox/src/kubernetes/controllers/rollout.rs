@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::object;
 
-/// A list of conditions with the real controllers' rule: what changes goes to the end.
+/// A list of conditions with the real controllers' rule: a changed condition moves to the end.
 #[derive(Debug, Clone)]
 pub(super) struct Conditions(Vec<Value>);
 

@@ -131,7 +131,7 @@ impl World {
         world
     }
 
-    /// Take in what happened and do what there is to do at this time. True if there is more at once.
+    /// Processes what happened and what is due now. True if more is due at once.
     pub(crate) fn turn(&mut self) -> bool {
         self.now = self.registry.clock().now().as_millisecond().max(self.now);
         for _ in 0..TURN {
@@ -229,7 +229,7 @@ impl World {
         self.observe(&seen);
     }
 
-    /// History was shorter than we were slow: compare with what is there now.
+    /// The history was too short for our delay: compare with the current objects.
     fn resync(&mut self, resource: &Arc<str>) {
         let table = self.registry.store().table(resource);
         let page = table.list("", None);

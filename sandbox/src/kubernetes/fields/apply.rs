@@ -128,8 +128,8 @@ pub(super) struct Apply<'a> {
 }
 
 impl Apply<'_> {
-    /// The object that comes of it, in stored form and before defaults. `entries` are the books, in which the manager owns what
-    /// it applies now; `last` is what it owned by its previous apply.
+    /// The resulting object, in stored form and before defaults. In `entries` the manager owns what it applies now;
+    /// `last` is what it owned by its previous apply.
     pub(super) fn object(&self, live: &Value, entries: &[Entry], last: Option<&Entry>) -> Option<Value> {
         let root = self.resource.root()?;
         let seen = versions::from_storage(self.resource, live);

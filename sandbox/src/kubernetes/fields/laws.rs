@@ -1,5 +1,5 @@
-//! The laws of server-side apply, on random objects: disjoint managers never conflict; force moves exactly the fields;
-//! an apply is idempotent; what is applied and then left out is gone.
+//! Laws of server-side apply, tested on random objects: disjoint managers never conflict; force transfers exactly the
+//! conflicting fields; an apply is idempotent; a field that is applied and then omitted is removed.
 
 use std::sync::{Arc, OnceLock};
 
@@ -101,7 +101,7 @@ fn apply(resource: &Resource, live: Option<&Value>, config: &Value, manager: &st
     Ok(object)
 }
 
-/// What decoding does to an applied object: what is null or empty is left out.
+/// Like decoding of an applied object: null and empty values are omitted.
 fn drop_empty(object: &mut Value) {
     for place in ["", "/metadata"] {
         if let Some(Value::Object(map)) = object.pointer_mut(place) {

@@ -340,7 +340,7 @@ fn attempt(request: Request<'_>, live: Option<&Value>, force: bool) -> Result<Va
     let Some(root) = resource.root() else {
         return Err(Vec::new());
     };
-    // While it is decided what goes, the applier owns all that it says, its identity included.
+    // While removals are determined, the applier owns everything that it names, including the object's identity.
     let mut fields = to_set(root, config);
     leave_out_reset(resource, part, &mut fields);
     let found = entries.iter().position(|entry| {

@@ -148,7 +148,7 @@ impl FieldSet {
         out
     }
 
-    /// Paths that are in this and not in the other; what is below a removed path stays.
+    /// Paths in this set and not in the other; paths below a removed path stay.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         let mut out = Self::new();

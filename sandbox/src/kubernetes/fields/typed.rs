@@ -270,7 +270,7 @@ fn difference(of: Type<'_>, old: Option<&Value>, new: Option<&Value>, path: &mut
             }
         }
     }
-    // A map or a list that appears or goes is itself one of the differences.
+    // A map or list that appears or disappears is itself one of the differences.
     if !path.is_empty() && (old.is_none() || new.is_none()) {
         note(old, new, path, out);
     }

@@ -74,7 +74,7 @@ impl Behaviour {
         }
     }
 
-    /// The script that it runs instead of its own command, if it is to crash or hang.
+    /// The script to run instead of its own command, if it should crash or hang.
     pub(crate) fn script(&self, restarts: i64) -> Option<String> {
         let wait = |millis: Millis| format!("sleep {}.{:03}", millis / 1000, millis % 1000);
         if self.hang {

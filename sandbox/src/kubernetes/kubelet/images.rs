@@ -123,7 +123,7 @@ fn reserved(host: &str) -> bool {
     .any(|name| host == *name || host.ends_with(&format!(".{name}")))
 }
 
-/// What comes of an image, given what is on the node and the container's pull policy.
+/// The result of pulling an image, given the images on the node and the container's pull policy.
 pub(crate) fn resolve(image: &str, policy: &str, present: bool, dns: &str) -> Image {
     if !parses(image) {
         let why = format!(

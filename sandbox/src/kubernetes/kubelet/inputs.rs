@@ -39,7 +39,7 @@ fn data(world: &World, kind: &str, namespace: &str, name: &str) -> Result<Data, 
     Ok(all)
 }
 
-/// Every Secret and ConfigMap that a container's environment reads, with the sentence for what is missing.
+/// Reads every Secret and ConfigMap of a container's environment; returns the kubelet's message for a missing one.
 pub(super) fn environment(world: &World, pod: &Value, container: &Value) -> Result<BTreeMap<String, String>, String> {
     let namespace = object::namespace(pod);
     let mut all: BTreeMap<String, String> = BTreeMap::new();
@@ -187,7 +187,7 @@ fn service_links(world: &World, namespace: &str, all: &mut BTreeMap<String, Stri
     }
 }
 
-/// The files of one volume, or the kubelet's sentence about what is missing.
+/// The files of one volume, or the kubelet's message about what is missing.
 pub(super) fn volume(world: &World, pod: &Value, volume: &Value) -> Result<Data, String> {
     let namespace = object::namespace(pod);
     if volume["secret"].is_object() {

@@ -1,4 +1,4 @@
-//! Whether a pod fits a node. Pure, but for what is already on the node.
+//! Whether a pod fits a node. Pure, given what is already on the node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub(crate) struct Unfit {
     pub(crate) curable: bool,
 }
 
-/// What is taken on a node: resources in thousandths, host ports with how many hold them, pods.
+/// Usage of a node: resources in thousandths, host ports with the number of their users, pods.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Taken {
     pub(crate) resources: BTreeMap<String, i128>,

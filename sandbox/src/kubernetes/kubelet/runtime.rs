@@ -174,7 +174,7 @@ impl PodRun {
             .flatten()
     }
 
-    /// Read the runtime: what was seen becomes what is. True if that is news.
+    /// Read the runtime: the last observation becomes current. True if it changed.
     pub(super) fn relist(&mut self) -> bool {
         self.stale = false;
         let mut news = self.sandbox && !self.ip_seen;

@@ -154,7 +154,7 @@ fn claims(world: &World, pod: &Object) -> Claims {
     }
 }
 
-/// Keep account of what is taken on each node, change by change.
+/// Tracks the usage of each node, change by change.
 fn account(world: &mut World, seen: &Seen) {
     let holds = |pod: &Value| !object::text(pod, "/spec/nodeName").is_empty() && !pods::is_finished(pod);
     let was = seen

@@ -162,7 +162,7 @@ impl View<'_> {
         }
     }
 
-    /// Whether all that the pod is for has ended for good, whatever its sidecars do.
+    /// Whether all main containers have ended for good, whatever its sidecars do.
     pub(crate) fn mains_are_done(&self) -> bool {
         self.containers
             .iter()
@@ -173,7 +173,7 @@ impl View<'_> {
             })
     }
 
-    /// The whole status. The times of conditions that stay are taken from the pod as it is.
+    /// The complete status. The times of unchanged conditions are taken from the existing pod.
     pub(crate) fn status(&self) -> Value {
         let phase = self.phase();
         let over = matches!(phase, "Succeeded" | "Failed");

@@ -188,7 +188,7 @@ fn sync(world: &mut World, run: &mut PodRun, pod: &Value) {
     }
 }
 
-/// Write the status that follows from what was seen, if it is not there already.
+/// Writes the status that follows from the observation, if it has changed.
 pub(super) fn write_status(world: &World, run: &PodRun, pod: &Value, ended: bool, cause: Option<(&str, &str)>) {
     let node = object::text(pod, "/spec/nodeName");
     let host = world.kubelet.host_ip(node);

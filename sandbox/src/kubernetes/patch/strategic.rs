@@ -185,7 +185,7 @@ fn ordered(
     in_order(merged, order.map_or(patch, Vec::as_slice), original, key)
 }
 
-/// Items that the order names come in that order; the others stay where they were relative to these, as far as that goes.
+/// Items that the order lists come in that order; the others keep their place relative to these, as far as possible.
 fn in_order(merged: Vec<Value>, order: &[Value], original: &[Value], key: Option<&str>) -> Vec<Value> {
     let same = |a: &Value, b: &Value| match key {
         Some(key) => a.get(key).is_some() && a.get(key) == b.get(key),

@@ -1,4 +1,4 @@
-//! Server-side apply: of what is there, and of what is not there yet.
+//! Server-side apply, to existing objects and to new ones.
 
 use std::sync::Arc;
 

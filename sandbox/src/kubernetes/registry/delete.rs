@@ -67,7 +67,7 @@ impl Registry {
                 return Ok(Deleted { object, gone, warnings });
             }
             if gone && &*resource.storage == "pods" && next != *live.value() {
-                // A pod is marked first, with no grace left, and goes in a second write.
+                // A pod is marked first, without a grace period, and is deleted in a second write.
                 match table.replace(&key, next, live.revision()) {
                     Ok(_) | Err(Refused::Raced | Refused::Exists) => continue,
                     Err(Refused::Absent) => return Err(absent()),
@@ -139,7 +139,7 @@ fn mark(registry: &Registry, resource: &Resource, object: &mut Value, options: &
         let span = jiff::SignedDuration::from_secs(grace.clamp(0, 1 << 31));
         let due = now.checked_add(span).unwrap_or(now);
         object["metadata"]["deletionTimestamp"] = clock::seconds(due).into();
-        // A namespace goes through its own finalizers and has no grace period.
+        // A namespace is deleted through its own finalizers and has no grace period.
         if &*resource.storage != "namespaces" {
             object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
         }

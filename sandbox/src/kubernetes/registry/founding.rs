@@ -1,4 +1,4 @@
-//! What is there from the start: the namespaces of a new cluster and its own service.
+//! Initial objects: the namespaces of a new cluster and its own service.
 
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ fn first_objects() -> Vec<(&'static str, &'static str, Value)> {
 }
 
 impl Registry {
-    /// Make what every cluster has from the start. What is there already stays as it is.
+    /// Creates the initial objects of every cluster. Existing ones stay as they are.
     pub fn found(&self) {
         let actor = Actor::server();
         for (resource, namespace, object) in first_objects() {

@@ -1,4 +1,4 @@
-//! Update, patch and apply: what happens to an object that is there.
+//! Update, patch and apply of existing objects.
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ impl Registry {
         Ok(written)
     }
 
-    /// Patch an object or a part of it; an apply creates what is not there.
+    /// Patch an object or a part of it; an apply creates a missing object.
     #[allow(clippy::too_many_arguments, reason = "one per part of the request")]
     pub fn patch_in(
         &self,

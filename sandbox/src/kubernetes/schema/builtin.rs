@@ -161,7 +161,7 @@ impl Builder {
         if let Some(reference) = &field.reference {
             let id = self.named(reference, None);
             if field.map_type.as_deref() == Some("granular") {
-                // The place makes granular what the type alone would own as a whole.
+                // This field makes granular what its type alone would own as a whole.
                 let mut node = self.schema.nodes[id].clone();
                 if matches!(node.shape, Shape::Any)
                     && let Some(fact) = facts.get(reference)

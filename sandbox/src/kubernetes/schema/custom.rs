@@ -1,7 +1,7 @@
 //! Custom resources: from a CustomResourceDefinition to resources with types.
 //!
-//! Types are made for ownership and merging (list kinds, keys with defaults, atomic maps); the schema as it was written stays
-//! beside them for `admission`, which prunes, defaults and validates by it.
+//! The types serve ownership and merging (list kinds, keys with defaults, atomic maps). The original schema is kept for
+//! `admission`, which prunes, defaults and validates by it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

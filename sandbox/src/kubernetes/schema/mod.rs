@@ -96,7 +96,7 @@ pub struct Struct {
     pub fields: HashMap<String, Field>,
     /// Owned as a whole.
     pub atomic: bool,
-    /// The type of fields that are not known: `None` means that there are none (they are pruned or refused).
+    /// The type of unknown fields; `None` means that none are allowed (they are pruned or refused).
     pub rest: Option<NodeId>,
 }
 

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::channel::{self, Channel, Received};
 
-/// Run a program with its streams on a socket; it is killed when the client goes.
+/// Run a program with its streams on a socket; it is killed when the client disconnects.
 pub(crate) async fn run(mut socket: WebSocket, program: &[String], stdin: bool) {
     let Some((path, arguments)) = program.split_first() else {
         return;

@@ -238,7 +238,7 @@ fn optional_of(env: &Arc<Env>, value: Option<Cel>) -> Result<Cel, String> {
     program.execute(&context).map_err(|error| error.to_string())
 }
 
-/// JSON as the language sees it through a schema: integers whole, numbers floating, properties under names it can write.
+/// JSON as CEL sees it through a schema: integers whole, numbers floating, properties under names that CEL can write.
 fn convert(schema: &Value, value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,

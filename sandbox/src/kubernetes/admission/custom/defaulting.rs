@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::access::{Fields, sub};
 
-/// Fills in defaults; a null where none may be becomes the default or goes.
+/// Fills in defaults; a null where none is allowed becomes the default or is removed.
 pub(in super::super) fn apply(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(map) => {

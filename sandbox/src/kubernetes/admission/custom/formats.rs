@@ -10,7 +10,7 @@ use super::super::names;
 /// Patterns that are kept compiled; more are compiled each time.
 const KEPT: usize = 512;
 
-/// Whether a text matches a pattern; `None` if the pattern is none.
+/// Whether a text matches a pattern; `None` if the pattern is invalid.
 pub(super) fn matches(pattern: &str, text: &str) -> Option<bool> {
     static CACHE: OnceLock<Mutex<HashMap<String, Regex>>> = OnceLock::new();
     let mut cache = CACHE

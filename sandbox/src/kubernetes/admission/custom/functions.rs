@@ -1,6 +1,6 @@
-//! The functions that the API server adds to the language for rules: on lists, regular expressions, URLs, addresses and
-//! quantities (<https://kubernetes.io/docs/reference/using-api/cel/>). Values of its own types are maps with one hidden key.
-//! Not here: `authorizer`, which only admission policies have, and `format`.
+//! The functions that the API server adds to CEL: on lists, regular expressions, URLs, addresses and quantities
+//! (<https://kubernetes.io/docs/reference/using-api/cel/>). Values of its own types are maps with one hidden key. Not
+//! included: `authorizer`, which only admission policies have, and `format`.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use super::errors::{Errors, Path, Wrong};
 
-/// What is wrong with a custom resource by its schema: shape first, then lists, then its CEL rules. `warnings` gets the rules
-/// that use what the sandbox does not know.
+/// Validates a custom resource by its schema: shape first, then lists, then its CEL rules. `warnings` gets the rules
+/// that use unsupported functions.
 pub(super) fn validate(
     validation: &Value,
     old: Option<&Value>,

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::super::access::{Fields, sub};
 
-/// Prunes a whole object; its type and metadata always stay. Adds `unknown field "spec.x"` for what goes.
+/// Prunes a complete object; its type and metadata always stay. Adds `unknown field "spec.x"` for each dropped field.
 pub(in super::super) fn object(schema: &Value, object: &mut Value, unknown: &mut Vec<String>) {
     let mut path = Vec::new();
     value(schema, object, true, &mut path, unknown);

@@ -72,7 +72,7 @@ pub(crate) fn apply(group: &str, kind: &str, object: &mut Value) {
     }
 }
 
-/// `stringData` is only a way in: its values become `data`, over what is there.
+/// `stringData` is write-only: its values are copied into `data`, over existing ones.
 fn secret(object: &mut Value) {
     default_text(object, "type", "Opaque");
     let Some(Value::Object(plain)) = remove(object, "stringData") else {

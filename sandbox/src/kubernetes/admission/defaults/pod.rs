@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::access::{Fields, default, default_int, default_text, remove, set, struct_mut, sub};
 use super::for_each;
 
-/// A pod: what a template gets, and what only a pod of its own gets.
+/// A pod: the defaults of a template, plus those that only a pod itself gets.
 pub(crate) fn pod(object: &mut Value) {
     let Some(spec) = struct_mut(object, "spec") else { return };
     for list in ["containers", "initContainers"] {

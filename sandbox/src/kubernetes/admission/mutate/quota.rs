@@ -1,5 +1,5 @@
-//! ResourceQuotas: a new object that would take a namespace over its quota is refused. Usage is counted from what is there and
-//! not from the quota's status, so that there is nothing to fall behind.
+//! ResourceQuotas: a new object that would exceed its namespace's quota is refused. Usage is counted from the existing
+//! objects and not from the quota's status, so that it cannot lag.
 
 use serde_json::Value;
 

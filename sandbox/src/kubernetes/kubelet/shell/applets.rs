@@ -27,7 +27,7 @@ pub(super) async fn run(shell: &mut Shell, program: &str, argv: &[String]) -> i3
         "true" | "sync" | "chmod" | "chown" | "ln" | "mkdir" => {
             if program == "mkdir" {
                 for folder in plain {
-                    // A folder is there when something is in it; this keeps an empty one.
+                    // A folder exists if it contains something; this keeps an empty one.
                     let _ = shell
                         .machine
                         .write(&format!("{}/.", folder.trim_end_matches('/')), b"", false, None);

@@ -262,7 +262,7 @@ mod tests {
         Process::start(machine, &argv, Vec::new(), 0).expect("starts")
     }
 
-    /// Runs a script to its end on a clock of its own. Gives exit code, output and duration.
+    /// Runs a script to its end on its own clock. Returns exit code, output and duration.
     fn run(script: &str, reach: &dyn Fn(&str, u16, Millis) -> Reach) -> (i32, String, Millis) {
         let mut process = start(&machine(), &["sh", "-c", script]);
         let mut now = 0;

@@ -5,7 +5,7 @@
 
 use super::syntax::{Node, Part, Redirect, Target, Word};
 
-/// Reads a whole script. The error is what the shell prints after `sh: `.
+/// Parses a complete script. The error is what the shell prints after `sh: `.
 pub(crate) fn parse(script: &str) -> Result<Node, String> {
     let mut parser = Parser {
         text: script.chars().collect(),
