@@ -195,7 +195,7 @@ pub fn from_engine(problem: &engine::Diagnostic, locate: impl Fn(&[String]) -> O
 /// The longest headline.
 const HEADLINE: usize = 110;
 
-/// Splits what is too long for one line at the last colon that leaves a headline: `Pod a/b: ImagePullBackOff` and the rest.
+/// Splits a long line at the last colon that leaves a headline: `Pod a/b: ImagePullBackOff` and the rest.
 fn headline(text: &str) -> (&str, &str) {
     if text.chars().count() <= HEADLINE {
         return (text, "");

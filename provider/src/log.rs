@@ -25,7 +25,7 @@ static OUTPUT: OnceLock<File> = OnceLock::new();
 pub struct Threshold(Option<Level>);
 
 impl Threshold {
-    /// From Terraform's variables, the most special first. `JSON` is Terraform's own word for trace in JSON.
+    /// From Terraform's variables, the most specific first. `JSON` is Terraform's own name for trace in JSON.
     pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Threshold {
         let given = ["TF_LOG_PROVIDER_MYELIN", "TF_LOG_PROVIDER", "TF_LOG"]
             .iter()

@@ -89,7 +89,8 @@ fn change(desired: &Desired, seen: &Observation, wanted: &WantedToken, problems:
                 let fix = "it is left as it is; change keepers to have a new one minted";
                 problems.push(Diagnostic::warning(summary).detail(fix).object(wanted.key.clone()));
             }
-            // A stack ties its tokens at the end of the apply that makes the objects; a token of its own learns of them later.
+            // A stack ties its tokens at the end of the apply that creates the objects; a standalone token learns of
+            // them later.
             if let Some(object) = bind.keys().next().filter(|_| desired.stack.token().is_some()) {
                 let reason = format!("it is tied to {object} as it is now; nothing is minted");
                 return made(Action::Update, reason);

@@ -41,7 +41,7 @@ pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 const TOKEN: &str = "token.";
 
 impl StackId {
-    /// The record of a token that is a document of its own: a set that holds this token and no objects.
+    /// The record of a standalone token: a set with this token and no objects.
     #[must_use]
     pub fn of_token(namespace: &str, name: &str) -> Self {
         Self {
@@ -188,8 +188,8 @@ pub struct Entry {
     /// How other entries of the record name it in their `needs`; 0 in a record that was written before there were numbers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub number: u32,
-    /// The numbers of what it waited for when it was applied: it goes before they do. None in a record that was written before
-    /// this was kept: then it goes before everything of a lower level.
+    /// The numbers of what it waited for when it was applied; it is deleted before them. None in a record written
+    /// before this field existed: then it is deleted before everything of a lower level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Vec<u32>>,
     /// Keyed hash of the manifest that was applied.
@@ -285,7 +285,7 @@ pub struct Record {
     /// Counts writes.
     #[serde(default)]
     pub serial: u64,
-    /// The last state in which everything was ready, packed; only for stacks that are rolled back. Kept beside the text.
+    /// The last state in which everything was ready, compressed; only for stacks with rollback. Stored beside the text.
     #[serde(skip)]
     pub(crate) good: Option<std::sync::Arc<[u8]>>,
     /// Names the run that wrote last, so that a writer whose answer was lost knows its own hand.

@@ -81,7 +81,7 @@ fn sort_keys<T: Copy>(entries: &mut [(&String, T)]) {
         return;
     }
     if entries.len() > FEW {
-        // What is left is nearly always a strict order; insertion into a sorted run cannot fail either way.
+        // What remains is nearly always strictly ordered; insertion into a sorted run works in any case.
         let (left, right) = entries.split_at_mut(entries.len() / 2);
         sort_keys(left);
         sort_keys(right);

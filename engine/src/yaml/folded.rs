@@ -5,8 +5,8 @@
 pub const STARTS_WITH_TAB: &str =
     "a block of text cannot start with a tab for kustomize; write the text in double quotes, with \\t";
 
-/// Whether the original writes a text that is to be a block as one, when it writes it back before it prints it. What it cannot
-/// write as a block it writes in double quotes, with every line break where it was.
+/// Whether the original still writes a block text as a block when it writes the document back before printing. A text
+/// that it cannot write as a block is double-quoted, with every line break where it was.
 pub fn is_written_as_block(text: &str) -> bool {
     let odd = |c: char| {
         !matches!(c, '\t' | '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') || c == '\u{feff}'

@@ -219,7 +219,7 @@ impl Node {
         self.as_scalar().filter(|s| s.tag == Tag::Str).map(|s| &*s.text)
     }
 
-    /// Roughly what it takes in memory, in nodes: itself, what is in it, and its long texts by their length.
+    /// Approximate memory use in nodes: itself, its content, and its long texts by their length.
     pub fn weight(&self) -> usize {
         const TEXT: usize = 64;
         match &self.content {

@@ -13,8 +13,8 @@ pub enum Number {
 }
 
 impl Number {
-    /// What is left after a trip through Go's JSON: whole floats that fit 64 bits are integers, with as many digits as the float
-    /// has and zeros behind them.
+    /// The result of a round trip through Go's JSON: whole floats that fit 64 bits become integers, with as many digits
+    /// as the float has, followed by zeros.
     #[must_use]
     pub fn through_json(self) -> Self {
         match self {

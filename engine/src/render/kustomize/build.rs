@@ -90,7 +90,7 @@ impl Bases {
         self.built.insert(folder, Mutex::new((Some(all), uses)));
     }
 
-    /// What a base came to, unless it has a problem of its own.
+    /// The result of a base, unless it has a problem of its own.
     ///
     /// # Errors
     /// When the copies become too many.
@@ -212,12 +212,13 @@ impl Target<'_> {
         }
     }
 
-    /// Adds this kustomization to what is there: to nothing, or, for a component, to what its user has so far. `whole` says
-    /// whether all that should be there is.
+    /// Adds this kustomization to an accumulator: an empty one, or, for a component, that of its user so far. `whole`
+    /// says whether the accumulator is complete.
     ///
     /// # Errors
-    /// Everything that is wrong with its files, whatever else is; and if nothing is, the first thing that cannot be done with
-    /// them, all patches that cannot be applied at once. No problem at all if it is only that something it needs has one.
+    /// All problems of its files, independent of other problems. If there are none, the first operation on them that
+    /// fails, with all patches that cannot be applied at once. No problem at all if something that it needs has one
+    /// already.
     pub(super) fn accumulate(
         &self,
         into: &mut Accumulated,
@@ -262,7 +263,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// What is wrong with the files of the patches and replacements, as far as they can be read without what they are for.
+    /// Problems in the files of patches and replacements, as far as they can be read without their targets.
     fn unreadable(&self) -> Diagnostics {
         let k = &self.kustomization;
         let (_, mut problems) = self.read_merges(&k.patches_strategic_merge, &self.file);

@@ -148,8 +148,9 @@ impl Config {
         })
     }
 
-    /// Adds another's places. A place that is there for narrower kinds keeps a wider one with the same path out; because
-    /// narrower ones are sorted to the front, a configuration for one kind takes the place of a default for all kinds.
+    /// Adds the field specs of another configuration. An existing spec for narrower kinds excludes a wider one with the
+    /// same path. Because narrower ones are sorted to the front, a configuration for one kind overrides a default for
+    /// all kinds.
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), String> {
         let mut other = other.clone();
         for name in SECTIONS {

@@ -85,7 +85,8 @@ fn is_refused(c: char) -> bool {
     matches!(c, '\u{7f}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}') && c != NEXT_LINE
 }
 
-/// Folds lines as in a quoted text: blanks around the break go, one break is a blank, of more the first goes.
+/// Folds lines as in a quoted text: blanks around a line break are removed, a single break becomes a blank, and of
+/// several breaks the first is removed.
 fn folded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -155,8 +155,9 @@ pub(super) fn apply(
     }
 }
 
-/// An entry of `patchesStrategicMerge`: merges into the one resource that has, or had, the patch's name. In the original that goes
-/// the way of patches with a target, which makes texts of labels and annotations: a null removes none of them.
+/// An entry of `patchesStrategicMerge`: merges into the one resource that has, or had, the patch's name. The original
+/// treats it like a patch with a target, which turns labels and annotations into texts, so that a null removes none of
+/// them.
 pub(super) fn merge_by_name(resources: &mut ResMap, merge: &Resource, schema: &Schema) -> Result<(), String> {
     let mut merge = merge.clone();
     merge.make_texts("labels");
@@ -277,8 +278,8 @@ fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation], jso
             resource.remember_name();
         }
         let id = resource.id();
-        // The original keeps a resource's history in annotations, so that the map is there for a patch to add to. Where it comes from
-        // is lost with the annotations, all else is put back.
+        // The original keeps a resource's history in annotations, so that the map exists for a patch to add to. Its
+        // origin is lost with the annotations; everything else is put back.
         let shown = resource.show_history();
         let told = |e: String| format!("patching {id}: {e}");
         jsonpatch::apply(&mut resource.node, operations).map_err(told)?;

@@ -373,8 +373,8 @@ fn lookup<'a>(node: &'a Node, path: &[String]) -> Result<Option<&'a Node>, Strin
     Ok(Some(node))
 }
 
-/// Calls `visit` on everything at a path, and says how much that was. `create` is what will be put there: with it, what is
-/// missing is made.
+/// Calls `visit` on every value at a path, and returns their number. `create` is the value to be put there: with it,
+/// missing fields are created.
 fn each(
     node: &mut Node,
     path: &[String],

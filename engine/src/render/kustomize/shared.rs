@@ -6,14 +6,14 @@
 use crate::yaml::{At, Content, Node, Scalar};
 use std::collections::BTreeMap;
 
-/// Marks a shared node that was written since [`Sharing::settle`], if only with what it held.
+/// Marks a shared node that was written since [`Sharing::settle`], even if the value is the same.
 const WRITTEN: u32 = 1 << 31;
 
-/// Which nodes of a resource are one.
+/// Which nodes of a resource are shared.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sharing {
     last: u32,
-    /// What the nodes of each number hold.
+    /// The value of the nodes of each number.
     held: BTreeMap<u32, Scalar>,
 }
 
@@ -40,7 +40,8 @@ impl Sharing {
         self.held.clear();
     }
 
-    /// Gives all nodes of a number what was written to one of them, in the order in which the original writes: by the names of keys.
+    /// Copies what was written to one node of a number to all others, in the order in which the original writes: by the
+    /// names of keys.
     pub(super) fn settle(&mut self, node: &mut Node) {
         let mut written = BTreeMap::new();
         self.find(node, &mut written);
@@ -85,7 +86,7 @@ fn set(node: &mut Node, written: &BTreeMap<u32, (Scalar, At)>) {
     }
 }
 
-/// What a strategic merge makes of a shared node: the patch's value in its place, written.
+/// The effect of a strategic merge on a shared node: the patch's value in its place, marked as written.
 pub(super) fn overwritten(by: Node, one: u32) -> Node {
     Node {
         one: if one == 0 { 0 } else { one | WRITTEN },

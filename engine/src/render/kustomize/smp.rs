@@ -19,8 +19,8 @@ pub(super) fn merge(dest: Node, patch: Node, schema: &Schema, of: Option<Type>) 
     Merge { schema }.walk(Some(dest), Patch::Other(patch), of)
 }
 
-/// The patch's side of a place: nothing, something else than the destination, or the destination itself (what was added
-/// from the patch is walked again, against itself, which resolves the directives and nulls inside it).
+/// The patch's side of a field: nothing, a value of its own, or the destination itself. (What was added from the patch
+/// is merged again, with itself, which resolves the directives and nulls inside it.)
 pub(super) enum Patch {
     None,
     Other(Node),

@@ -133,7 +133,7 @@ impl Several<'_, '_> {
     }
 }
 
-/// Puts an element instead of those with the key values, or behind all others if there is none; with no element, removes them.
+/// Replaces the elements with these key values, or appends if there are none; without an element, removes them.
 fn set(pool: &[Node], list: &mut Vec<usize>, element: Option<usize>, keys: &[&str], values: &[Arc<str>]) {
     let by_value = values.first().is_some_and(|v| !v.is_empty());
     let mut found_any = false;

@@ -18,7 +18,7 @@ use super::plan::{decide, known};
 use super::state::{nodes, requests, steps, user_data_hash};
 use super::{PoolResource, document, intent, known_nodes, owned_by_git, pool_id, ports};
 
-/// How long an interrupted apply may take to end by itself: drains are cancelled and the state is answered.
+/// How long an interrupted apply may take to end by itself: drains are cancelled and the state is returned.
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// A drain where the document says nothing of it; the document's own default.
@@ -56,7 +56,7 @@ async fn bring_about(resource: &PoolResource, call: &Call, request: ApplyRequest
     };
     let cancel = call.cancel.child_token();
     let run = super::run(call, cancel.clone());
-    // What was planned is what is launched: a parameter that names another image by now changes nothing.
+    // The planned image is launched, even if the parameter names another one by now.
     let known = match planned.attribute("image_id").as_str() {
         Some(image) => Known {
             image: Some(image.to_owned()),

@@ -59,7 +59,8 @@ fn known_nodes(state: &Value) -> BTreeSet<String> {
     nodes.into_iter().flat_map(|nodes| nodes.keys().cloned()).collect()
 }
 
-/// Where to look and act. A cluster only for a pool whose nodes are cluster nodes; the engine says what is missing without it.
+/// The ports. A cluster is included only for a pool whose nodes are cluster nodes; the engine reports what is missing
+/// without it.
 async fn ports(call: &Call, attributes: &Value) -> Result<Ports, NoCloud> {
     let cluster = if attributes.attribute("kubernetes").is_null() {
         None

@@ -91,7 +91,7 @@ pub(super) async fn plan(resource: &PoolResource, call: &Call, request: PlanRequ
     };
     let (observed, fleet) = match decided {
         Ok(decided) => decided,
-        // What is wrong with the document itself (a type that does not run the image) is no matter of reaching EC2.
+        // Errors of the document itself (a type that cannot run the image) do not depend on reaching EC2.
         Err(problems) if problems.iter().any(|problem| !problem.attribute.is_empty()) => {
             planned.diagnostics = told(&resource.schema, &problems);
             return planned;

@@ -122,7 +122,7 @@ async fn mint(resource: &TokenResource, call: &Call, request: ApplyRequest) -> A
     answer(state, diagnostics)
 }
 
-/// A value that expires within the moment of the apply is still what was planned: nothing due. The next read says more.
+/// A value that expires during the apply still counts as planned, with nothing due. The next read corrects that.
 fn without_due(facts: myelin_engine::observe::TokenFacts) -> myelin_engine::observe::TokenFacts {
     myelin_engine::observe::TokenFacts { due: None, ..facts }
 }

@@ -56,7 +56,7 @@ pub(super) fn without_facts(state: &Value, due: Option<&str>) -> Value {
     with(&with(state, nothing), [("due", text(due))])
 }
 
-/// A plan that may change the value: what comes of it is known after apply, and then nothing is due.
+/// A plan that may change the value: the result is known after apply, and then nothing is due.
 pub(super) fn undecided(planned: &Value) -> Value {
     let unknown = COMPUTED.map(|name| (name, Value::UNKNOWN));
     with(&with(planned, unknown), [("due", Value::Null)])

@@ -150,7 +150,7 @@ async fn in_time(call: &Call, work: impl Future<Output = Outcome>) -> Option<Out
     }
 }
 
-/// What is known of an apply that was left without an answer: what the cluster had confirmed until then.
+/// What is known of an apply that was abandoned: what the cluster had confirmed until then.
 fn given_up(sent: &Sent) -> Outcome {
     let sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
     let waiting = |key: &ObjectKey| (key.clone(), Fate::Waiting("interrupted".to_owned()));
@@ -248,7 +248,7 @@ async fn destroy(resource: &StackResource, call: &Call, request: ApplyRequest) -
     stays(diagnostics)
 }
 
-/// Whether this destroy is the first half of replacing a stack whose first apply never succeeded by itself.
+/// Whether this destroy is the first half of replacing a stack by itself, after a first apply that never succeeded.
 fn is_takeover(private: &[u8], prior: &Value, id: &StackId) -> bool {
     prior.attribute("revision").is_null()
         && prior.attribute("ready").as_bool() != Some(true)
