@@ -20,10 +20,11 @@ use tokio::sync::mpsc;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Foreign changes in flight when many come at once.
 const IN_FLIGHT: usize = 32;
-/// What somebody makes of a Service's selector, which in the manifest is the Service's own name.
+/// The foreign value of a Service's selector, which in the manifest is the Service's own name.
 const THEIRS: &str = "elsewhere";
 
-/// Prints how often a user agent has asked since `--after`, by verb and resource. The sandbox alone keeps such a log.
+/// Prints how often a user agent has sent requests since `--after`, by verb and resource. Only the sandbox keeps such a
+/// log.
 pub(crate) async fn requests(options: &Options) -> Result<()> {
     let (after, agent) = (options.number("after")?, options.text("agent")?);
     let log: Value = client()
@@ -128,7 +129,7 @@ fn note(times: &Times, service: &Service) {
     sent.insert(service.name.clone(), Instant::now());
 }
 
-/// A watch on all Services that tells how long each change stood.
+/// A watch on all Services that measures how long each change stood.
 struct Eyes {
     sent: Times,
     reverted: mpsc::UnboundedReceiver<Duration>,

@@ -13,7 +13,8 @@ use std::io::Write;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-/// Prints a line each time a StatefulSet of a namespace becomes ready, starts to roll or goes, until somebody ends it.
+/// Prints a line each time a StatefulSet of a namespace becomes ready, starts to roll or is deleted, until it is
+/// stopped.
 pub(crate) async fn ready(options: &Options) -> Result<()> {
     let collection = format!("/apis/apps/v1/namespaces/{}/statefulsets", options.text("namespace")?);
     let client = client().await?;
@@ -94,7 +95,7 @@ fn tell(what: &Value) -> Result<()> {
         .context("write to stdout")
 }
 
-/// Changes an object of a core kind by a merge patch, as a person with another field manager would.
+/// Changes an object of a core kind by a merge patch, as a user with another field manager would.
 pub(crate) async fn edit(options: &Options) -> Result<()> {
     let patch: Value = serde_json::from_str(options.text("patch")?).context("--patch is not JSON")?;
     let (namespace, kind, name) = (options.text("namespace")?, options.text("kind")?, options.text("name")?);

@@ -72,7 +72,7 @@ async fn make(client: &Client, collection: &str, objects: usize) -> Result<()> {
     Ok(())
 }
 
-/// Every watch hears every update; the latency is from before the request is sent until the event is read.
+/// Every watch receives every update; the latency is from before the request is sent until the event is read.
 async fn watch_and_update(
     client: &Client,
     collection: &str,

@@ -21,7 +21,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds every program of the workspace; cargo tells what it does.
+    /// Builds every program of the workspace; cargo prints its progress.
     ///
     /// # Errors
     /// When cargo fails.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Problems of all examples, with the file or folder and what the tool said.
+/// Problems of all examples, with the file or folder and the tool's message.
 pub(crate) fn problems() -> Result<Vec<String>> {
     let mut problems = unformatted()?;
     problems.extend(unfit_documents()?);

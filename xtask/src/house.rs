@@ -66,7 +66,7 @@ const RUNS_ELSEWHERE: &[&str] = &[
 /// What a test says when it skips has to be seen in a run that passes, and these macros are captured there.
 const CAPTURED: &[&str] = &[concat!("println!(\"", "SKIPPED"), concat!("println!(\"", "skipped")];
 
-/// Words that may only be used under one folder: the one door to a library.
+/// Paths that may be used only under one folder: the one door to a library.
 const ONE_DOOR: &[(&str, &str, &str)] = &[
     // (where the rule holds, the path prefix that Rust code would name, the only place that may name it)
     ("engine/src/", "saphyr_parser::", "engine/src/yaml"),
@@ -187,7 +187,7 @@ fn rust_problems(name: &str, text: &str) -> Vec<String> {
     if EMPTY_NAMES.contains(&stem.as_str()) {
         problems.push(format!("{name}: a file is named after its idea, not {stem:?}"));
     }
-    // The rules' own words are put together here, so that this file does not break them.
+    // The rules' own words are assembled here, so that this file does not break them.
     let unfinished = [
         concat!("to", "do!("),
         concat!("unimplemented", "!("),

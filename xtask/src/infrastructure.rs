@@ -70,7 +70,7 @@ case "$1 $2" in
 esac
 "#;
 
-    /// Plays terraform: applies into the state that it was pointed at, moves the state when it is told to.
+    /// Plays terraform: applies into its configured state, and moves the state when told to.
     const TERRAFORM: &str = r#"#!/usr/bin/env bash
 local=no; [ -e bootstrap_override.tf ] && local=yes
 echo "terraform $1 local=$local $*" >>"$LOG"

@@ -17,7 +17,7 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Starts listening. A second signal ends the process at once, as if nobody listened.
+    /// Starts listening. A second signal ends the process at once, as without a handler.
     ///
     /// # Errors
     /// When the operating system refuses the handler.

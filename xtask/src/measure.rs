@@ -68,7 +68,7 @@ pub(crate) struct Run {
 /// When it cannot be started or fails; the error carries what it printed.
 pub(crate) fn run(command: &mut Command) -> Result<Run> {
     let shown = format!("{command:?}");
-    // Files rather than pipes: nobody has to read while the program runs.
+    // Files rather than pipes, so that nothing has to be read while the program runs.
     let (mut stdout, mut stderr) = (scratch()?, scratch()?);
     let cpu_before = children_cpu_seconds();
     let start = Instant::now();

@@ -24,10 +24,10 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Starts one and waits until it serves. Its words and its kubeconfig go to `folder`.
+    /// Starts one and waits until it serves. Its output and its kubeconfig go to `folder`.
     ///
     /// # Errors
-    /// When it does not serve in time, with what it said.
+    /// When it does not serve in time, with its output.
     pub(crate) fn start(programs: &Programs, folder: &Path, interrupt: &Interrupt) -> Result<Self> {
         let kubeconfig = folder.join("kubeconfig");
         // Files, not pipes: it may outlive us.
@@ -55,7 +55,7 @@ impl Sandbox {
         loop {
             interrupt.check()?;
             let said = std::fs::read_to_string(&out).unwrap_or_default();
-            // It tells its environment once it serves and the kubeconfig is written.
+            // It prints its environment once it serves and the kubeconfig is written.
             if let Some(server) = said
                 .lines()
                 .find_map(|line| line.strip_prefix("export MYELIN_SANDBOX_URL="))
@@ -114,7 +114,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// The variables that it tells a shell to set, but the kubeconfig, which the caller chose.
+/// The variables that it prints for a shell, except the kubeconfig, which the caller chose.
 fn exports(said: &str) -> Vec<(String, String)> {
     let lines = said.lines().filter_map(|line| line.strip_prefix("export "));
     let pairs = lines.filter_map(|line| line.split_once('='));

@@ -19,10 +19,10 @@ pub(crate) struct Tools {
 }
 
 impl Tools {
-    /// Installs what is not there yet.
+    /// Installs what is missing.
     ///
     /// # Errors
-    /// When Python is absent or a package cannot be installed; says what pip said.
+    /// When Python is absent or a package cannot be installed; with pip's output.
     pub(crate) fn installed() -> Result<Self> {
         let wanted = fs::read_to_string(repository::root().join(REQUIREMENTS)).context("read the requirements")?;
         let folder = repository::root().join("target/tools");

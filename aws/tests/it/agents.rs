@@ -59,7 +59,7 @@ impl myelin_engine::clock::Clock for Running {
 struct Machine {
     agent: Child,
     folder: PathBuf,
-    /// What had happened on it when EC2 was told to end it, and its state tag then.
+    /// What had happened on it when EC2 was told to terminate it, and its state tag at that time.
     at_end: Option<(Vec<String>, Option<String>)>,
 }
 
@@ -95,7 +95,7 @@ impl Drop for Machines {
     }
 }
 
-/// A network of loopback addresses that no other test has: who holds the port has it.
+/// A network of loopback addresses that no other test uses: the holder of the port owns it.
 fn network() -> (String, TcpListener) {
     let free = (1..250).find_map(|n| {
         let prefix = format!("127.90.{n}");
@@ -292,7 +292,8 @@ impl World {
     }
 }
 
-/// A version of the pool. The engine would wait an hour for a drain: an apply that ends sooner was told.
+/// A version of the pool. The engine would wait an hour for a drain, so an apply that ends sooner was told by the
+/// agents.
 fn version(size: u32, name: &str) -> NodePool {
     pool(json!({
         "size": size, "userData": name, "instanceTypes": ["m5.large"],

@@ -134,7 +134,7 @@ async fn strangers_understand_what_we_send() {
     let server = match installed() {
         Ok(server) => server,
         Err(why) => {
-            // Said past the capture: a check that did not run must not read as one that did.
+            // Printed past the capture: a skipped check must not look like one that ran.
             let _ = writeln!(
                 std::io::stderr(),
                 "SKIPPED the cross-check against moto: it cannot be installed: {why}"

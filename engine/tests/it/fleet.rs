@@ -53,7 +53,7 @@ async fn converge(cloud: &SimCloud, pool: &NodePool) -> FleetOutcome {
     apply_pool(&ports(cloud), &plan, &FleetRun::default()).await
 }
 
-/// Applies as somebody who tries again does, until all is as planned.
+/// Applies again and again until everything is as planned.
 async fn insist(cloud: &SimCloud, pool: &NodePool) -> usize {
     let mut last = String::new();
     for tries in 1..=12 {
@@ -220,7 +220,7 @@ async fn killed_at(deed: Deed, request: usize, after: bool, seed: u64) -> bool {
             sim.least_serving
         );
     }
-    // A launch template may outlive the death of who was about to delete it; nothing outlives a destroy.
+    // A launch template may survive the death of the process that was about to delete it; nothing survives a destroy.
     let outcome = destroy_pool(&ports(&cloud), &id, &drain, &BTreeSet::new(), &FleetRun::default()).await;
     assert!(outcome.ready, "{what}: {}", text(&outcome.diagnostics));
     let sim = cloud.sim();
@@ -264,7 +264,7 @@ async fn tokens_never_meet_their_own_past() {
     cloud.sim().advance(120);
     assert!(converge(&cloud, &wanted).await.ready);
     assert_eq!(cloud.sim().alive().len(), 2);
-    // The preferred type runs out: the rest is asked for with another token, because the request is another.
+    // The preferred type runs out: the rest is requested with another token, because the request is another.
     cloud.sim().full.insert((TYPES[0].into(), Lifecycle::Spot));
     let more = pool(json!({"size": 5}));
     let outcome = converge(&cloud, &more).await;
@@ -415,7 +415,7 @@ async fn what_is_no_drift_changes_nothing() {
         });
     }
     assert!(look(&cloud, &wanted, &Known::default()).await.unwrap().is_empty());
-    // A newer image is reported; a lost state does not unpin the old one; only when asked it is taken.
+    // A newer image is reported; a lost state does not unpin the old one; the new one is used only on request.
     let cloud = SimCloud::new(8);
     let made = converge(&cloud, &pool(json!({}))).await;
     cloud.sim().newest_image = "ami-00000002".into();

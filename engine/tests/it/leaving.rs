@@ -61,7 +61,7 @@ async fn delete_namespace(world: &World) {
     somebody.request("DELETE", &path, "application/json", &json!({})).await;
 }
 
-/// Something of somebody else that is deleted, and held by a finalizer.
+/// An object of somebody else that is deleted, and held by a finalizer.
 async fn hold(world: &World) {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
     let mut held = config("held", "theirs");

@@ -164,7 +164,7 @@ async fn a_token_of_its_own_lives_from_create_to_destroy() {
     let secret = world.get("v1", "Secret", "axon").await.unwrap();
     assert_eq!(secret["metadata"]["labels"]["team"], "blue");
 
-    // A deleted key is noticed without the document, and minted anew.
+    // A deleted key is noticed without the document, and minted again.
     world
         .meddle(
             "v1",
@@ -245,7 +245,7 @@ async fn killed_at_any_request_a_lone_token_is_minted_once_or_the_interruption_i
                 assert_eq!(after, before, "minted again, {death:?} at {requests}");
                 assert!(facts.orphans.is_empty());
             } else if !facts.orphans.is_empty() {
-                // The marker was there and the value was not: that is told, then or as the reason of the wait.
+                // The marker existed and the value did not: that is reported, then or as the reason of the wait.
                 assert!(
                     told.contains("is minting it") || told.contains("was interrupted"),
                     "{told}"

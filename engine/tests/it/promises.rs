@@ -98,7 +98,7 @@ async fn a_missing_secret_is_named_at_once_and_what_is_healthy_is_kept() {
     );
     ready(&outcome, "web");
     let before = (stage.uid(DEPLOYMENT, "api").await, stage.uid(DEPLOYMENT, "web").await);
-    // Somebody makes the secret while the next apply waits: it comes through, on the same objects.
+    // Somebody creates the Secret while the next apply waits: it succeeds, on the same objects.
     let again = stage.apply(&components, &files);
     let create = async {
         let told =
@@ -201,7 +201,7 @@ async fn what_somebody_else_made_under_the_same_name_is_not_pruned() {
     );
     let both = [("web/d.yaml", web.as_str()), ("web/e.yaml", extra.as_str())];
     assert!(stage.apply(&one("web"), &both).await.ready);
-    // Somebody deletes ours and makes one of their own with the same name.
+    // Somebody deletes ours and creates another with the same name.
     let mut theirs = stage.get(DEPLOYMENT, "extra").await.unwrap();
     stage.delete(DEPLOYMENT, "extra").await;
     theirs["metadata"] = json!({"name": "extra", "namespace": NAMESPACE});

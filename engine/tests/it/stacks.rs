@@ -578,7 +578,7 @@ async fn an_instance_of_a_kind_without_a_status_is_not_waited_for() {
     let instance =
         |kind: &str| json!({"apiVersion": "example.com/v1", "kind": kind, "metadata": {"name": "one"}, "spec": {}});
     let mut run = quick();
-    // Nobody reports on either: only the kind says whether anybody could.
+    // No controller reports on either: only the kind says whether one could.
     run.settings.status_grace = Duration::from_secs(4);
     for (plural, kind, subresources, waits) in [
         ("plains", "Plain", json!({}), false),

@@ -164,7 +164,7 @@ impl Stage {
         list.items.iter().map(name).collect()
     }
 
-    /// Steps in the order in which they were told, those that the test picks.
+    /// The steps that the test picks, in the order in which they were reported.
     pub(crate) fn steps(&self, pick: impl FnMut(&Progress) -> Option<String>) -> Vec<String> {
         self.progress.lock().unwrap().iter().filter_map(pick).collect()
     }

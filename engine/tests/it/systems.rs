@@ -209,7 +209,7 @@ async fn dependants_start_only_after_the_checks_are_answered_and_a_wrong_answer_
             "a dependant started"
         );
     }
-    // Only the check changed since: it is asked again although no object differs.
+    // Only the check has changed since: it runs again although no object differs.
     let outcome = world.applied(&with(200, r#"{"state": "ok"}"#, "echo pong")).await;
     assert_eq!(outcome.components["api"], "ready");
     assert!(world.get("v1", "ConfigMap", "after").await.is_some());
@@ -221,7 +221,7 @@ async fn dependants_start_only_after_the_checks_are_answered_and_a_wrong_answer_
     );
 }
 
-/// What a component is asked belongs to what a commit says: a changed question alone is planned, asked, and believed once answered.
+/// A component's checks are part of the commit: a changed check alone is planned, run, and recorded once it succeeds.
 #[tokio::test]
 async fn a_changed_verify_alone_is_planned_and_asked_and_a_removed_one_is_not() {
     let world = World::start().await;

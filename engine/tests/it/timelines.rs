@@ -166,7 +166,7 @@ struct Replay {
 /// What is done to a recording before a gate sees it.
 #[derive(Clone, Copy)]
 struct Twist<'a> {
-    /// The watch on this kind lags behind the others by so many milliseconds.
+    /// The watch on this kind lags behind the others by this many milliseconds.
     lag: (&'a str, i64),
     /// At this share of the recording the process dies and another begins: it sees lists, and knows nothing.
     restart_at: Option<f64>,
@@ -369,7 +369,7 @@ fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Everything in which a replay falls short of what a person would want.
+/// Everything in which a replay falls short of what a user would want.
 fn complaints(replay: &Replay) -> Vec<String> {
     let mut all = Vec::new();
     let expect = |field: &str| replay.expect[field].as_str();
@@ -423,7 +423,7 @@ fn complaints(replay: &Replay) -> Vec<String> {
             }
             State::Failed | State::InProgress => {
                 let crashed = replay.first_crash.is_some_and(|crash| crash <= *at);
-                // Without a probe nothing but time tells; with one its word is taken until the first crash.
+                // Without a probe only time can tell; a probe is trusted until the first crash.
                 let believed = !crashed && (replay.probed || *at - replay.last_apply >= 7_000);
                 if *decision == Decision::Open && verdict.blocking && !believed {
                     all.push(format!("opens for a moment {line}"));

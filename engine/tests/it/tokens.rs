@@ -326,7 +326,7 @@ async fn a_pod_that_waits_for_the_secret_picks_it_up_and_is_not_restarted() {
     world.applied(&wanted).await;
     let (first, _) = reader_pod(&world).await.expect("the pod");
 
-    // Somebody deletes the Secret and the pod: the new pod cannot be started.
+    // Somebody deletes the Secret and the pod: the new pod cannot start.
     delete(&world, "Secret", "random").await;
     let pods = world
         .cluster

@@ -165,7 +165,7 @@ async fn without_its_record_a_stack_is_destroyed_by_its_label_and_nothing_else_i
         ("x", config("read", "1")),
     ];
     world.applied(&stack(json!({}), objects)).await;
-    // Somebody copied an object with all its labels, as backup tools and people do.
+    // Somebody copied an object with all its labels, as backup tools and users do.
     let label = world.get("v1", "ConfigMap", "read").await.unwrap()["metadata"]["labels"].clone();
     assert!(label.get(record::PART_OF).is_some());
     let mut copy = config("copy", "1");

@@ -118,7 +118,7 @@ impl World {
             .await;
     }
 
-    /// A write by somebody else: a merge patch over plain HTTP semantics, through the client.
+    /// A write by another client: a merge patch.
     pub(crate) async fn meddle(&self, api_version: &str, kind: &str, name: &str, patch: Value) {
         let resource = myelin_engine::cluster::kinds::known(api_version, kind);
         let target = myelin_engine::cluster::Target {

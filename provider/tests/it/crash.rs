@@ -199,7 +199,7 @@ fn an_interrupt_at_any_write_ends_soon_with_a_true_state_and_the_next_apply_fini
     let mut write = 0;
     loop {
         let stand = stand();
-        // A saved plan: while it still plans, `terraform apply` does not listen, and tells no provider to stop.
+        // A saved plan: while `terraform apply` is still planning, it does not listen, and tells no provider to stop.
         assert!(
             stand
                 .run(&["plan", "-input=false", "-no-color", "-out=plan.bin"])

@@ -42,7 +42,7 @@ fn change(stand: &Stand, file: &str, from: &str, to: &str) {
     stand.file(file, &before.replacen(from, to, 1));
 }
 
-/// Makes what a file under `tests/cluster` describes, as somebody who is not Myelin.
+/// Creates what a file under `tests/cluster` describes, under another field manager.
 fn kubectl(stand: &Stand, namespace: &str, file: &str) {
     let path = stand.path("tests/cluster/k8s").join(file);
     let run = |arguments: &[&str]| {

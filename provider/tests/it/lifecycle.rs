@@ -35,7 +35,8 @@ async fn the_core_that_started_it_may_connect_and_nobody_else() {
         .expect("an answer");
 
     for (who, identity) in [("another certificate", Some(&stranger)), ("no certificate", None)] {
-        // TLS 1.3 tells the client after its own side is done, so the refusal may show at the first call.
+        // TLS 1.3 reports the refusal to the client after its own side is done, so it may appear only at the first
+        // call.
         let refused = match plugin.connect(identity).await {
             Err(_) => true,
             Ok(mut intruder) => intruder

@@ -38,7 +38,7 @@ pub(crate) fn fixed(own: &str) -> String {
     module(&format!("  image = {{ id = \"ami-08600000000000001\" }}\n{own}"))
 }
 
-/// What the agents of all nodes would say: ready once they run, drained once they are asked to be.
+/// A model of the agents of all nodes: ready once they run, drained once they are told to drain.
 pub(crate) struct Agents {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -99,7 +99,7 @@ pub(crate) fn known(stand: &Stand) -> Vec<String> {
     nodes.unwrap_or_default()
 }
 
-/// Another instance of the pool that nobody's state knows, as an autoscaler would launch it.
+/// Another instance of the pool that is in no state, as an autoscaler would launch it.
 fn one_more(stand: &Stand, id: &str) {
     let cloud = stand.cluster.cloud();
     let mut world = cloud.world();

@@ -68,7 +68,7 @@ fn every_resource_shows_how_it_is_imported_under_the_name_that_its_example_gives
     }
 }
 
-/// Fenced blocks of a language, without the indentation of the list that they stand in.
+/// Fenced blocks of a language, without the indentation of the list that contains them.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();

@@ -64,7 +64,7 @@ const WEB: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\
                    template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - name: web\n        \
                    image: shop/web\n        envFrom: [{configMapRef: {name: base}}]\n";
 
-/// The command line, which lies beside the provider. Whoever runs this package's tests alone has perhaps not built it yet.
+/// The command line, which is beside the provider. If only this package's tests run, it may not be built yet.
 fn myelin() -> PathBuf {
     let beside = Path::new(BINARY).with_file_name("myelin");
     if !beside.exists() {

@@ -293,7 +293,7 @@ fn a_credential_program_runs_where_the_kubeconfig_names_it_and_inherits_nothing_
             .map(str::to_owned)
             .collect()
     };
-    // What whoever runs the tests left open reaches everybody and is not ours to judge.
+    // Descriptors that the test runner left open are inherited by all, and are not counted.
     let left_open = std::fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|fd| std::fs::read_link(fd.unwrap().path()).ok());

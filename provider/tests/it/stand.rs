@@ -23,7 +23,7 @@ pub(crate) struct Stand {
 }
 
 impl Stand {
-    /// A stand for that module, after a provider block that names the sandbox.
+    /// A test bench for that module, after a provider block that names the sandbox.
     pub(crate) fn new(module: &str) -> Stand {
         Stand::on(Cluster::start(), module)
     }

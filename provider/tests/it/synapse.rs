@@ -86,7 +86,7 @@ impl Service {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until it serves. `Err`: it ended instead, and what it said.
+    /// Waits until it serves. `Err`: it ended instead, with this output.
     fn serving(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + START;
         loop {

@@ -33,7 +33,7 @@ impl Workspace {
         self.overrides(&format!("    \"{source}\" = \"{}\"\n", folder.display()));
     }
 
-    /// Another text for the module; the block that names the provider stands before it.
+    /// Replaces the module's text, after the block that names the provider.
     pub(crate) fn write_module(&self, module: &str) {
         let header = "terraform {\n  required_providers {\n    myelin = { source = \"myelin-dev/myelin\" }\n  }\n}\n";
         self.file("main.tf", &format!("{header}{module}"));
@@ -61,7 +61,8 @@ impl Workspace {
             .current_dir(self.folder.path())
             .env_remove("KUBECONFIG")
             .env_remove("KUBE_CONFIG_PATH")
-            // No credentials that nobody named: not of the person who runs the tests, not of the machine.
+            // No credentials that were not named: neither those of the user who runs the tests nor those of the
+            // machine.
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/nonexistent")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")

@@ -71,7 +71,7 @@ fn a_bad_image_in_a_first_apply_fails_early_and_the_fix_keeps_what_is_healthy() 
         "nothing was made again"
     );
 
-    // The same in an update: what was sent is told as it is, and the way back shows as a change.
+    // The same in an update: what was sent is reported truthfully, and the way back shows as a change.
     stand.variable("tag", "missing");
     assert!(!stand.try_apply().status.success());
     stand.variable("tag", "2.0");

@@ -15,7 +15,7 @@ async fn what_is_wrong_with_a_branch_is_said_for_as_long_as_it_is_and_no_longer(
 
     let bad = house.commit("bad", &[("one.yaml", &stack("one", "  sorce: x\n"))]);
     house.reaches("rejected", &first).await;
-    // What is kept is kept, and the problems are still said after a repair and after a restart.
+    // The commit stays in force, and the problem is still reported after a repair and after a restart.
     let is_told = async || {
         let status = house.status().await;
         let message = status["message"].as_str()?.to_owned();

@@ -155,7 +155,7 @@ async fn suspend_rollback_and_release_do_what_they_say_and_history_is_in_the_clu
     assert_eq!(house.value("paint", "color").await.as_deref(), Some("red"));
     let third = house.commit("white", &[("one/map.yaml", &map("paint", "white"))]);
 
-    // Killed and started again with an empty disk: what people said and what was is in the cluster.
+    // Killed and restarted with an empty disk: users' requests and the history are in the cluster.
     reconciler.kill();
     let _reconciler = house.reconciler();
     house.meddle("paint", json!({"color": "green"})).await;

@@ -152,8 +152,8 @@ async fn a_stack_whose_repair_takes_long_holds_up_no_other_and_no_repair_lists_w
     assert!(whole.is_empty(), "{whole:#?}");
 }
 
-/// Requests have a limit that repairs and the words about them share. A loop that waited for room for a word, and meanwhile let no
-/// repair go on that held some, once stood still forever.
+/// Repairs and the reports about them share a limit on requests. A loop once waited for room for a report while it let
+/// no repair continue that held some, and stood still forever.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_changes_at_once_are_all_taken_back_however_often() {
     const STACKS: usize = 48;

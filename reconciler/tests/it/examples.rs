@@ -28,7 +28,7 @@ struct Example {
     before: &'static [&'static str],
     /// A text in the document, and what a commit makes of it.
     change: (&'static str, &'static str),
-    /// What shows the change: resource/name, a path in it, and what stands there afterwards.
+    /// What shows the change: resource/name, a path in it, and its value afterwards.
     shown: (&'static str, &'static str, &'static str),
 }
 

@@ -68,7 +68,7 @@ async fn a_webhook_is_only_a_hint_and_only_from_who_knows_the_secret() {
     house.reaches("ready", &first).await;
     let second = house.commit("second", &[("one/map.yaml", &map("paint", "blue"))]);
 
-    // None of these is heard, and none of them stops anything: the body of a stranger is never looked into.
+    // All of these are refused and do no harm: the body of a stranger is never parsed.
     let nested = "[".repeat(100_000);
     let odd: [&[u8]; 4] = [b"", b"{}", nested.as_bytes(), b"\xff\xfe{\"ref\": null}"];
     for body in odd {
@@ -104,7 +104,7 @@ async fn a_webhook_is_only_a_hint_and_only_from_who_knows_the_secret() {
         202
     );
 
-    // A hint says nothing for people: who suspended the source finds it suspended.
+    // A hint does not change users' requests: a suspended source stays suspended.
     house.says(0, &["suspend", "git"]);
     house
         .eventually("suspended", async || {

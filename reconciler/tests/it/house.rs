@@ -285,7 +285,7 @@ impl House {
         api.get_opt(&format!("myelin-stack-{stack}")).await.unwrap().is_some()
     }
 
-    /// Whether nobody asks the cluster for anything for three seconds.
+    /// Whether the cluster gets no request for three seconds.
     pub(crate) async fn is_silent(&self) -> Option<()> {
         let before = self.sandbox.faults().sequence();
         tokio::time::sleep(Duration::from_secs(3)).await;

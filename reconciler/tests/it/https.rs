@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 const PASSWORD: &str = "x-access-token:s3cr3t-t0k3n";
 
-/// Serves everything under a folder to who knows the password; answers the port and the PEM of the authority.
+/// Serves everything under a folder with a password; returns the port and the PEM of the authority.
 async fn serve(root: PathBuf) -> (u16, String) {
     over_tls(
         axum::Router::new().fallback(move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
@@ -211,7 +211,7 @@ async fn a_redirect_is_followed_over_https_and_takes_no_credentials_to_a_strange
     );
     let (home, home_authority) = serve(house.repository()).await;
     let (thief, thief_authority, stolen) = sends_elsewhere(Arc::new(|_| None)).await;
-    // Also to a stranger that takes what it is given and asks for more in a second request.
+    // Also not to a stranger that accepts what it gets and asks for more in a second request.
     let (open, open_authority, shown) = serve_openly(house.repository()).await;
     let to = move |uri: &str| {
         let (way, rest) = uri.trim_start_matches('/').split_once("/.git").unwrap();
@@ -261,7 +261,7 @@ async fn a_redirect_is_followed_over_https_and_takes_no_credentials_to_a_strange
         ("metadata", "169.254.169.254, an address that is never fetched from"),
         ("mapped", "an address that is never fetched from"),
         ("thief", "127.0.0.1"),
-        // Another port is another server: what lies there may belong to anybody.
+        // Another port is another server and may belong to anybody.
         ("moved", "401"),
     ] {
         refused(&format!("https://localhost:{door}/{way}/.git"), why).await;

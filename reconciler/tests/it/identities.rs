@@ -79,7 +79,7 @@ async fn each_stack_has_the_rights_of_its_account_and_one_that_is_denied_stops_n
     let arguments = ["--config", &configuration, "--kubeconfig", &kubeconfig];
     let _reconciler = house.reconciler_of(&arguments);
 
-    // Nobody gave other/deployer rights: its stack says so, what depends on it waits, the other one is there.
+    // other/deployer has no rights: its stack says so, its dependants wait, and the other stack is applied.
     let status = house.reaches("failed", &first).await;
     let said = status["message"].as_str().unwrap();
     assert!(
@@ -204,7 +204,7 @@ async fn a_token_is_minted_and_taken_away_as_the_account_that_it_names() {
     house.says(0, &["reconcile", "git"]);
     house.reaches("ready", &first).await;
     let value = minted(&house).expect("a value");
-    // Without its line it would be minted as shop/deployer, who has no rights there: it is kept, and told.
+    // Without that line it would be minted as shop/deployer, which has no rights there: it is kept, and reported.
     let second = house.commit(
         "another's",
         &[("key.yaml", &token.replace("  serviceAccount: deployer\n", ""))],

@@ -30,7 +30,7 @@ fn commit(house: &House, round: u32) -> String {
     )
 }
 
-/// Every value that the token's Secret has ever had, as a watch tells it.
+/// Every value that the token's Secret has ever had, as seen by a watch.
 fn values(house: &House) -> Arc<Mutex<Vec<Vec<u8>>>> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (api, told): (Api<Secret>, _) = (Api::namespaced(house.client.clone(), "shop"), Arc::clone(&seen));
@@ -97,7 +97,7 @@ async fn killed_at_every_request_the_next_process_finishes_and_no_token_is_minte
                 ..Rule::default()
             });
             let hash = commit(&house, round);
-            // From its first request on: what it asks when it starts is struck too.
+            // From its first request on: requests at startup are hit too.
             let process = house.reconciler();
             let struck = house
                 .eventually("a strike, or the end", async || {

@@ -69,7 +69,7 @@ impl House {
             .count()
     }
 
-    /// Everything that people and other programs can read, but for the Secret itself.
+    /// Everything that users and other programs can read, except the Secret itself.
     async fn readable(&self) -> String {
         let kinds = "configmaps,events,statefulsets,pods,leases";
         let mut all = self.kubectl(&["get", kinds, "--all-namespaces", "--output=json"]);
@@ -125,7 +125,7 @@ async fn killed_in_a_mint_the_next_process_finishes_it_or_says_that_it_was_inter
             Effect::HangBefore,
             true,
         ),
-        // The command ran: the issuer has made a value, and nobody has it.
+        // The command ran: the issuer has created a value, and nobody has it.
         ("in the command", "/exec", &["get", "create"], Effect::HangAfter, true),
         (
             "before the value is stored",

@@ -32,7 +32,7 @@ enum Mood {
 struct Service {
     url: String,
     mood: Arc<Mutex<Mood>>,
-    /// Of every request: what it asked, or what was wrong with its signature.
+    /// For every request: its content, or what was wrong with its signature.
     asked: Arc<Mutex<Vec<Result<Value, String>>>>,
 }
 
@@ -82,7 +82,7 @@ impl Service {
         *self.mood.lock().unwrap() = mood;
     }
 
-    /// What was asked since the last time; a signature that was wrong fails the test.
+    /// The requests since the last call; a wrong signature fails the test.
     fn take(&self) -> Vec<Value> {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         asked.into_iter().map(|question| question.unwrap()).collect()

@@ -90,7 +90,7 @@ async fn a_word_to_a_source_that_nobody_runs_is_refused_and_leaves_nothing_behin
     );
     assert!(!tree.contains("typo"), "{tree}");
 
-    // A commit that no branch has is told, and the branch is not said to be there.
+    // A commit that is on no branch is reported, and the branch is not called missing.
     let nowhere = "1".repeat(40);
     house.says(0, &["rollback", "--to", &nowhere]);
     house.reaches("rejected", &first).await;

@@ -296,7 +296,7 @@ async fn who_waits_is_told_what_is_waited_for_and_how_it_ended() {
         tree.contains("Pod shop/web: waiting") || tree.contains("Pod shop/web: failed"),
         "{tree}"
     );
-    // Also one that cannot become ready is heard of at once, not after the pause between its attempts.
+    // A source that cannot become ready also reacts at once, not after the pause between its attempts.
     let back = house.says(0, &["rollback", "--to", &first[..8], "--wait"]);
     assert!(back.contains("ready at"), "{back}");
     let suspended = house.says(0, &["suspend", "--wait"]);

@@ -79,7 +79,7 @@ async fn a_commit_scales_a_pool_drift_is_mended_and_removing_its_document_drains
     let both = alive(&house);
     assert_eq!(both.len(), 2);
 
-    // Somebody ends one: it comes back, and steady looks are one request each.
+    // Somebody terminates one: it is replaced, and steady looks are one request each.
     house.sandbox.cloud().world().instances.remove(&both[0]);
     house
         .eventually("another node", async || (alive(&house).len() == 2).then_some(()))

@@ -101,7 +101,7 @@ async fn ports_that_kubectl_renumbered_or_renamed_come_back_and_others_stay() {
     house
         .comes_back("an unnamed port", "service/lone", back, r#""port\":81"#)
         .await;
-    // Somebody's own port, beside which ours live, with a target like ours.
+    // Somebody else's port beside ours, with a target like ours.
     let extra =
         r#"[{"op": "add", "path": "/spec/ports/-", "value": {"name": "extra", "port": 7000, "targetPort": 8080}}]"#;
     house.kubectl(&[

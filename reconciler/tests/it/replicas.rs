@@ -18,7 +18,7 @@ fn start(house: &House, name: &str) -> Reconciler {
     house.replica(name, &arguments.each_ref().map(String::as_str))
 }
 
-/// Waits until another than `old` holds the source; answers who and after how long.
+/// Waits until another replica than `old` holds the source; returns which, and after how long.
 async fn successor(house: &House, old: &str, since: Instant) -> (String, Duration) {
     house
         .eventually("another holder", async || {
@@ -87,7 +87,7 @@ async fn sources_are_shared_out_and_a_holder_whose_beats_are_lost_stops() {
     house
         .eventually("both beat", async || (house.replicas().await == 2).then_some(()))
         .await;
-    // The holder's beats do not arrive any more: it is alive, and must not work when the other does.
+    // The holder's heartbeats no longer arrive: it is alive, and must not work when the other one does.
     house.sandbox.faults().add(Rule {
         id: "mute".to_owned(),
         verbs: ["update", "get", "create"].map(str::to_owned).to_vec(),

@@ -138,7 +138,7 @@ fn public(file: &str) -> String {
     std::fs::read_to_string(format!("{file}.pub")).unwrap()
 }
 
-/// Serves with a host key to whoever has one of some keys; answers the port.
+/// Serves with a host key to clients with one of some keys; returns the port.
 async fn serve(host_key: &str, allowed: &[&str], manner: Manner) -> u16 {
     let private = russh::keys::decode_secret_key(&std::fs::read_to_string(host_key).unwrap(), None).unwrap();
     let keys: Vec<PrivateKey> = vec![private];
@@ -271,7 +271,7 @@ async fn an_ssh_host_that_hangs_is_given_up_and_slows_no_other_source() {
         let took = began.elapsed();
         assert!(took.as_secs() < 10, "{took:?}");
     }
-    // The hanging source is asked again and again, and every time it is given up.
+    // The hanging source is polled again and again, and abandoned every time.
     let status = house.status().await;
     assert_eq!(status["state"], "unreachable", "{status}");
 }

@@ -85,7 +85,7 @@ async fn a_restart_costs_one_list_per_kind_and_no_write_and_drift_of_meanwhile_i
         .sum();
     assert!(reads <= 2, "its own words and the index of origins: {cost:#?}");
 
-    // What somebody does while nobody looks is found by that one list.
+    // Changes made while nothing watches are found by that one list.
     reconciler.kill();
     house.meddle("s3", json!({"color": "green"})).await;
     let _reconciler = house.reconciler();

@@ -53,7 +53,7 @@ async fn a_token_from_git_is_minted_once_between_its_stacks_and_goes_with_its_do
     let rotated = value(&house).await.expect("a value");
     assert_ne!(rotated, minted);
 
-    // The Secret is deleted by hand: it is minted anew, without a commit.
+    // The Secret is deleted by hand: it is minted again, without a commit.
     let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
     secrets.delete("key", &DeleteParams::default()).await.unwrap();
     let anew = house

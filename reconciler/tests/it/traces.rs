@@ -168,7 +168,7 @@ async fn a_pass_is_a_tree_of_spans_and_holds_no_secret() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_not_there_costs_a_line_in_the_log() {
     let mut house = House::new().await;
-    // A port that was free a moment ago and that nobody listens on.
+    // A port that was free a moment ago and that has no listener.
     let port = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()

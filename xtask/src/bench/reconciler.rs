@@ -201,7 +201,7 @@ impl Bench<'_> {
         Ok(Reconciler(child))
     }
 
-    /// Asks for a look now, as a webhook would, and waits until everything is ready.
+    /// Triggers a look now, as a webhook would, and waits until everything is ready.
     fn reconcile(&self) -> Result<()> {
         let output = self.run(&self.myelin, &["reconcile", "--wait", "--timeout", "10m"])?;
         ensure!(
@@ -278,7 +278,7 @@ impl Bench<'_> {
         self.work("reverts", &["--count", &count, "--namespaces", &namespaces])
     }
 
-    /// Opens the watch, tells the reconciler of the commit, and answers what the watch saw.
+    /// Opens the watch, tells the reconciler about the commit, and returns what the watch saw.
     fn hops(&self) -> Result<Value> {
         let mut child = Command::new(&self.workbench)
             .args(["hops", "--namespace", "chain", "--count", &LINKS.to_string()])

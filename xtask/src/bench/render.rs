@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Prints the figures; different output of the two is said, and is an error.
+/// Prints the figures. A difference between the two outputs is reported, and is an error.
 pub(crate) fn run(programs: &Programs) -> Result<()> {
     let workbench = programs.path("myelin-workbench")?;
     let folder = tempfile::Builder::new()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the reconciler may take for anything that the demo asks of it.
+/// Time limit for everything that the demo waits for from the reconciler.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Between two looks at what it says.
 const LOOK: Duration = Duration::from_millis(100);
@@ -163,7 +163,7 @@ impl Deployed {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// Waits until the source is in a state at a commit, telling meanwhile what `look` tells; its message.
+    /// Waits until the source is in a state at a commit, printing meanwhile what `look` reports; returns its message.
     pub(crate) fn reaches(&self, state: &str, commit: &str, mut look: impl FnMut()) -> Result<String> {
         let end = Instant::now() + PATIENCE;
         loop {

@@ -302,7 +302,8 @@ impl Stage {
         );
     }
 
-    /// Follows a terraform to its end and tells what the cluster does meanwhile; the StatefulSets that became ready, in order.
+    /// Follows a terraform process to its end and prints what the cluster does meanwhile; returns the StatefulSets that
+    /// became ready, in order.
     fn follow(&self, mut running: Running<'_>, verb: &str) -> Result<Vec<String>> {
         let mut ready = Vec::new();
         while !running.has_ended()? && !self.interrupt.has_come() {

@@ -117,7 +117,7 @@ impl Terraform {
     /// Runs `terraform <verb>` to its end; it must succeed.
     ///
     /// # Errors
-    /// When it fails, with what it said, or when the demo is interrupted.
+    /// When it fails, with its output, or when the demo is interrupted.
     pub(crate) fn run(&self, verb: &str, arguments: &[&str]) -> Result<Said> {
         let said = self.start(verb, arguments)?.end()?;
         said.must_succeed(verb)?;
@@ -142,7 +142,7 @@ impl Terraform {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Whether a plan has changes, and what it said.
+    /// Whether a plan has changes, and its output.
     ///
     /// # Errors
     /// When planning fails.

@@ -81,7 +81,7 @@ impl Stage {
         self.expect_no_changes()
     }
 
-    /// The pool's document with so many workers at least, for the next commit.
+    /// The pool's document with at least this many workers, for the next commit.
     pub(super) fn write_workers(&self, deployed: &Deployed, min: u32) -> Result<()> {
         deployed.write(FILE, &document(&self.server, &self.token, min))
     }
