@@ -8,6 +8,7 @@ mod enforce;
 mod keep;
 mod repair;
 mod state;
+mod words;
 
 use crate::configuration::SourceConfiguration;
 use crate::control::{Board, Control, Status};
@@ -31,6 +32,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
+use words::Words;
 
 /// What a step may take beyond what it waits for, on a machine that is busy.
 const SLACK: Duration = Duration::from_secs(60);
@@ -57,8 +59,8 @@ pub(crate) struct Source {
     board: Board,
     control: watch::Receiver<Control>,
     status: Status,
-    /// The status that the cluster has, as far as it is known.
-    written: Option<Status>,
+    /// The status on its way to the cluster; None before it is known what the cluster has.
+    words: Option<Words>,
     shown: watch::Sender<Status>,
     picture: Picture,
     pulse: Pulse,
@@ -130,7 +132,7 @@ impl Source {
         Self {
             events,
             namespace: namespace.to_owned(),
-            written: None,
+            words: None,
             indexed: None,
             left: BTreeMap::new(),
             waits: Waits::default(),
@@ -164,10 +166,10 @@ impl Source {
         };
         self.control = self.board.follow(control, version, self.stop.clone());
         // The last good commit is enforced from the start, also when the branch has a bad one. What was said is not said again.
-        self.written = Some(status.clone());
+        self.words = Some(Words::begin(self.board.clone(), &self.configuration.name, &status));
         self.status = status;
         self.status.waiting.clear();
-        self.say("starting", "").await;
+        self.say("starting", "");
         let mut pause = Pause::default();
         while !self.stop.is_cancelled() {
             let control = self.control.borrow_and_update().clone();
@@ -179,7 +181,7 @@ impl Source {
             self.status.heard.clone_from(&control.request);
             self.picture.hold(control.hold.clone());
             if control.suspended {
-                self.say("suspended", "resume it with `myelin resume`").await;
+                self.say("suspended", "resume it with `myelin resume`");
                 self.rest(None).await;
                 continue;
             }
@@ -194,7 +196,10 @@ impl Source {
                 continue;
             };
             // It began when the commit was fetched; after a restart or a failure, it begins here.
-            let pass = self.pass.take().unwrap_or_else(|| self.trace(&good.0));
+            let pass = self
+                .pass
+                .take()
+                .unwrap_or_else(|| trace(&self.configuration.name, &good.0));
             let enforced = Box::pin(self.enforce(&good.0, &good.1)).instrument(pass.clone()).await;
             if matches!(enforced, Enforced::NotReady) {
                 pass.record("error", true);
@@ -215,6 +220,9 @@ impl Source {
                 }
                 Enforced::Interrupted => {}
             }
+        }
+        if let Some(words) = self.words.take() {
+            words.end().await;
         }
     }
 
@@ -239,12 +247,6 @@ impl Source {
         }
     }
 
-    /// A trace of bringing the cluster to a commit.
-    fn trace(&self, commit: &str) -> Span {
-        let source = self.configuration.name.as_str();
-        tracing::info_span!(parent: None, "pass", myelin.source = source, myelin.revision = commit, error = field::Empty)
-    }
-
     /// Waits for a time, a person, or the end.
     async fn rest(&self, span: Option<Duration>) {
         let timer = async {
@@ -263,4 +265,9 @@ impl Source {
             () = self.stop.cancelled() => {}
         }
     }
+}
+
+/// A trace of bringing the cluster to a commit.
+fn trace(source: &str, commit: &str) -> Span {
+    tracing::info_span!(parent: None, "pass", myelin.source = source, myelin.revision = commit, error = field::Empty)
 }

@@ -27,8 +27,11 @@ use bridge::Bridge;
 use repository::Repository;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// How long a request waits for an earlier one that was called off: its connection is cut, and libgit2 has to notice.
+const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// What may go wrong between us and a repository. Texts hold no credentials.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +66,9 @@ pub(crate) enum GitError {
 pub(crate) struct Branch {
     repository: Arc<Repository>,
     transport: Transport,
-    busy: Arc<AtomicBool>,
+    /// The right to use the store. Whoever holds it gives it back when dropped, wherever that is: a caller that went away, a panic,
+    /// an end.
+    turn: Arc<Semaphore>,
     deadline: Duration,
 }
 
@@ -80,7 +85,7 @@ impl Branch {
         Self {
             repository: Arc::new(Repository::new(remote, branch, store, limits)),
             transport,
-            busy: Arc::default(),
+            turn: Arc::new(Semaphore::new(1)),
             deadline,
         }
     }
@@ -117,14 +122,16 @@ impl Branch {
     }
 
     /// Runs a blocking call, one at a time. A call that hangs keeps its thread until it returns; meanwhile the source
-    /// says so and makes no further call, and no other source waits for it.
+    /// says so and makes no further call, and no other source waits for it. Dropping the future cuts the connection of the
+    /// call that it began.
     async fn run<T: Send + 'static>(
         &self,
         doing: &'static str,
         work: impl FnOnce(&Repository, &str) -> Result<T, GitError> + Send + 'static,
     ) -> Result<T, GitError> {
         let url = self.repository.shown();
-        let Some(turn) = Turn::take(&self.busy) else {
+        let turn = Arc::clone(&self.turn).acquire_owned();
+        let Ok(Ok(turn)) = tokio::time::timeout(GIVING_BACK, turn).await else {
             return Err(GitError::Hanging { url });
         };
         let bridge = self.bridge(doing).await?;
@@ -154,21 +161,5 @@ impl Branch {
                 limit: self.deadline,
             }),
         }
-    }
-}
-
-/// The right to use a branch's store; given back when dropped, wherever that is: a caller that went away, a panic, an end.
-#[derive(Debug)]
-struct Turn(Arc<AtomicBool>);
-
-impl Turn {
-    fn take(busy: &Arc<AtomicBool>) -> Option<Self> {
-        (!busy.swap(true, Ordering::AcqRel)).then(|| Self(Arc::clone(busy)))
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
     }
 }

@@ -1,18 +1,23 @@
 //! A commit: where the branch points, whether it may be taken, and its files and documents.
 
-use super::{Good, READ, Rejected, Source};
+use super::{Good, READ, Rejected, Source, trace};
+use crate::configuration::SourceConfiguration;
 use crate::control::{Control, Taken};
 use crate::deployment::{WantedCommit, wanted};
 use crate::documents::Documents;
 use crate::events::Kind;
-use crate::git::{Commit, GitError, Signers};
+use crate::git::{Branch, Commit, GitError, Signers};
+use crate::identity::Identities;
 use crate::sops::Decryption;
 use myelin_engine::diagnostic::{Diagnostic, Diagnostics};
 use myelin_engine::tree::{Tree, TreePath};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
+
+/// What the pulse is told of a look.
+pub(super) const LOOKING: &str = "looking at the branch";
 
 /// The files and documents of a commit.
 pub(super) struct Files {
@@ -36,28 +41,100 @@ impl Refusal {
     }
 }
 
+/// A commit as it was read.
+struct Read {
+    /// As it is remembered, once there is something to remember.
+    taken: Option<Taken>,
+    good: Result<(Files, WantedCommit), Refusal>,
+}
+
+/// What a look found.
+pub(super) struct Found {
+    /// The commit that should be kept.
+    target: Result<String, GitError>,
+    /// Whether a person named it, and not the branch.
+    held: bool,
+    /// What is in it; None where that is known.
+    read: Option<(Span, Read)>,
+}
+
+/// What is needed to read a commit. It has nothing of the source, which goes on meanwhile.
+struct Reader {
+    branch: Branch,
+    configuration: SourceConfiguration,
+    acting: Identities,
+}
+
 impl Source {
     /// Finds the commit that should be kept and takes it if it is good.
     pub(super) async fn look(&mut self, control: &Control) {
-        self.pulse
-            .begin("looking at the branch", self.configuration.timeout * 2 + READ);
-        let target = match &control.hold {
-            Some(held) => Ok(held.clone()),
-            None => self.branch.head().await,
-        };
-        let target = match target {
+        self.pulse.begin(LOOKING, self.longest_look());
+        let found = self.looking(control).await;
+        self.take_in(found).await;
+    }
+
+    /// How long a look may take.
+    pub(super) fn longest_look(&self) -> Duration {
+        self.configuration.timeout * 2 + READ
+    }
+
+    /// A look at the branch, and at its commit if that is a new one. [`Source::take_in`] takes what it finds. Dropped, it ends what
+    /// it asked.
+    pub(super) fn looking(&self, control: &Control) -> impl Future<Output = Found> + Send + use<> {
+        let reader = self.reader();
+        let held = control.hold.clone();
+        let good = self.good.as_ref().map(|good| good.hash.clone());
+        let bad = self.rejected.as_ref().map(|bad| (bad.commit.clone(), bad.again));
+        async move {
+            let found = |target, read| Found {
+                target,
+                held: held.is_some(),
+                read,
+            };
+            let target = match &held {
+                Some(held) => held.clone(),
+                None => match reader.branch.head().await {
+                    Ok(head) => head,
+                    Err(error) => return found(Err(error), None),
+                },
+            };
+            let is_bad =
+                bad.is_some_and(|(commit, again)| commit == target && again.is_none_or(|again| Instant::now() < again));
+            if is_bad || good.as_ref() == Some(&target) {
+                return found(Ok(target), None);
+            }
+            let pass = trace(&reader.configuration.name, &target);
+            let read = reader.read(&target).instrument(pass.clone()).await;
+            if read.good.is_err() {
+                pass.record("error", true);
+            }
+            found(Ok(target), Some((pass, read)))
+        }
+    }
+
+    fn reader(&self) -> Reader {
+        Reader {
+            branch: self.branch.clone(),
+            configuration: self.configuration.clone(),
+            acting: self.acting.clone(),
+        }
+    }
+
+    /// Takes in what a look found.
+    pub(super) async fn take_in(&mut self, found: Found) {
+        let target = match found.target {
             Ok(target) => target,
             Err(error) => {
                 tracing::warn!(source = self.configuration.name, %error, "the branch could not be asked");
                 self.rhythm.failed();
                 self.unreachable = Some(error.to_string());
                 self.restore().await;
-                return self.say("unreachable", &error.to_string()).await;
+                return self.say("unreachable", &error.to_string());
             }
         };
         self.rhythm.reached();
         self.unreachable = None;
-        if control.hold.is_none() {
+        if !found.held {
             // What is held says nothing of the branch.
             self.status.head = Some(target.clone());
         }
@@ -66,20 +143,17 @@ impl Source {
             self.rejected = None;
             return;
         }
-        let known_as_bad = self.rejected.as_ref().filter(|rejected| rejected.commit == target);
-        if known_as_bad.is_some_and(|bad| bad.again.is_none_or(|again| Instant::now() < again)) {
+        let Some((pass, read)) = found.read else {
             return;
-        }
+        };
         // What is looked at again and again is told once.
+        let known_as_bad = self.rejected.as_ref().filter(|rejected| rejected.commit == target);
         let told = known_as_bad.map(|bad| bad.why.clone());
         if told.is_none() {
             self.patience.reset();
         }
-        let pass = self.trace(&target);
-        let taken = self.take(&target).instrument(pass.clone()).await;
-        if taken.is_err() {
-            pass.record("error", true);
-        } else {
+        let taken = self.take(&target, read);
+        if taken.is_ok() {
             self.pass = Some(pass);
         }
         if let Err(refusal) = taken {
@@ -102,7 +176,7 @@ impl Source {
                 },
             });
             self.restore().await;
-            self.say("rejected", why).await;
+            self.say("rejected", why);
         }
     }
 
@@ -119,7 +193,8 @@ impl Source {
         {
             // It makes nothing better of what the branch has.
             let rejected = self.rejected.take();
-            if let Err(refusal) = self.take(&last).await {
+            let read = self.reader().read(&last).await;
+            if let Err(refusal) = self.take(&last, read) {
                 tracing::warn!(
                     source = self.configuration.name,
                     commit = last,
@@ -131,15 +206,43 @@ impl Source {
         }
     }
 
-    async fn take(&mut self, hash: &str) -> Result<(), Refusal> {
+    /// Keeps a commit from now on, if it is good, and remembers it in any case.
+    fn take(&mut self, hash: &str, read: Read) -> Result<(), Refusal> {
+        if let Some(taken) = read.taken {
+            self.status.note(taken);
+        }
+        let (files, wanted) = read.good?;
+        self.status.commit = Some(hash.to_owned());
+        self.good = Some(Good {
+            hash: hash.to_owned(),
+            files: Arc::new(files),
+        });
+        self.fresh = Some(wanted);
+        self.rejected = None;
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// Fetches a commit, checks who signed it, and renders its documents.
+    async fn read(&self, hash: &str) -> Read {
         let fetched = self
             .branch
             .commit(hash.to_owned())
             .instrument(tracing::info_span!("fetch"));
-        let commit = fetched.await.map_err(|error| match error {
-            GitError::Unfit(why) => Refusal::Bad(why),
-            error => Refusal::ForNow(error.to_string()),
-        })?;
+        let commit = match fetched.await {
+            Ok(commit) => commit,
+            Err(error) => {
+                let refusal = match error {
+                    GitError::Unfit(why) => Refusal::Bad(why),
+                    error => Refusal::ForNow(error.to_string()),
+                };
+                return Read {
+                    taken: None,
+                    good: Err(refusal),
+                };
+            }
+        };
         let mut taken = Taken {
             commit: commit.hash.clone(),
             subject: commit.subject.clone(),
@@ -148,13 +251,22 @@ impl Source {
             state: "rejected".to_owned(),
             plan: None,
         };
-        let path = self.configuration.path.clone();
-        let hash = commit.hash.clone();
-        if let Err(why) = self.check_signature(&commit) {
-            self.status.note(taken);
-            return Err(Refusal::ForNow(why));
+        let good = match self.check_signature(&commit) {
+            Ok(()) => self.render(commit).await,
+            Err(why) => Err(Refusal::ForNow(why)),
+        };
+        if good.is_ok() {
+            "applying".clone_into(&mut taken.state);
         }
-        // Rendering is work for a processor and must not hold up other sources.
+        Read {
+            taken: Some(taken),
+            good,
+        }
+    }
+
+    /// Rendering is work for a processor and must not hold up other sources.
+    async fn render(&self, commit: Commit) -> Result<(Files, WantedCommit), Refusal> {
+        let path = self.configuration.path.clone();
         let decryption = Decryption::with(&self.configuration.keys);
         let opener = Arc::clone(&decryption);
         let acting = self.acting.clone();
@@ -164,27 +276,11 @@ impl Source {
             Ok((files, wanted))
         });
         let read: Result<Result<_, Diagnostics>, _> = read.instrument(tracing::info_span!("render")).await;
-        match read.map_err(|panicked| Refusal::Bad(format!("the renderer failed: {panicked}")))? {
-            Ok((files, wanted)) => {
-                "applying".clone_into(&mut taken.state);
-                self.status.note(taken);
-                self.status.commit = Some(hash.clone());
-                self.good = Some(Good {
-                    hash,
-                    files: Arc::new(files),
-                });
-                self.fresh = Some(wanted);
-                self.rejected = None;
-                Ok(())
-            }
-            Err(problems) => {
-                self.status.note(taken);
-                Err(match decryption.lacked_a_key() {
-                    true => Refusal::ForNow(problems.to_string()),
-                    false => Refusal::Bad(problems.to_string()),
-                })
-            }
-        }
+        let read = read.map_err(|panicked| Refusal::Bad(format!("the renderer failed: {panicked}")))?;
+        read.map_err(|problems| match decryption.lacked_a_key() {
+            true => Refusal::ForNow(problems.to_string()),
+            false => Refusal::Bad(problems.to_string()),
+        })
     }
 
     /// The file is read each time: who may sign is taken away at once.

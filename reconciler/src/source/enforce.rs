@@ -22,7 +22,7 @@ impl Source {
         self.pulse.begin("planning", APPLY);
         let mut wanted = match self.rendered(files).await {
             Ok(wanted) => wanted,
-            Err(problems) => return self.failed(hash, &problems).await,
+            Err(problems) => return self.failed(hash, &problems),
         };
         wanted.had_pools = pools::Earlier::said(&self.status.stacks);
         let owner = Owner::Git(self.configuration.name.clone());
@@ -38,10 +38,10 @@ impl Source {
         .await;
         let mut planned = match planned {
             Ok(planned) => planned,
-            Err(problems) => return self.failed(hash, &problems).await,
+            Err(problems) => return self.failed(hash, &problems),
         };
         if planned.diagnostics().has_errors() {
-            return self.failed(hash, &planned.diagnostics()).await;
+            return self.failed(hash, &planned.diagnostics());
         }
         let confirmed = self.control.borrow().confirmed.clone();
         if let Some(refusal) = self.limit().refuse(&planned, confirmed.as_deref()) {
@@ -69,7 +69,11 @@ impl Source {
                 plan = planned.hash,
                 "applying"
             );
-            self.say("applying", "").await;
+            self.say("applying", "");
+            // Which commit is kept, and as whom its stacks are changed: after a kill from here on, it must be known.
+            if let Some(words) = &mut self.words {
+                words.heard().await;
+            }
         }
         self.picture.expect(&planned);
         let settled = planned.take_settled();
@@ -83,7 +87,7 @@ impl Source {
             return Enforced::Interrupted;
         }
         self.seen = settled.filter(|_| self.left.is_empty());
-        self.conclude(hash, &report).await
+        self.conclude(hash, &report)
     }
 
     /// Nothing is asked of the cluster until somebody says yes to that plan or the branch moves.
@@ -91,7 +95,7 @@ impl Source {
         self.status.unconfirmed = Some(plan.to_owned());
         self.mark(hash, "refused");
         let how = format!("{refusal}\nmyelin confirm {} {plan}", self.configuration.name);
-        self.say_refused(&how).await;
+        self.say_refused(&how);
         while !self.stop.is_cancelled() && !self.control.has_changed().unwrap_or(true) {
             let rest = self.rhythm.next();
             self.rest(Some(rest)).await;
@@ -100,15 +104,15 @@ impl Source {
             if self.good.as_ref().is_none_or(|good| good.hash != hash) {
                 break;
             }
-            self.say_refused(&how).await;
+            self.say_refused(&how);
         }
     }
 
     /// Says that a yes is waited for, and what is wrong with the branch since.
-    async fn say_refused(&mut self, how: &str) {
+    fn say_refused(&mut self, how: &str) {
         match self.trouble() {
-            Some((state, why)) => self.say(state, &format!("{why}\n{how}")).await,
-            None => self.say("refused", how).await,
+            Some((state, why)) => self.say(state, &format!("{why}\n{how}")),
+            None => self.say("refused", how),
         }
     }
 
@@ -180,7 +184,7 @@ impl Source {
                 () = tokio::time::sleep_until(look) => {}
                 () = self.waits.changed() => {
                     self.status.waiting = self.waits.now();
-                    self.say("applying", "").await;
+                    self.say("applying", "");
                     continue;
                 }
                 changed = self.control.changed() => {
@@ -202,7 +206,7 @@ impl Source {
                 return;
             }
             if self.trouble().is_none() {
-                self.say("applying", "").await;
+                self.say("applying", "");
             }
         }
     }

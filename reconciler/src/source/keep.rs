@@ -1,7 +1,10 @@
 //! Keeping the cluster at a commit that is in force: watches tell what drifts, each stack that does is repaired by itself, and the
 //! branch is looked at now and then. Ends when there is something else to do.
+//!
+//! The loop waits for nothing but news: repairs, looks at the branch and at EC2, and the words about them are tasks of their own, so
+//! that a remote or a server that does not answer delays no revert.
 
-use super::commit::Files;
+use super::commit::{Files, LOOKING};
 use super::repair::{Queue, Repaired, Tools, repair};
 use super::{APPLY, SLACK, Source};
 use crate::chronicle;
@@ -33,12 +36,14 @@ impl Source {
         };
         let cancel = self.stop.child_token();
         let mut queue = Queue::default();
-        // Tasks, not futures of this loop: while it waits for the branch or for a word to be written they go on, and give back what
-        // they hold of the limit on requests, which that word may need.
         let mut working = JoinSet::new();
         let mut gates = None;
-        let pools: Vec<_> = files.documents.all.iter().filter_map(WantedPool::of).collect();
+        let pools: Arc<[_]> = files.documents.all.iter().filter_map(WantedPool::of).collect();
         let mut pools_at_work = false;
+        // One look at a time, of each. Both end with this function.
+        let mut looking = JoinSet::new();
+        let mut looking_at_pools = JoinSet::new();
+        // When the next look begins, or the present one should be over.
         let mut look = Instant::now() + self.rhythm.next();
         loop {
             if working.is_empty() {
@@ -47,12 +52,16 @@ impl Source {
                 if self.status.state == "applying" {
                     self.waits.clear();
                     self.status.waiting.clear();
-                    self.say_ready().await;
+                    self.say_ready();
                 }
             }
             let due = queue.next();
             let rest = look.saturating_duration_since(Instant::now());
-            self.pulse.begin("waiting for drift or the next look", rest + SLACK);
+            let step = match looking.is_empty() {
+                true => "waiting for drift or the next look",
+                false => LOOKING,
+            };
+            self.pulse.begin(step, rest + SLACK);
             tokio::select! {
                 told = drift.next() => {
                     let names: Vec<String> = told.iter().map(ToString::to_string).collect();
@@ -77,39 +86,57 @@ impl Source {
                 }
                 Some(done) = working.join_next() => {
                     let done = ended(done);
-                    pools_at_work &= !done.as_ref().is_ok_and(|done| done.record.is_none());
-                    if !self.repaired(hash, done, (&drift, &mut tokens)).await {
+                    match &done {
+                        Ok(Repaired { record: Some(record), .. }) => queue.done(&record.stack),
+                        Ok(Repaired { record: None, .. }) => pools_at_work = false,
+                        Err(_) => {}
+                    }
+                    if !self.repaired(hash, done, (&drift, &mut tokens)) {
                         break;
                     }
                 }
                 () = self.waits.changed(), if !working.is_empty() => {
                     self.status.waiting = self.waits.now();
-                    self.say("applying", "").await;
+                    self.say("applying", "");
                 }
-                () = tokio::time::sleep_until(look) => {
+                () = tokio::time::sleep_until(look), if looking.is_empty() => {
                     let control = self.control.borrow().clone();
-                    self.look(&control).await;
+                    looking.spawn(self.looking(&control));
+                    look = Instant::now() + self.longest_look();
+                    // EC2 has no watch: the pools are looked at whenever the branch is.
+                    if !pools.is_empty() && !pools_at_work && looking_at_pools.is_empty() {
+                        let (cluster, pools) = (Arc::clone(&self.cluster), Arc::clone(&pools));
+                        let owner = Owner::Git(self.configuration.name.clone());
+                        looking_at_pools.spawn(async move { have_drifted(&cluster, &pools, &owner).await });
+                    }
+                }
+                Some(found) = looking.join_next() => {
+                    match found {
+                        Ok(found) => self.take_in(found).await,
+                        Err(error) => tracing::error!(source = self.configuration.name, %error, "a look at the branch failed"),
+                    }
                     if self.good.as_ref().is_none_or(|good| good.hash != hash) {
                         break;
                     }
                     if self.status.state != "applying" {
-                        self.say_ready().await;
+                        self.say_ready();
                     }
-                    // EC2 has no watch: the pools are looked at whenever the branch is.
-                    let owner = Owner::Git(self.configuration.name.clone());
-                    if !pools.is_empty() && !pools_at_work && have_drifted(&self.cluster, &pools, &owner).await {
+                    look = Instant::now() + self.rhythm.next();
+                }
+                Some(drifted) = looking_at_pools.join_next() => {
+                    if drifted.unwrap_or_default() {
                         pools_at_work = true;
                         let tools = self.tools(files, &cancel, &mut gates);
                         let span = self.repairing(hash, "pools");
                         working.spawn(repair(tools, None).instrument(span));
                     }
-                    look = Instant::now() + self.rhythm.next();
                 }
                 _ = self.control.changed() => break,
                 () = self.stop.cancelled() => break,
             }
         }
         cancel.cancel();
+        drop((looking, looking_at_pools));
         // What they had begun is told all the same.
         self.pulse.begin("ending repairs", APPLY);
         while let Some(done) = working.join_next().await {
@@ -174,7 +201,7 @@ impl Source {
     }
 
     /// Takes in what became of a stack; whether everything is as it should be.
-    async fn repaired(
+    fn repaired(
         &mut self,
         hash: &str,
         done: Result<Repaired, Diagnostics>,
@@ -183,7 +210,7 @@ impl Source {
         let done = match done {
             Ok(done) => done,
             Err(problems) => {
-                self.failed(hash, &problems).await;
+                self.failed(hash, &problems);
                 return false;
             }
         };
@@ -191,7 +218,7 @@ impl Source {
         self.note_left(&done.planned);
         self.note_stacks(&done.report);
         if !done.report.is_ready() {
-            self.failed(hash, &done.report.diagnostics()).await;
+            self.failed(hash, &done.report.diagnostics());
             return false;
         }
         if let Some(record) = done.record {
@@ -199,8 +226,8 @@ impl Source {
             tokens.settle(&record);
             drift.settle(record, left);
         }
-        if self.written.as_ref().is_none_or(|said| said.drift != self.status.drift) {
-            self.say_ready().await;
+        if self.shown.borrow().drift != self.status.drift {
+            self.say_ready();
         }
         true
     }

@@ -22,9 +22,11 @@ use tracing::Instrument as _;
 const CALM: Duration = Duration::from_secs(5);
 
 /// Stacks that are to be repaired. The first drift is answered at once; one that comes back and back is answered ever more slowly.
+/// A stack that is being repaired is not repaired beside that: what is noted of it meanwhile is answered when that is done.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     due: BTreeMap<StackId, Instant>,
+    at_work: BTreeSet<StackId>,
     answered: BTreeMap<StackId, Answered>,
 }
 
@@ -38,9 +40,9 @@ struct Answered {
 impl Queue {
     /// Takes in that a stack has drifted.
     pub(super) fn note(&mut self, stack: StackId, now: Instant) {
-        let waiting = &self.due;
+        let (waiting, at_work) = (&self.due, &self.at_work);
         self.answered
-            .retain(|stack, last| now - last.at < CALM || waiting.contains_key(stack));
+            .retain(|stack, last| now - last.at < CALM || waiting.contains_key(stack) || at_work.contains(stack));
         let at = match self.answered.get_mut(&stack) {
             Some(last) => now + last.pause.next(),
             None => now,
@@ -48,17 +50,24 @@ impl Queue {
         self.due.entry(stack).or_insert(at);
     }
 
-    /// When the next one is due.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.due.values().min().copied()
+    /// Those that may be begun, and when.
+    fn idle(&self) -> impl Iterator<Item = (&StackId, Instant)> {
+        let due = self.due.iter().filter(|(stack, _)| !self.at_work.contains(*stack));
+        due.map(|(stack, at)| (stack, *at))
     }
 
-    /// Takes out what is due, some of it.
+    /// When the next one is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.idle().map(|(_, at)| at).min()
+    }
+
+    /// Takes out what is due, some of it: it is at work until [`Queue::done`].
     pub(super) fn take(&mut self, now: Instant, at_most: usize) -> Vec<StackId> {
-        let due = self.due.iter().filter(|(_, at)| **at <= now);
+        let due = self.idle().filter(|(_, at)| *at <= now);
         let taken: Vec<StackId> = due.map(|(stack, _)| stack.clone()).take(at_most).collect();
         for stack in &taken {
             self.due.remove(stack);
+            self.at_work.insert(stack.clone());
             let last = self.answered.entry(stack.clone()).or_insert_with(|| Answered {
                 at: now,
                 pause: Pause::default(),
@@ -66,6 +75,11 @@ impl Queue {
             last.at = now;
         }
         taken
+    }
+
+    /// The repair of a stack is over.
+    pub(super) fn done(&mut self, stack: &StackId) {
+        self.at_work.remove(stack);
     }
 }
 
@@ -159,6 +173,7 @@ mod tests {
             let due = queue.next().unwrap();
             waits.push(due - now);
             assert_eq!(queue.take(due, 9), std::slice::from_ref(&one));
+            queue.done(&one);
             now = due;
         }
         assert_eq!(waits[0], Duration::ZERO, "the first at once");
@@ -171,8 +186,35 @@ mod tests {
         assert_eq!(queue.take(now, 9), [other], "another stack is answered at once");
         let calm = queue.next().unwrap() + CALM;
         assert_eq!(queue.take(calm, 9), std::slice::from_ref(&one));
+        queue.done(&one);
         queue.note(one, calm + CALM);
         assert_eq!(queue.next(), Some(calm + CALM), "after a calm it is new");
+    }
+
+    #[test]
+    fn what_is_noted_during_a_repair_is_answered_after_it_and_never_beside_it() {
+        let mut queue = Queue::default();
+        let (one, other): (StackId, StackId) = ("a/one".parse().unwrap(), "a/other".parse().unwrap());
+        let now = Instant::now();
+        queue.note(one.clone(), now);
+        assert_eq!(queue.take(now, 9), std::slice::from_ref(&one));
+        for again in 1..4 {
+            queue.note(one.clone(), now + CALM * again);
+        }
+        let later = now + CALM * 99;
+        assert_eq!(queue.next(), None, "nothing can be begun, so nobody wakes up for it");
+        queue.note(other.clone(), later);
+        assert_eq!(
+            queue.take(later, 9),
+            std::slice::from_ref(&other),
+            "it holds up no other"
+        );
+        queue.done(&other);
+        assert!(queue.take(later, 9).is_empty());
+        queue.done(&one);
+        assert!(queue.next().is_some_and(|at| at <= later), "it was remembered");
+        assert_eq!(queue.take(later, 9), [one], "once");
+        assert_eq!(queue.next(), None);
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::pools;
 use myelin_engine::diagnostic::Diagnostics;
 
 impl Source {
-    /// Says how the source is, where people and programs look. Said twice, it is written once.
-    pub(super) async fn say(&mut self, state: &str, message: &str) {
+    /// Says how the source is, where people and programs look. Said twice, it is written once, and nobody waits for that.
+    pub(super) fn say(&mut self, state: &str, message: &str) {
         if !["starting", "applying"].contains(&state) {
             self.pulse.passed();
         }
@@ -26,32 +26,26 @@ impl Source {
             new
         });
         // That it starts is nothing to be remembered: a restart writes only what has become different.
-        if !changed || state == "starting" || self.written.as_ref() == Some(&self.status) {
-            return;
-        }
-        match self.board.say(&self.status).await {
-            Ok(()) => self.written = Some(self.status.clone()),
-            Err(error) => {
-                tracing::warn!(source = self.configuration.name, %error, "the status could not be written");
-            }
+        if let Some(words) = self.words.as_ref().filter(|_| changed && state != "starting") {
+            words.say(&self.status);
         }
     }
 
-    pub(super) async fn conclude(&mut self, hash: &str, report: &Report) -> Enforced {
+    pub(super) fn conclude(&mut self, hash: &str, report: &Report) -> Enforced {
         self.note_stacks(report);
         if report.is_ready() {
             self.mark(hash, "ready");
-            self.say_ready().await;
+            self.say_ready();
             return Enforced::Ready;
         }
-        self.failed(hash, &report.diagnostics()).await
+        self.failed(hash, &report.diagnostics())
     }
 
     /// Everything is as the commit says; what is wrong with the branch itself is said all the same.
-    pub(super) async fn say_ready(&mut self) {
+    pub(super) fn say_ready(&mut self) {
         match self.trouble() {
-            Some((state, why)) => self.say(state, &why).await,
-            None => self.say("ready", "").await,
+            Some((state, why)) => self.say(state, &why),
+            None => self.say("ready", ""),
         }
     }
 
@@ -86,7 +80,7 @@ impl Source {
         }
     }
 
-    pub(super) async fn failed(&mut self, hash: &str, problems: &Diagnostics) -> Enforced {
+    pub(super) fn failed(&mut self, hash: &str, problems: &Diagnostics) -> Enforced {
         tracing::error!(
             source = self.configuration.name,
             commit = hash,
@@ -95,7 +89,7 @@ impl Source {
         self.mark(hash, "failed");
         self.events
             .of_source(Kind::Warning, "ApplyFailed", "Apply", format!("{hash}: {problems}"));
-        self.say("failed", &problems.to_string()).await;
+        self.say("failed", &problems.to_string());
         Enforced::NotReady
     }
 

@@ -213,3 +213,42 @@ async fn many_changes_at_once_are_all_taken_back_however_often() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_take_the_status_delays_no_revert() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    let rule = house.sandbox.faults().add(Rule {
+        verbs: vec!["patch".to_owned()],
+        resources: vec!["configmaps".to_owned()],
+        name: "myelin-source-git".to_owned(),
+        user_agent: "myelin/".to_owned(),
+        effect: Effect::HangBefore,
+        ..Rule::default()
+    });
+    house.commit("bad", &[("one.yaml", &stack("one", "  sorce: x\n"))]);
+    house
+        .eventually("the word of it hangs", async || {
+            let rules = house.sandbox.faults().rules();
+            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
+        })
+        .await;
+    house.meddle("paint", json!({"color": "green"})).await;
+    house
+        .eventually("reverted beside it", async || {
+            (house.value("paint", "color").await.as_deref() == Some("red")).then_some(())
+        })
+        .await;
+    let log = house.log();
+    assert!(
+        !log.contains("could not be written"),
+        "the first attempt to write it still hangs:\n{log}"
+    );
+    house.sandbox.faults().clear();
+    house.reaches("rejected", &first).await;
+}

@@ -5,8 +5,10 @@ use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use rustls::pki_types::PrivateKeyDer;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
@@ -305,4 +307,59 @@ async fn a_repository_at_an_address_of_a_link_or_of_metadata_is_never_asked_howe
             .await
             .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_that_says_nothing_delays_no_revert_and_no_word_of_a_person() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    let root = house.repository();
+    let (silent, silence) = tokio::sync::watch::channel(false);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (port, authority) = over_tls(axum::Router::new().fallback(
+        move |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+            let (root, mut silence, count) = (root.clone(), silence.clone(), Arc::clone(&count));
+            async move {
+                if *silence.borrow() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                    silence.wait_for(|silent| !silent).await.unwrap();
+                }
+                backend(root, method, uri, headers, body).await
+            }
+        },
+    ))
+    .await;
+    let authorities = house.file("ca.pem", &authority);
+    let url = format!("https://localhost:{port}/.git");
+    let _reconciler = house.reconciler_of(&["--url", &url, "--authorities", &authorities]);
+    house.reaches("ready", &first).await;
+
+    silent.send_replace(true);
+    house
+        .eventually("the remote hangs", async || {
+            (asked.load(Ordering::SeqCst) > 0).then_some(())
+        })
+        .await;
+    for _ in 0..2 {
+        house.meddle("paint", json!({"color": "green"})).await;
+        let is_red = async || (house.value("paint", "color").await.as_deref() == Some("red")).then_some(());
+        house.eventually("put back", is_red).await;
+    }
+    house.says(0, &["suspend", "--wait"]);
+    let log = house.log();
+    assert!(
+        !log.contains("could not be asked"),
+        "all this while one and the same request hung:\n{log}"
+    );
+    // What hung is forgotten: it is no reason to call the remote unreachable.
+    silent.send_replace(false);
+    house.says(0, &["resume", "--wait"]);
+    let second = house.commit("blue", &[("one/map.yaml", &map("paint", "blue"))]);
+    house.reaches("ready", &second).await;
+    let log = house.log();
+    assert!(!log.contains("could not be asked"), "{log}");
 }

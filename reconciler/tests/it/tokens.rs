@@ -4,6 +4,7 @@ use crate::house::{House, map, stack};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, PostParams};
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -182,4 +183,52 @@ async fn two_descriptions_of_one_token_are_refused() {
         said.contains("token shop/key is described twice") && said.contains("a.yaml:1"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_falls_due_while_its_stack_is_repaired_is_minted_after_that_and_not_beside_it() {
+    let house = House::new().await;
+    let tokens = "  tokens: {key: {issuer: {random: {bytes: 24}}, secret: {name: key, key: value}}}\n";
+    let first = house.commit(
+        "first",
+        &[
+            ("one.yaml", &stack("one", tokens)),
+            ("one/map.yaml", &map("paint", "red")),
+        ],
+    );
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    let minted = value(&house).await.expect("a value");
+    let rule = house.sandbox.faults().add(Rule {
+        verbs: vec!["patch".to_owned()],
+        resources: vec!["configmaps".to_owned()],
+        name: "paint".to_owned(),
+        user_agent: "myelin/".to_owned(),
+        effect: Effect::HangBefore,
+        ..Rule::default()
+    });
+    house.meddle("paint", json!({"color": "green"})).await;
+    house
+        .eventually("its repair hangs", async || {
+            let rules = house.sandbox.faults().rules();
+            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
+        })
+        .await;
+    let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
+    secrets.delete("key", &DeleteParams::default()).await.unwrap();
+    house
+        .eventually("it is noticed", async || {
+            house.log().contains("a token is due").then_some(())
+        })
+        .await;
+    house.eventually("silence", async || house.is_silent().await).await;
+    assert!(value(&house).await.is_none(), "a second repair began beside the first");
+    house.sandbox.faults().clear();
+    house
+        .eventually("both are repaired", async || {
+            let red = house.value("paint", "color").await.as_deref() == Some("red");
+            value(&house).await.filter(|value| red && *value != minted)
+        })
+        .await;
+    house.reaches("ready", &first).await;
 }
