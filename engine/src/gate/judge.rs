@@ -14,9 +14,6 @@ use super::{
 use crate::object::ObjectKey;
 use serde_json::Value;
 
-/// Why an object that had done its work is not there.
-pub(super) const COMPLETED_AND_GONE: &str = "it had completed, and was removed";
-
 /// What is known of the request that the gate stands behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
@@ -102,7 +99,7 @@ pub fn judge(sights: &Sights, key: &ObjectKey, applied: &Applied, settings: &Set
     let Some(seen) = sights.object(key) else {
         return match sights.parting(key) {
             Some(Parting::Completed) => {
-                let mut verdict = Verdict::gone(now, COMPLETED_AND_GONE);
+                let mut verdict = Verdict::gone(now, "it had completed, and was removed");
                 verdict.cause = Some(Cause::Ended);
                 verdict
             }
@@ -152,11 +149,6 @@ pub fn judge(sights: &Sights, key: &ObjectKey, applied: &Applied, settings: &Set
         (group, _) if is_built_in(group) => Verdict::current(now, ""),
         _ => custom::judge(&subject),
     }
-}
-
-/// Whether an object that is gone had done its work before.
-pub(super) fn had_ended(verdict: &Verdict) -> bool {
-    verdict.cause == Some(Cause::Ended) && verdict.state == super::State::Current
 }
 
 /// Groups whose kinds are Kubernetes' own and exist as soon as they are written. A name that ends in `.k8s.io` is not enough:

@@ -45,7 +45,6 @@ pub struct Gate {
     key: ObjectKey,
     applied: Applied,
     last: Option<Verdict>,
-    ended: bool,
 }
 
 impl Gate {
@@ -56,7 +55,6 @@ impl Gate {
             key,
             applied,
             last: None,
-            ended: false,
         }
     }
 
@@ -70,17 +68,11 @@ impl Gate {
     pub fn applied_again(&mut self, applied: Applied) {
         self.applied = applied;
         self.last = None;
-        self.ended = false;
     }
 
     /// Judges the object by what was seen up to now.
     pub fn look(&mut self, sights: &Sights, settings: &Settings, now: Moment) -> Verdict {
         let mut verdict = judge(sights, &self.key, &self.applied, settings, now);
-        self.ended |= judge::had_ended(&verdict);
-        if verdict.state == State::Gone && self.ended {
-            verdict.cause = Some(Cause::Ended);
-            verdict.because = judge::COMPLETED_AND_GONE.to_owned();
-        }
         if let Some(last) = &self.last
             && (last.state, last.heals) == (verdict.state, verdict.heals)
         {

@@ -50,7 +50,7 @@ pub(super) struct Epitaph {
 /// How an object that is gone stood when it went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parting {
-    /// A Job that had completed: one with a short time to live goes before anybody has looked at it.
+    /// A Job, or a pod that stands by itself, that had completed: one with a short time to live goes before anybody has looked at it.
     Completed,
     /// Anything else.
     Taken,
@@ -129,8 +129,7 @@ impl Sights {
     /// The watch on a namespace or a kind has been started anew from a list that does not hold this object any more.
     pub fn lost(&mut self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         let concerned = self.line_of(key);
-        let last = self.objects.get(key).map(|seen| seen.value.clone());
-        self.forget(key, &last.unwrap_or_default());
+        self.forget(key, &Value::Null);
         concerned
     }
 
@@ -239,11 +238,11 @@ impl Sights {
         }
     }
 
-    /// `last` is how it was when it went.
+    /// `last` is how it was when it went, where that was told.
     fn forget(&mut self, key: &ObjectKey, last: &Value) {
-        self.objects.remove(key);
+        let seen = self.objects.remove(key);
+        let pod = self.pods.remove(key);
         self.turns.remove(key);
-        self.pods.remove(key);
         self.notes.remove(key);
         let owner = self.owners.remove(key);
         if let Some(children) = owner.as_ref().and_then(|owner| self.children.get_mut(owner)) {
@@ -251,7 +250,14 @@ impl Sights {
         }
         // The pods of a workload come and go, and nobody asks for them by name.
         if owner.is_none() || key.kind != "Pod" {
-            let parting = if key.group == "batch" && key.kind == "Job" && has_completed(last) {
+            let had_completed = match (key.group.as_str(), key.kind.as_str()) {
+                ("batch", "Job") => job_completed(last) || seen.is_some_and(|seen| job_completed(&seen.value)),
+                ("", "Pod") => {
+                    text(last, "/status/phase") == SUCCEEDED || pod.is_some_and(|pod| pod.phase == SUCCEEDED)
+                }
+                _ => false,
+            };
+            let parting = if had_completed {
                 Parting::Completed
             } else {
                 Parting::Taken
@@ -342,9 +348,13 @@ impl Sights {
     }
 }
 
-/// Whether a Job has completed.
-fn has_completed(job: &Value) -> bool {
-    condition(job, "Complete").is_some_and(|c| c.is_true())
+/// The phase of a pod that has completed.
+pub(super) const SUCCEEDED: &str = "Succeeded";
+
+/// Whether a Job has completed. Its controller says so twice: when the work is done, and when the last pod has ended.
+pub(super) fn job_completed(job: &Value) -> bool {
+    let is_true = |kind| condition(job, kind).is_some_and(|c| c.is_true());
+    is_true("Complete") || is_true("SuccessCriteriaMet")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::gate::{
     pod_facts::{Container, Pod, Role, Run},
     pod_reasons::{Restarts, look},
     reading::{Condition, condition, count, flag, number, text},
+    sights::job_completed,
 };
 use std::collections::BTreeSet;
 
@@ -20,7 +21,7 @@ const BACKOFF_LIMIT: i64 = 6;
 pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     let (value, now) = (subject.value(), subject.now);
     let is_true = |kind: &str| condition(value, kind).filter(Condition::is_true);
-    if is_true("Complete").is_some() || is_true("SuccessCriteriaMet").is_some() {
+    if job_completed(value) {
         let mut verdict = Verdict::current(now, "completed");
         verdict.cause = Some(Cause::Ended);
         return verdict;

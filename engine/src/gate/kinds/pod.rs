@@ -5,11 +5,12 @@ use crate::gate::{
     judge::Subject,
     pod_facts::{Pod, Role, Run},
     rollout::{Counts, weigh},
+    sights::SUCCEEDED,
 };
 
 pub(in crate::gate) fn judge(subject: &Subject<'_>, pod: &Pod) -> Verdict {
     let now = subject.now;
-    if pod.phase == "Succeeded" {
+    if pod.phase == SUCCEEDED {
         let mut verdict = Verdict::current(now, "completed");
         verdict.cause = Some(Cause::Ended);
         return verdict;

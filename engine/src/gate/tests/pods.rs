@@ -337,6 +337,27 @@ fn a_pod_that_has_failed_has_failed() {
 }
 
 #[test]
+fn a_pod_that_completed_may_go_also_before_anybody_looked() {
+    let mut done = with(one(), 0, &down(&ended(0, "Completed", "")), None);
+    done["status"]["phase"] = json!("Succeeded");
+    let is_success = |world: &mut World, words: &str, decision: Decision| {
+        let verdict = world.is(State::Gone, None, words);
+        assert_eq!(Patience::default().decide(Wanted::Ready, &verdict, Moment(0)), decision);
+    };
+    let mut world = pod_world();
+    world.see(&one()).gone(&done);
+    is_success(&mut world, "had completed", Decision::Open);
+    let mut world = pod_world();
+    world.see(&done);
+    let key = world.gate.key().clone();
+    world.sights.lost(&key);
+    is_success(&mut world, "had completed", Decision::Open);
+    let mut world = pod_world();
+    world.see(&done).gone(&done).see(&one()).gone(&one());
+    is_success(&mut world, "it was removed", Decision::GiveUp);
+}
+
+#[test]
 fn a_silent_pod_is_explained_by_its_claim() {
     let mut world = pod_world();
     let mut pod = one();

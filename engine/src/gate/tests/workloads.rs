@@ -272,6 +272,20 @@ fn a_job_is_done_when_complete_and_not_before() {
         Patience::default().decide(Wanted::Ready, &verdict, Moment(0)),
         Decision::Open
     );
+    // A controller may say in two steps that it is done; a list that lacks it does not say how it ended, what was seen before does.
+    let met = json!({"conditions": [{"type": "SuccessCriteriaMet", "status": "True"}]});
+    let mut world = World::new("batch", "Job", "task");
+    world.see(&job(&spec, &met)).gone(&job(&spec, &met));
+    world.is(State::Gone, None, "had completed");
+    world.see(&job(&spec, &met));
+    let key = world.gate.key().clone();
+    world.sights.lost(&key);
+    world.is(State::Gone, None, "had completed");
+    // What somebody made anew has not done what its predecessor did.
+    world
+        .see(&job(&spec, &json!({"active": 1})))
+        .gone(&job(&spec, &json!({"active": 1})));
+    world.is(State::Gone, None, "it was removed");
     // One that vanished before it was done is no success.
     let mut world = World::new("batch", "Job", "task");
     world
