@@ -1,16 +1,24 @@
 //! `myelin hand-over NAMESPACE/STACK --to git:SOURCE|terraform`: changes the owner of a stack, with `--token` of a
 //! token, or with `--pool` of a pool of nodes, whose owner is a tag in EC2. Only the owner changes. While git owns a
 //! stack, `terraform plan` is empty and says so; while Terraform owns it, a source refuses to touch it.
+//!
+//! A source is known by what it has reported in the cluster. If other sources have reported and this one has not, the
+//! name is taken for a mistake: nobody would drive the stack. If none has reported, or the reports cannot be read, the
+//! name is accepted with a warning that it was not checked.
 
+use super::control::unknown;
 use super::exit;
 use super::local::told;
 use crate::access::ClusterArguments;
+use crate::control::{self, NAMESPACE};
 use crate::pools;
 use anyhow::{Context as _, bail};
 use clap::Args;
+use myelin_engine::cluster::Cluster;
 use myelin_engine::fleet::PoolId;
 use myelin_engine::mask::hex;
 use myelin_engine::record::{Owner, StackId, hand_over, read};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Args)]
@@ -27,6 +35,9 @@ pub(crate) struct Arguments {
     /// Its new owner: `terraform`, or `git:` and the name of a source.
     #[arg(long, value_name = "OWNER")]
     to: Owner,
+    /// Namespace of the reconciler's own objects, where sources report.
+    #[arg(long, default_value = NAMESPACE)]
+    namespace: String,
     #[command(flatten)]
     cluster: ClusterArguments,
 }
@@ -54,6 +65,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         println!("{title} is {to}'s already");
         return Ok(exit::OK);
     }
+    is_source(to, Ok(Arc::clone(&cluster)), &arguments.namespace).await?;
     let run = hex(&rand::random::<[u8; 8]>());
     hand_over(&*cluster, stack, &from, to, &run, &cancel)
         .await
@@ -68,6 +80,7 @@ async fn pool(arguments: &Arguments) -> anyhow::Result<u8> {
         cluster: arguments.stack.namespace.clone(),
         name: arguments.stack.name.clone(),
     };
+    is_source(&arguments.to, arguments.cluster.connect().await, &arguments.namespace).await?;
     match pools::hand_over(&id, &arguments.to).await.map_err(told)? {
         Some(from) if from == arguments.to => println!("pool {id} is {from}'s already"),
         Some(from) => println!("pool {id} was {from}'s and is {}'s now", arguments.to),
@@ -75,6 +88,37 @@ async fn pool(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     say_next(&arguments.to);
     Ok(exit::OK)
+}
+
+/// Refuses a source that nobody runs, as far as the cluster tells which there are; else says that it was not checked.
+async fn is_source(to: &Owner, cluster: anyhow::Result<Arc<dyn Cluster>>, namespace: &str) -> anyhow::Result<()> {
+    let Owner::Git(source) = to else {
+        return Ok(());
+    };
+    let unchecked = match cluster {
+        Err(error) => format!("{error:#}"),
+        Ok(cluster) => match control::all(&*cluster, namespace).await {
+            Ok(mut all) => {
+                all.retain(|_, (_, status)| !status.state.is_empty());
+                if all.contains_key(source) {
+                    return Ok(());
+                }
+                if !all.is_empty() {
+                    bail!(
+                        "{}; nothing was changed. A new source reports as soon as `myelin run` has it",
+                        unknown(source, namespace, all.keys())
+                    );
+                }
+                format!("no source has reported in namespace {namespace} yet")
+            }
+            Err(error) => format!("the sources cannot be read: {error}"),
+        },
+    };
+    eprintln!(
+        "warning: whether there is a source {source} was not checked ({unchecked}); nobody drives this until `myelin run` \
+         has one of that name"
+    );
+    Ok(())
 }
 
 fn say_next(to: &Owner) {

@@ -320,3 +320,38 @@ async fn who_asks_while_something_is_applied_is_heard_when_it_is_done() {
     assert!(said.contains("ready at"), "{said}");
     house.reaches("ready", &second).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_handed_over_to_a_source_that_nobody_runs() {
+    let house = House::new().await;
+    let first = house.commit(
+        "first",
+        &[("one.yaml", &stack("one", "")), ("one/map.yaml", &map("paint", "red"))],
+    );
+    house.says(0, &["apply", "repository"]);
+    let hand_over = |to: &str| {
+        let output = house.myelin(&["hand-over", "shop/one", "--to", to]);
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    // Before any source has reported, nobody can know.
+    let (code, said) = hand_over("git:early");
+    assert!(
+        code == Some(0) && said.contains("was not checked (no source has reported"),
+        "{said}"
+    );
+    hand_over("git:git");
+    let _reconciler = house.reconciler();
+    house.reaches("ready", &first).await;
+    let (code, said) = hand_over("git:gti");
+    assert!(
+        code == Some(1) && said.contains("no source gti has reported") && said.contains("there are: git"),
+        "{said}"
+    );
+    assert_eq!(hand_over("terraform").0, Some(0));
+    let (code, said) = hand_over("git:git");
+    assert!(
+        code == Some(0) && said.contains("was terraform's and is git:git's now") && !said.contains("not checked"),
+        "{said}"
+    );
+}
