@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
 
-/// Requests in flight, of all sources together. Watches and commands in pods, which last, are not among them.
+/// Requests in flight, of all sources together and as whomever they ask. Watches and commands in pods, which last, are not among
+/// them, nor are the few of a replica that beats.
 pub(crate) const IN_FLIGHT: usize = 64;
 
 /// A cluster with a limit on requests in flight.
@@ -28,12 +29,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// With a limit of its own.
-    pub(crate) fn new(inner: Arc<dyn Cluster>) -> Self {
-        Self::among(inner, &Arc::new(Semaphore::new(IN_FLIGHT)))
-    }
-
-    /// With a limit that it has in common with others.
+    /// With a limit that it has in common with others. Who has two, of a source and of all, asks for them in that order.
     pub(crate) fn among(inner: Arc<dyn Cluster>, permits: &Arc<Semaphore>) -> Self {
         Self {
             inner,

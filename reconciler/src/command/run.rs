@@ -12,7 +12,7 @@ use crate::identity::Identities;
 use crate::lease::{Lock, Pace, Replica, Seat};
 use crate::notify;
 use crate::pause::Pause;
-use crate::shared::Shared;
+use crate::shared::{IN_FLIGHT, Shared};
 use crate::source::Source;
 use crate::traces;
 use crate::web::{self, Face, Shown};
@@ -261,7 +261,9 @@ impl Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let exporter = arguments.log_format.start();
     let sources = arguments.sources()?;
-    let cluster: Arc<dyn Cluster> = Arc::new(Shared::new(arguments.cluster.connect().await?));
+    // Of all sources, as whomever they ask.
+    let all = Arc::new(Semaphore::new(IN_FLIGHT));
+    let cluster: Arc<dyn Cluster> = Arc::new(Shared::among(arguments.cluster.connect().await?, &all));
     let scratch = tempfile::tempdir().context("make a folder for git's objects")?;
     let store = arguments.data.clone().unwrap_or_else(|| scratch.path().to_owned());
     let stop = CancellationToken::new();
@@ -299,7 +301,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             // For this source, under every account that it uses.
             let permits = Arc::new(Semaphore::new(configuration.concurrency));
             let as_account = async |account: &ServiceAccount| -> anyhow::Result<Arc<dyn Cluster>> {
-                let inner = arguments.cluster.connect_as(Some(account)).await?;
+                let inner = Arc::new(Shared::among(arguments.cluster.connect_as(Some(account)).await?, &all));
                 let shared: Arc<dyn Cluster> = Arc::new(Shared::among(inner, &permits));
                 Ok(shared)
             };
