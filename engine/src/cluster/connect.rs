@@ -2,17 +2,13 @@
 //!
 //! Nothing is used that was not named: no kubeconfig from the environment and no service account, unless asked for.
 
-use super::{KubeCluster, credentials};
+use super::{KubeCluster, client, credentials};
 use crate::diagnostic::Diagnostic;
 use http::Uri;
 use kube::config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig};
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// Time limit of a credential plugin: some open a browser and wait for the user.
-const PLUGIN: Duration = Duration::from_secs(120);
 
 /// Whether a kubeconfig's `exec` credential plugin may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,16 +171,12 @@ pub async fn connect_as(access: &Access, account: Option<&ServiceAccount>) -> Re
             .headers
             .push((http::HeaderName::from_static("impersonate-user"), value));
     }
-    config.connect_timeout = Some(Duration::from_secs(10));
-    // Every request has its own deadline. The engine retries, because it knows what a lost answer means.
-    config.read_timeout = None;
-    config.default_retry = false;
     let server = config.cluster_url.to_string();
     let wrong = |why: String| Diagnostic::error("the cluster's configuration cannot be used").detail(why);
     if let Some(token) = bearer(&config.auth_info) {
         credentials::fits_a_header(&token).map_err(|why| wrong(why.to_owned()))?;
     }
-    let client = client(config).await.map_err(wrong)?;
+    let client = client::client(config).await.map_err(wrong)?;
     Ok(KubeCluster::new(client).at(server.trim_end_matches('/')))
 }
 
@@ -193,29 +185,6 @@ fn bearer(auth: &AuthInfo) -> Option<Zeroizing<String>> {
     match serde_json::to_value(auth).ok()?.get_mut("token")?.take() {
         serde_json::Value::String(token) => Some(Zeroizing::new(token)),
         _ => None,
-    }
-}
-
-/// Creates the client, which may run a credential plugin. It runs in a thread of its own, because the library waits for
-/// the plugin without a deadline and may panic on its output.
-async fn client(config: Config) -> Result<kube::Client, String> {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let runtime = tokio::runtime::Handle::current();
-    let made = std::thread::Builder::new().name("credentials".into()).spawn(move || {
-        let _entered = runtime.enter();
-        let client =
-            kube::Client::try_from(config).map_err(|e| credentials::in_causes(&e).unwrap_or_else(|| e.to_string()));
-        // Nobody receives this once the deadline is over.
-        drop(tell.send(client));
-    });
-    made.map_err(|e| format!("no thread can be started: {e}"))?;
-    match tokio::time::timeout(PLUGIN, told).await {
-        Ok(Ok(client)) => client,
-        Ok(Err(_)) => Err("the credentials are not of a form that HTTP can carry".to_owned()),
-        Err(_) => Err(format!(
-            "the credential plugin that the kubeconfig names did not end within {} s; run it by hand",
-            PLUGIN.as_secs()
-        )),
     }
 }
 

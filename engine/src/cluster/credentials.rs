@@ -4,6 +4,7 @@
 
 use std::error::Error;
 
+use super::plugin::{PLUGIN, PluginError};
 use kube::client::AuthError;
 use kube::config::KubeconfigError;
 
@@ -30,8 +31,11 @@ pub(super) fn of_kubeconfig(error: &KubeconfigError) -> String {
 pub(super) fn in_causes(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(cause) = next {
+        if let Some(plugin) = cause.downcast_ref::<PluginError>() {
+            return Some(plugin.to_string());
+        }
         if let Some(auth) = cause.downcast_ref::<AuthError>() {
-            return Some(of_plugin(auth));
+            return Some(of_provider(auth));
         }
         if let Some(kubeconfig) = cause.downcast_ref::<KubeconfigError>() {
             return Some(of_kubeconfig(kubeconfig));
@@ -41,19 +45,18 @@ pub(super) fn in_causes(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
-fn of_plugin(error: &AuthError) -> String {
-    const PLUGIN: &str = "the credential plugin that the kubeconfig names";
+/// What a program wrote for people, a part of it, to be put behind something.
+pub(super) fn said_by(stderr: &[u8]) -> String {
+    let said = String::from_utf8_lossy(stderr);
+    let said: String = said.trim().chars().take(LONGEST).collect();
+    let gap = if said.is_empty() { "" } else { ": " };
+    format!("{gap}{said}")
+}
+
+/// The library runs only what is named under `auth-provider`, which Kubernetes has given up since 1.26.
+fn of_provider(error: &AuthError) -> String {
     match error {
-        AuthError::AuthExecStart(why) => format!("{PLUGIN} cannot be started: {why}"),
-        AuthError::AuthExecRun { out, .. } => {
-            let said = String::from_utf8_lossy(&out.stderr);
-            let said: String = said.trim().chars().take(LONGEST).collect();
-            let gap = if said.is_empty() { "" } else { ": " };
-            format!("{PLUGIN} failed with {}{gap}{said}", out.status)
-        }
-        AuthError::AuthExecParse(_) => {
-            format!("{PLUGIN} printed something else than an ExecCredential; run it by hand")
-        }
+        AuthError::AuthExecRun { out, .. } => format!("{PLUGIN} failed with {}{}", out.status, said_by(&out.stderr)),
         AuthError::ParseTokenKey(_) => format!("{PLUGIN} printed no token where its key says; run it by hand"),
         other => format!("the credentials cannot be used: {other}"),
     }
@@ -74,24 +77,29 @@ pub(super) fn fits_a_header(token: &str) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::super::connect::{Access, ExecPlugins, connect};
+    use super::super::{Cluster as _, Selection, kinds};
 
     const SECRET: &str = "kept-to-itself";
 
     /// The message that a kubeconfig with this user produces.
     async fn told(user: &str) -> String {
         let folder = tempfile::tempdir().expect("a folder");
+        let connected = connect(&access(user, &folder)).await;
+        connected.err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    fn access(user: &str, folder: &tempfile::TempDir) -> Access {
         let path = folder.path().join("config");
         let text = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n\
              clusters: [{{name: a, cluster: {{server: \"https://127.0.0.1:1\"}}}}]\nusers:\n- name: a\n  user:\n{user}\n"
         );
         std::fs::write(&path, text).expect("written");
-        let access = Access::Kubeconfig {
+        Access::Kubeconfig {
             path,
             context: None,
             exec: ExecPlugins::Run,
-        };
-        connect(&access).await.err().map(|e| e.to_string()).unwrap_or_default()
+        }
     }
 
     fn plugin(script: &str) -> String {
@@ -136,5 +144,22 @@ mod tests {
             assert!(told.contains(why), "{user}\n{told}");
             assert!(!told.contains(SECRET), "{user}\n{told}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_plugin_that_fails_in_a_request_is_named_by_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let once = folder.path().join("once");
+        let gives = "{status: {token: a, expirationTimestamp: \"2020-01-01T00:00:00Z\"}}";
+        let user = plugin(&format!(
+            "if test -e {once}; then echo {SECRET}; echo log in again >&2; exit 3; fi; touch {once}; echo '{gives}'",
+            once = once.display()
+        ));
+        let cluster = connect(&access(&user, &folder)).await.expect("it is not run again yet");
+        let resource = kinds::known("v1", "Pod");
+        let told = cluster.list(&resource, &Selection::default()).await;
+        let told = told.expect_err("no token").to_string();
+        assert!(told.contains("failed with exit status: 3: log in again"), "{told}");
+        assert!(!told.contains(SECRET), "{told}");
     }
 }

@@ -11,9 +11,10 @@ use futures::{AsyncBufReadExt as _, FutureExt as _, StreamExt as _};
 use http::{Method, Request};
 use kube::client::Body;
 use serde_json::{Value, json};
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 use tracing::{Instrument as _, field};
 
 /// The end of one request. Above the API server's own limit for mutating requests with webhooks (30 s).
@@ -22,8 +23,26 @@ const DEADLINE: Duration = Duration::from_secs(35);
 /// The end of one page of a list.
 const LIST_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long the server keeps a watch open, and how long it may be silent before we give it up.
+/// How long the server keeps a watch open, in seconds.
 const WATCH_SECONDS: u32 = 290;
+
+/// How long a watch may be silent before it is not believed in any more.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    /// Where the server sends bookmarks. It does about once a minute, and before the end of the watch
+    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#watch-bookmarks>); here two of them are missing.
+    marked: Duration,
+    /// Where it is not known to: it has to for no kind, and does not for those that it does not cache, as Events.
+    unmarked: Duration,
+}
+
+const SILENCE: Silence = Silence {
+    marked: Duration::from_secs(150),
+    unmarked: Duration::from_secs(WATCH_SECONDS as u64 + 30),
+};
+
+/// A bookmark that comes so shortly before the end of its watch says nothing of others on the way.
+const SHORTLY_BEFORE_END: Duration = Duration::from_secs(10);
 
 /// Objects per page of a list.
 const PAGE: u32 = 500;
@@ -37,6 +56,9 @@ pub struct KubeCluster {
     client: kube::Client,
     /// Its URL, for errors.
     server: Arc<str>,
+    silence: Silence,
+    /// Kinds of which it has sent bookmarks.
+    marked: Arc<Mutex<BTreeSet<Resource>>>,
 }
 
 impl KubeCluster {
@@ -46,6 +68,8 @@ impl KubeCluster {
         Self {
             client,
             server: "".into(),
+            silence: SILENCE,
+            marked: Arc::default(),
         }
     }
 
@@ -62,6 +86,18 @@ impl KubeCluster {
                 ClusterError::Unreachable(format!("{}: {why}", self.server))
             }
             error => error,
+        }
+    }
+
+    fn marked(&self) -> MutexGuard<'_, BTreeSet<Resource>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a watch of a kind may be silent.
+    fn silence_of(&self, resource: &Resource) -> Duration {
+        match self.marked().contains(resource) {
+            true => self.silence.marked,
+            false => self.silence.unmarked,
         }
     }
 
@@ -407,12 +443,13 @@ impl Cluster for KubeCluster {
                 Ok(Err(e)) => return Err(self.unreachable(e)),
                 Ok(Ok(reader)) => reader,
             };
-            let resource = resource.clone();
-            let silence = Duration::from_secs(u64::from(WATCH_SECONDS) + 30);
-            let state = Some((Box::pin(reader), resource));
+            let cluster = self.clone();
+            let opened = Instant::now();
+            let state = Some((Box::pin(reader), resource.clone(), cluster));
             let events = futures::stream::unfold(state, move |state| async move {
-                let (mut reader, resource) = state?;
+                let (mut reader, resource, cluster) = state?;
                 let mut line = Vec::new();
+                let silence = cluster.silence_of(&resource);
                 let read = tokio::time::timeout(silence, reader.read_until(b'\n', &mut line));
                 let event = match read.await {
                     Err(_) => Err(ClusterError::TimedOut(silence)),
@@ -421,7 +458,11 @@ impl Cluster for KubeCluster {
                     Ok(Ok(n)) if n > LONGEST_EVENT => Err(ClusterError::Unreadable("an event is too large".into())),
                     Ok(Ok(_)) => event(&line, &resource),
                 };
-                let next = event.is_ok().then_some((reader, resource));
+                let end = Duration::from_secs(u64::from(WATCH_SECONDS));
+                if matches!(event, Ok(WatchEvent::Bookmark(_))) && opened.elapsed() + SHORTLY_BEFORE_END < end {
+                    cluster.marked().insert(resource.clone());
+                }
+                let next = event.is_ok().then_some((reader, resource, cluster));
                 Some((event, next))
             });
             Ok(events.boxed())
@@ -518,6 +559,70 @@ mod tests {
             with("/x".into(), &[("a", ""), ("labelSelector", "k=v,w"), ("b", "1")]),
             "/x?labelSelector=k%3Dv%2Cw&b=1"
         );
+    }
+
+    /// A server that answers every request with these lines, and then says nothing and does not hang up.
+    async fn falls_silent(lines: &'static str) -> KubeCluster {
+        use super::super::connect::{Access, connect};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let host = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await.unwrap();
+                let length = lines.len();
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+                let body = if lines.is_empty() {
+                    String::new()
+                } else {
+                    format!("{length:x}\r\n{lines}\r\n")
+                };
+                stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+                open.push(stream);
+            }
+        });
+        let access = Access::Direct {
+            host,
+            token: None,
+            ca_pem: None,
+            client: None,
+            tls_server_name: None,
+            insecure: false,
+        };
+        let mut cluster = connect(&access).await.unwrap();
+        cluster.silence = Silence {
+            marked: Duration::from_millis(300),
+            unmarked: Duration::from_secs(3600),
+        };
+        cluster
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_falls_silent_is_given_up_soon_where_bookmarks_come_and_not_where_none_do() {
+        let mark = concat!(
+            r#"{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"7"}}}"#,
+            "\n"
+        );
+        let (pods, selection) = (known("v1", "Pod"), Selection::default());
+        let cluster = falls_silent(mark).await;
+        for _ in 0..2 {
+            let mut events = cluster.watch(&pods, &selection, "1").await.unwrap();
+            let first = events.next().await.unwrap().unwrap();
+            assert_eq!(first, WatchEvent::Bookmark("7".to_owned()));
+            let end = events.next().await.unwrap().unwrap_err();
+            assert!(matches!(end, ClusterError::TimedOut(_)), "{end}");
+            assert!(events.next().await.is_none());
+        }
+        // A kind of which no bookmark has come may be silent for long: its server may send none.
+        let silent = falls_silent("").await;
+        let mut events = silent.watch(&pods, &selection, "1").await.unwrap();
+        assert_eq!(silent.silence_of(&pods), Duration::from_secs(3600));
+        let waited = tokio::time::timeout(Duration::from_secs(1), events.next()).await;
+        assert!(waited.is_err(), "{waited:?}");
+        assert!(SILENCE.marked > Duration::from_secs(2 * 60) && SILENCE.marked < SILENCE.unmarked);
     }
 
     #[test]
