@@ -345,7 +345,13 @@ fn class(state: &str) -> &'static str {
 }
 
 fn called(component: &ComponentNode) -> Markup {
-    html! { @if component.name.is_empty() { "base" } @else { "component " (component.name) } }
+    html! {
+        @if component.name.is_empty() {
+            span title="what belongs to no component, and is applied before all of them" { "base" }
+        } @else {
+            "component " (component.name)
+        }
+    }
 }
 
 /// Where the component is on its stack's page.
