@@ -1,7 +1,8 @@
 //! The port to Kubernetes: the few requests that the engine sends, and the classes of errors.
 //!
-//! Values are JSON; nothing here knows stacks. `connect` creates a client (`client`, with the credentials of a `plugin`), `wire` implements the port on the network,
-//! and `retry` repeats what may succeed. Tests put their own implementation behind the same trait.
+//! Values are JSON; nothing here knows stacks. `connect` creates a client (`client`, with the credentials of a `plugin`),
+//! `wire` implements the port on the network, and `retry` repeats what may succeed. Tests put their own implementation
+//! behind the same trait.
 
 mod client;
 pub mod connect;
