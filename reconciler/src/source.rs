@@ -1,7 +1,8 @@
-//! One source, for as long as the reconciler runs: look where the branch points, take a good commit, keep the cluster at it.
+//! One source, for as long as the reconciler runs: find the commit of the branch, take it if it is good, and keep the
+//! cluster at it.
 //!
-//! The last good commit is enforced until a better one is there. A newer good commit ends the waits of an older one at once;
-//! what was applied stays. Between two looks nothing is asked: watches tell what drifts.
+//! The last good commit is enforced until there is a better one. A newer good commit ends the waits of an older one at
+//! once; what was applied stays. Between two polls of the branch there are no requests: watches report drift.
 
 mod commit;
 mod enforce;
@@ -34,15 +35,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, Span, field};
 use words::Words;
 
-/// What a step may take beyond what it waits for, on a machine that is busy.
+/// Extra time for a step on a busy machine, beyond what it waits for.
 const SLACK: Duration = Duration::from_secs(60);
-/// What reading and rendering a commit may take.
+/// Time limit for reading and rendering a commit.
 const READ: Duration = Duration::from_secs(300);
-/// What planning may take, or what is in flight to end: each request has a deadline of its own.
+/// Time limit for planning, and for requests in flight to end: each request also has its own.
 const APPLY: Duration = Duration::from_secs(600);
 
-/// A commit whose documents are good: its files, from which everything is rendered again when it is needed. What is rendered is
-/// many times as large, and is kept only until it is applied.
+/// A commit whose documents are good: its files, from which everything is rendered again when needed. The rendered
+/// objects are many times as large, and are kept only until they are applied.
 struct Good {
     hash: String,
     files: Arc<Files>,
@@ -52,9 +53,9 @@ struct Good {
 pub(crate) struct Source {
     configuration: SourceConfiguration,
     branch: Branch,
-    /// With our own rights: reads everything, writes what is ours.
+    /// With our own account: reads everything, writes our own objects.
     cluster: Arc<dyn Cluster>,
-    /// As whom stacks are changed.
+    /// The accounts under which stacks are changed.
     acting: Identities,
     board: Board,
     control: watch::Receiver<Control>,
@@ -67,25 +68,25 @@ pub(crate) struct Source {
     events: Events,
     /// Namespace of the reconciler's own objects.
     namespace: String,
-    /// The commit whose origins the cluster has.
+    /// The commit whose origins are stored in the cluster.
     indexed: Option<String>,
-    /// What is not as it should be, was reported and is left so.
+    /// Reported drift that is left as it is.
     left: BTreeMap<StackId, Left>,
     waits: Waits,
     good: Option<Good>,
-    /// The good commit as it was rendered when it was taken, until it is applied.
+    /// The good commit as rendered when it was taken, until it is applied.
     fresh: Option<WantedCommit>,
-    /// What was seen of everything, as long as nothing was written since.
+    /// The observation of everything, as long as nothing was written since.
     seen: Option<Seen>,
-    /// A commit that was looked at and is not good.
+    /// A commit that was checked and is not good.
     rejected: Option<Rejected>,
     /// The trace of the commit that was taken last, until it is applied.
     pass: Option<Span>,
-    /// Why the branch did not answer when it was asked last.
+    /// Why the branch did not answer the last poll.
     unreachable: Option<String>,
-    /// When the branch is asked.
+    /// When the branch is polled.
     rhythm: Rhythm,
-    /// Between looks at a commit that may be good later.
+    /// Pauses between checks of a commit that may be good later.
     patience: Pause,
     stop: CancellationToken,
 }
@@ -94,7 +95,7 @@ pub(crate) struct Source {
 struct Rejected {
     commit: String,
     why: String,
-    /// When it is worth another look, if what it lacked was not in it.
+    /// When to check it again, if what was missing is not part of the commit.
     again: Option<Instant>,
 }
 
@@ -102,14 +103,15 @@ struct Rejected {
 enum Enforced {
     /// Everything is as the commit says.
     Ready,
-    /// Something is not; it is tried again after a pause.
+    /// Something is not ready; it is retried after a pause.
     NotReady,
-    /// A newer commit, a person or the end of the reconciler came first.
+    /// A newer commit, a user or the end of the reconciler came first.
     Interrupted,
 }
 
 impl Source {
-    /// A source that keeps its objects under a folder. `shown`, the picture and the pulse are for whoever shows it.
+    /// A source that keeps its files under a folder. `shown`, the picture and the pulse are for the page and the
+    /// checks.
     pub(crate) fn new(
         configuration: SourceConfiguration,
         store: &Path,
@@ -160,12 +162,13 @@ impl Source {
 
     /// Works until the reconciler stops.
     pub(crate) async fn run(mut self) {
-        // Nothing is done before it is known what people said: a source may be suspended or held.
+        // Nothing is done before the users' requests are known: a source may be suspended or held.
         let Some((control, status, version)) = self.first_words().await else {
             return;
         };
         self.control = self.board.follow(control, version, self.stop.clone());
-        // The last good commit is enforced from the start, also when the branch has a bad one. What was said is not said again.
+        // The last good commit is enforced from the start, even if the branch has a bad one. What was reported is not
+        // reported again.
         self.words = Some(Words::begin(self.board.clone(), &self.configuration.name, &status));
         self.status = status;
         self.status.waiting.clear();
@@ -174,7 +177,7 @@ impl Source {
         while !self.stop.is_cancelled() {
             let control = self.control.borrow_and_update().clone();
             if self.status.heard != control.request {
-                // Whoever asks may have given what was missing.
+                // The user who asks may have supplied what was missing.
                 self.rejected = None;
                 self.patience.reset();
             }
@@ -226,13 +229,13 @@ impl Source {
         }
     }
 
-    /// Whether somebody has asked for a look and was not told yet that it was heard: while a commit was applied, which is not ended
-    /// for that.
+    /// Whether a user's request has not been acknowledged yet: it came while a commit was being applied, which it does
+    /// not end.
     fn is_asked(&self) -> bool {
         self.control.borrow().request != self.status.heard
     }
 
-    /// What the cluster holds of this source; None when the reconciler stops before it answers.
+    /// Reads this source's state from the cluster; None if the reconciler stops before it answers.
     async fn first_words(&self) -> Option<(Control, Status, Option<String>)> {
         let mut pause = Pause::default();
         loop {
@@ -247,7 +250,7 @@ impl Source {
         }
     }
 
-    /// Waits for a time, a person, or the end.
+    /// Waits for a time, a user's request, or the end.
     async fn rest(&self, span: Option<Duration>) {
         let timer = async {
             match span {
@@ -255,7 +258,7 @@ impl Source {
                 None => std::future::pending().await,
             }
         };
-        // For ever, where there is no end: a person has said so.
+        // Forever if there is no time limit: a user has asked for that.
         let waits = span.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
         self.pulse.begin("waiting", waits + SLACK);
         let mut control = self.control.clone();
@@ -267,7 +270,7 @@ impl Source {
     }
 }
 
-/// A trace of bringing the cluster to a commit.
+/// The trace of bringing the cluster to a commit.
 fn trace(source: &str, commit: &str) -> Span {
     tracing::info_span!(parent: None, "pass", myelin.source = source, myelin.revision = commit, error = field::Empty)
 }

@@ -1,7 +1,7 @@
-//! A configuration → the HTTP client that speaks to the cluster. Dials nothing.
+//! A configuration → the HTTP client for the cluster. Opens no connection.
 //!
-//! The library's own way to make one lets a connection whose other side is gone look alive for ever, and runs a credential plugin again
-//! without an end: hence TCP that asks whether somebody is there, and [`Plugin`].
+//! With the library's own client, a connection whose other side is gone looks alive forever, and a credential plugin
+//! runs again without a time limit. Hence TCP keep-alive, and [`Plugin`].
 
 use super::credentials;
 use super::plugin::{Given, Plugin};
@@ -19,18 +19,19 @@ use std::time::Duration;
 use tower::filter::{AsyncFilterLayer, AsyncPredicate};
 use tower::{BoxError, ServiceBuilder};
 
-/// How long making a connection may take, TLS included.
+/// Time limit of a connection attempt, including TLS.
 const CONNECT: Duration = Duration::from_secs(10);
-/// A connection that is silent for so long is asked whether its other side is there, so often and so many times: a watch is silent for
-/// minutes, and may not outlive a machine or a route that is gone for more than this, about a minute.
+/// A connection that is silent for this long is probed, at this interval and this number of times. A watch is silent
+/// for minutes, and must not outlive a dead machine or route by more than this, about a minute.
 const SILENT: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_secs(10);
 const ASK: u32 = 3;
 
-/// Makes a client. A plugin that the configuration names is run, and again in requests whenever what it gave is about to expire.
+/// Creates a client. A plugin that the configuration names runs now, and again in requests whenever its credentials are
+/// about to expire.
 ///
 /// # Errors
-/// What cannot be used, as a person is told it.
+/// What cannot be used, as a message for the user.
 pub(super) async fn client(mut config: Config) -> Result<kube::Client, String> {
     if config.proxy_url.is_some() {
         return Err(
@@ -50,8 +51,8 @@ pub(super) async fn client(mut config: Config) -> Result<kube::Client, String> {
     beside(move || assemble(&config, plugin)).await
 }
 
-/// Beside the runtime: the library runs the program of an old `auth-provider` where it stands, and does not bear everything that one
-/// prints.
+/// Outside the runtime: the library runs the program of an old `auth-provider` synchronously, and may panic on its
+/// output.
 async fn beside(
     work: impl FnOnce() -> Result<kube::Client, kube::Error> + Send + 'static,
 ) -> Result<kube::Client, String> {
@@ -60,7 +61,7 @@ async fn beside(
     let made = std::thread::Builder::new().name("credentials".into()).spawn(move || {
         let _entered = runtime.enter();
         let client = work().map_err(|e| credentials::in_causes(&e).unwrap_or_else(|| e.to_string()));
-        // Nobody listens any more once the deadline is over.
+        // Nobody receives this once the deadline is over.
         drop(tell.send(client));
     });
     made.map_err(|e| format!("no thread can be started: {e}"))?;
@@ -73,7 +74,7 @@ async fn beside(
 
 fn assemble(config: &Config, plugin: Option<Plugin>) -> Result<kube::Client, kube::Error> {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // Another thread may have been faster: then it is there.
+        // Another thread may have been faster; then it is installed already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     let mut tcp = HttpConnector::new();
@@ -94,7 +95,7 @@ fn assemble(config: &Config, plugin: Option<Plugin>) -> Result<kube::Client, kub
     Ok(ClientBuilder::new(service, config.default_namespace.clone()).build())
 }
 
-/// Gives each request the token that the plugin gave.
+/// Adds the plugin's token to each request.
 #[derive(Clone)]
 struct Authorize(Arc<Plugin>);
 
@@ -118,8 +119,8 @@ mod tests {
     use super::super::{Cluster as _, kinds};
     use super::*;
 
-    /// A connection with nothing on its way has one timer: that of the question whether somebody is there (`man 5 proc`, net/tcp: timer
-    /// 2, and when it is due in hundredths of a second).
+    /// A connection with no data in flight has one timer, that of keep-alive (`man 5 proc`, net/tcp: timer 2, and its
+    /// expiry in hundredths of a second).
     #[tokio::test]
     async fn a_connection_asks_by_itself_whether_its_other_side_is_there() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -139,7 +140,7 @@ mod tests {
             accepted = listener.accept() => accepted.unwrap().1.port(),
             _ = &mut asking => panic!("nobody has answered"),
         };
-        // Until the first request is acknowledged the timer is that of sending it again.
+        // Until the first request is acknowledged, the timer is that of retransmission.
         let ends = [format!(":{peer:04X}"), format!(":{port:04X}")];
         let timer = || {
             let table = std::fs::read_to_string("/proc/net/tcp").unwrap();

@@ -1,8 +1,8 @@
 //! A credential plugin, the program that a kubeconfig names under `exec`
-//! (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>): it is run, what it gives
-//! is kept until that expires, and it is run again. Each run has an end, and no more than one goes on at a time.
+//! (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>). Its
+//! credentials are kept until they expire, and then it runs again. Each run has a time limit, and runs never overlap.
 //!
-//! A certificate is taken once, when the client is made; only a token is renewed.
+//! A certificate is obtained once, when the client is created; only a token is renewed.
 
 use super::credentials::{fits_a_header, said_by};
 use crate::yaml::{FileId, Limits, Profile, parse_one, to_json};
@@ -17,25 +17,25 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-/// How long the first run may take: some plugins open a browser and wait for a person.
+/// Time limit of the first run: some plugins open a browser and wait for the user.
 pub(super) const FIRST: Duration = Duration::from_secs(120);
-/// How long another run may take: a request waits for it, whose own end comes a little later.
+/// Time limit of later runs: a request waits for it, whose own limit is a little longer.
 const AGAIN: Duration = Duration::from_secs(30);
-/// A token that expires within this time is not used any more.
+/// A token that expires within this time is no longer used.
 const SHORTLY: SignedDuration = SignedDuration::from_secs(60);
-/// What a run that failed said is said to other requests for this long, before it is run again: the many that wait at the same moment
-/// do not each wait for a run of their own.
+/// How long the error of a failed run is returned to other requests before the plugin runs again, so that requests that
+/// wait at the same moment do not each wait for a run of their own.
 const REMEMBERED: Duration = Duration::from_secs(5);
 
-/// Who is talked about in errors.
+/// What errors call it.
 pub(super) const PLUGIN: &str = "the credential plugin that the kubeconfig names";
 
-/// A run without an end.
+/// The error for a run that exceeds its limit.
 pub(super) fn late(limit: Duration) -> String {
     format!("{PLUGIN} did not end within {} s; run it by hand", limit.as_secs())
 }
 
-/// A plugin and what it gave.
+/// A plugin and its credentials.
 pub(super) struct Plugin {
     exec: ExecConfig,
     auth: AuthInfo,
@@ -51,15 +51,15 @@ struct Held {
     failed: Option<(Instant, String)>,
 }
 
-/// What a plugin gave at first.
+/// The result of a plugin's first run.
 pub(super) enum Given {
-    /// A token, which is kept.
+    /// A token, which is stored.
     Token,
-    /// A certificate with its key: the credentials with these.
+    /// A certificate with its key: the credentials that contain them.
     Certificate(Box<AuthInfo>),
 }
 
-/// Why a request got no token. Holds nothing that was printed on standard output.
+/// Why a request got no token. Contains nothing of the plugin's standard output.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct PluginError(pub(super) String);
@@ -71,7 +71,7 @@ struct Credential {
 }
 
 impl Plugin {
-    /// The plugin of these credentials, taken out of them; None where other credentials go before it.
+    /// Takes the plugin out of these credentials; None if other credentials take precedence.
     pub(super) fn of(auth: &mut AuthInfo) -> Option<Self> {
         let basic = auth.username.is_some() && auth.password.is_some();
         if basic || auth.token.is_some() || auth.token_file.is_some() || auth.auth_provider.is_some() {
@@ -115,10 +115,10 @@ impl Plugin {
         serde_json::from_value(auth).map(Box::new).map_err(unusable)
     }
 
-    /// What a request says of who sends it.
+    /// The authorization header of a request.
     ///
     /// # Errors
-    /// When the token expires and no new one is given in time.
+    /// When the token has expired and no new one arrives in time.
     pub(super) async fn header(&self) -> Result<HeaderValue, PluginError> {
         let mut held = self.held.lock().await;
         if held.expires.is_some_and(|at| Timestamp::now() + SHORTLY >= at) {
@@ -127,7 +127,7 @@ impl Plugin {
             {
                 return Err(PluginError(why.clone()));
             }
-            // A request that goes away meanwhile ends the run: the next one begins another.
+            // A request that is dropped meanwhile ends the run; the next one starts another.
             let renewed = run(&self.exec, self.again).await;
             match renewed.and_then(|given| Ok((given.token.ok_or_else(gave_nothing)?, given.expires))) {
                 Ok((token, expires)) => {
@@ -154,7 +154,7 @@ fn gave_nothing() -> String {
     format!("{PLUGIN} gave neither a token nor a certificate with its key; run it by hand")
 }
 
-/// One run, which ends with its deadline: the program is killed.
+/// Runs it once; at the deadline the program is killed.
 async fn run(exec: &ExecConfig, deadline: Duration) -> Result<Credential, String> {
     let Some(program) = &exec.command else {
         return Err(format!("{PLUGIN} has no command"));
@@ -179,7 +179,7 @@ async fn run(exec: &ExecConfig, deadline: Duration) -> Result<Credential, String
     for name in exec.drop_env.iter().flatten() {
         command.env_remove(name);
     }
-    // A person who is asked something sees it and can answer.
+    // A user who is prompted sees it and can answer.
     command.stdout(Stdio::piped()).kill_on_drop(true);
     if interactive {
         command.stdin(Stdio::inherit()).stderr(Stdio::inherit());
@@ -208,7 +208,7 @@ async fn run(exec: &ExecConfig, deadline: Duration) -> Result<Credential, String
     read(&stdout)
 }
 
-/// What it printed: JSON, or YAML as kubectl takes it too.
+/// Parses its output: JSON, or YAML, which kubectl accepts too.
 fn read(stdout: &[u8]) -> Result<Credential, String> {
     let other = || format!("{PLUGIN} printed something else than an ExecCredential; run it by hand");
     let text = std::str::from_utf8(stdout).map_err(|_| other())?;

@@ -1,8 +1,8 @@
-//! Telling a crash loop from a bad start.
+//! Distinguishes a crash loop from a bad start.
 //!
-//! One end proves nothing. A second that says the same thing again, a third whatever it says, or two kills by a probe are a
-//! loop. The moments of readiness between them are part of it: a container that has crashed is believed again only when it
-//! has outlived its longest failed run.
+//! One end proves nothing. A crash loop is a second end with the same cause, a third whatever its cause, or two kills
+//! by a probe. Moments of readiness in between are part of the loop: a container that has crashed is trusted again only
+//! when it has outlived its longest failed run.
 
 use super::{
     Cause, Moment, Settings,
@@ -12,7 +12,7 @@ use super::{
 };
 use std::time::Duration;
 
-/// Ends that make a loop beyond doubt.
+/// This many ends are a loop beyond doubt.
 const LOOP: i64 = 3;
 
 pub(super) struct Crash {
@@ -24,14 +24,14 @@ pub(super) struct Crash {
     pub(super) proved: bool,
 }
 
-/// How many ends of this container count as crashes. An init container that ended with 0 has done its work.
+/// How many ends of this container count as crashes. An init container that exited with 0 has done its work.
 pub(super) fn counted(container: &Container) -> i64 {
     let ended = container.ended_since_seen();
     let done = matches!((&container.run, container.role), (Run::Ended(exit), Role::Init) if exit.code == 0);
     if done { 0 } else { ended }
 }
 
-/// How long it has to run to be believed after a crash.
+/// How long it must run after a crash to be trusted.
 pub(super) fn time_to_prove_itself(container: &Container, settings: &Settings) -> Duration {
     let outlive = container.memory.longest_failed_run.mul_f64(1.25);
     outlive
@@ -50,7 +50,7 @@ pub(super) fn judge(
     let times = counted(container);
     let (latest, before) = container.latest_ends();
     let down = !matches!(container.run, Run::Running { .. });
-    // What ends with 0 has done its work, unless it was to run for ever.
+    // An exit with 0 means that the work is done, unless the container should run forever.
     let endless = container.role == Role::Sidecar || (container.role == Role::Main && restart_policy == "Always");
     if !endless && down && latest.is_some_and(|e| e.code == 0) {
         return None;
@@ -117,7 +117,7 @@ pub(super) fn judge(
         text,
         since: ended_at,
         revisit,
-        // One that said the same twice may still wait for something that is on its way.
+        // Two ends with the same cause may still be a wait for something that is on its way.
         proved: times >= LOOP,
     })
 }

@@ -1,12 +1,12 @@
-//! From a verdict to what to do: go on, wait, or give up.
+//! Turns a verdict into a decision: continue, wait, or give up.
 //!
-//! Verdicts say how things stand; patience is policy. A Secret that another controller makes ten seconds later is a finding
-//! worth showing at once and not worth failing an apply for at once.
+//! Verdicts describe the state; patience is policy. A Secret that another controller creates ten seconds later is worth
+//! reporting at once, but not worth failing an apply at once.
 
 use super::{Cause, Heals, Moment, State, Verdict};
 use std::time::Duration;
 
-/// What is waited for.
+/// What the caller waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
     /// The object as it was applied.
@@ -15,14 +15,15 @@ pub enum Wanted {
     Gone,
 }
 
-/// How long a failure may last before waiting ends, by what could heal it.
+/// How long a failure may last before waiting ends, depending on what could heal it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// Where Kubernetes tries again by itself. The default covers one back-off of the kubelet: the second attempt at an image
-    /// comes 12 to 16 s after the first, and a program that crashes twice while its database starts is back after 10 to 14 s.
+    /// If Kubernetes retries by itself. The default covers one back-off of the kubelet: the second attempt at an image
+    /// comes 12 to 16 s after the first, and a program that crashes twice while its database starts is back after 10 to
+    /// 14 s.
     pub itself: Duration,
-    /// Where somebody else has to act. The default is time for a controller (certificates, secrets, volumes) to do it, and
-    /// for the kubelet to notice: it looks every 12 to 16 s.
+    /// If somebody else has to act. The default is time for a controller (certificates, secrets, volumes) to act and
+    /// for the kubelet to notice, which checks every 12 to 16 s.
     pub others: Duration,
 }
 
@@ -38,16 +39,16 @@ impl Default for Patience {
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// What was wanted is there. Keep the watch: it may still fall over (see [`Verdict::steady_at`]).
+    /// The condition is met. Keep the watch: it may still fail (see [`Verdict::steady_at`]).
     Open,
-    /// Wait for news from the watches, and look again at this moment at the latest.
+    /// Wait for changes from the watches, and check again at this moment at the latest.
     Wait(Option<Moment>),
-    /// Waiting longer is not worth it.
+    /// Waiting longer is pointless.
     GiveUp,
 }
 
 impl Patience {
-    /// What a verdict means for someone who waits for `wanted`. The caller's own timeout comes on top.
+    /// What a verdict means for a waiter for `wanted`. The caller's own timeout applies in addition.
     #[must_use]
     pub fn decide(&self, wanted: Wanted, verdict: &Verdict, now: Moment) -> Decision {
         let wait = Decision::Wait(verdict.check_again_at);
@@ -55,7 +56,7 @@ impl Patience {
             (Wanted::Ready, State::Current) | (Wanted::Gone, State::Gone) => Decision::Open,
             (Wanted::Ready, State::InProgress) if verdict.proved => Decision::GiveUp,
             (Wanted::Ready, State::InProgress) if !verdict.blocking => Decision::Open,
-            // Something removed it. If it had done its work (a Job with a time to live), that is success.
+            // Something removed it. If it had completed (a Job with a time to live), that is success.
             (Wanted::Ready, State::Gone) if verdict.cause == Some(Cause::Ended) => Decision::Open,
             (Wanted::Ready, State::Gone) => Decision::GiveUp,
             (Wanted::Ready, State::Failed) => {

@@ -1,12 +1,12 @@
-//! What is kept of an object that a watch showed: what rules read, and no more.
+//! The part of a watched object that is kept: what rules read, and no more.
 //!
-//! An apply of thousands of objects holds them all until its gates are open, so a manifest that nobody reads is not worth its
-//! memory; and the values of a Secret are nobody's to keep.
+//! An apply of thousands of objects keeps them all until its gates open, so fields that no rule reads would waste
+//! memory; and values of Secrets must not be kept at all.
 
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
-/// Fields of `metadata` that rules read. Of labels and annotations, see below.
+/// Fields of `metadata` that rules read. Labels and annotations are handled below.
 const METADATA: [&str; 7] = [
     "name",
     "namespace",
@@ -44,10 +44,11 @@ const SPEC: [&str; 15] = [
     "volumeName",
 ];
 
-/// Fields beside them that can be large and that no rule reads.
+/// Other fields that can be large and that no rule reads.
 const UNREAD: [&str; 6] = ["data", "stringData", "binaryData", "rules", "webhooks", "apiVersion"];
 
-/// The part of an object that rules read. A pod template is there as its digest ([`same_template`]) and its restart policy.
+/// The part of an object that rules read. A pod template is reduced to its digest ([`same_template`]) and its restart
+/// policy.
 pub(super) fn essence(value: &Value) -> Value {
     let Some(object) = value.as_object() else {
         return Value::Null;
@@ -87,7 +88,7 @@ fn metadata(value: &Value) -> Value {
 fn spec(value: &Value) -> Value {
     let mut kept = only(value, &SPEC);
     if let Some(versions) = kept.get_mut("versions").and_then(Value::as_array_mut) {
-        // The schemas of a definition are larger than everything else together.
+        // The schemas of a CRD are larger than everything else together.
         for version in versions.iter_mut().filter_map(Value::as_object_mut) {
             version.remove("schema");
         }
@@ -108,7 +109,7 @@ fn digest(template: &Value) -> String {
     if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove("pod-template-hash");
     }
-    // Written as null by some servers and left out by others.
+    // Some servers write it as null, others omit it.
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("creationTimestamp");
     }

@@ -1,8 +1,8 @@
-//! What Event objects have said about an object: the only source for missing volumes, failing probes, refused pods and
-//! everything about claims.
+//! Notes from Events about an object: the only source for missing volumes, failing probes, refused pods and everything
+//! about claims.
 //!
-//! A note is kept for each kind of thing said, not for each time it was said. Whether it still matters is for the rule that
-//! reads it: a Warning is no verdict.
+//! One note is kept per kind of message, not per occurrence. The rule that reads a note decides whether it still
+//! matters: a Warning is no verdict.
 
 use super::{
     Moment,
@@ -10,22 +10,22 @@ use super::{
 };
 use serde_json::Value;
 
-/// The most notes that are kept about one object. A pod in every kind of trouble at once has about twelve.
+/// Limit of notes about one object. A pod with every kind of trouble at once has about twelve.
 const MOST: usize = 48;
 
-/// One thing that was said, and when.
+/// One message and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Note {
-    /// UID of the object that it is about; empty if the event does not say.
+    /// UID of the object concerned; empty if the event does not say.
     about: String,
     pub(super) reason: String,
     pub(super) message: String,
-    /// Container that it is about, from `involvedObject.fieldPath`.
+    /// The container concerned, from `involvedObject.fieldPath`.
     pub(super) container: String,
     pub(super) count: i64,
     pub(super) first: Moment,
     pub(super) last: Moment,
-    /// Order of arrival, where moments are equal.
+    /// Order of arrival, for equal times.
     turn: u64,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Takes in an Event. `live` means that it arrived as news; otherwise it was in the list that a watch starts with, and
+    /// Records an Event. `live` means that it arrived as a change; otherwise it was in the initial list of a watch, and
     /// its own times say how old it is.
     pub(super) fn hear(&mut self, event: &Value, now: Moment, live: bool) {
         let about = text(event, "/involvedObject/uid");
@@ -110,17 +110,17 @@ impl Notes {
         });
     }
 
-    /// The notes about the object of this UID (and those that do not say which one they mean).
+    /// The notes about the object with this UID (and those without a UID).
     pub(super) fn of<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = &'a Note> {
         self.notes.iter().filter(move |n| n.about.is_empty() || n.about == uid)
     }
 
-    /// The newest note about the object of this UID that passes the test.
+    /// The newest note about the object with this UID that passes the test.
     pub(super) fn newest<'a>(&'a self, uid: &'a str, mut test: impl FnMut(&Note) -> bool) -> Option<&'a Note> {
         self.of(uid).filter(|n| test(n)).max_by_key(|n| (n.last, n.turn))
     }
 
-    /// Whether `a` was said after `b`.
+    /// Whether `a` is newer than `b`.
     pub(super) fn after(a: &Note, b: &Note) -> bool {
         (a.last, a.turn) > (b.last, b.turn)
     }

@@ -1,12 +1,12 @@
-//! One thing that is wrong, or not there yet, with a pod or beside it; and which of several a person should hear first.
+//! One problem of a pod or near it, or something that is still missing; and which of several to report first.
 
 use super::{Cause, Heals, LogSource, Moment, Verdict};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
-    /// Ordinary while things start; worth a word.
+    /// Ordinary during a start; worth mentioning.
     Waiting,
-    /// Wrong.
+    /// A failure.
     Failing,
 }
 
@@ -15,12 +15,12 @@ pub(super) struct Finding {
     pub(super) severity: Severity,
     pub(super) heals: Heals,
     pub(super) cause: Cause,
-    /// What a status or an event says, with its place.
+    /// Text of a status or an event, with its place.
     pub(super) text: String,
-    /// What nothing says.
+    /// What the gate concluded itself.
     pub(super) because: String,
     pub(super) since: Moment,
-    /// When it will be judged otherwise if nothing happens.
+    /// When the judgement changes if nothing happens.
     pub(super) revisit: Option<Moment>,
     pub(super) log: Option<LogSource>,
     pub(super) proved: bool,
@@ -41,7 +41,7 @@ impl Finding {
         }
     }
 
-    /// Waiting until `since` and a grace have passed, failing from then on.
+    /// Waiting until `since` plus a grace period, failing from then on.
     pub(super) fn graced(
         heals: Heals,
         cause: Cause,
@@ -72,8 +72,7 @@ impl Finding {
         self
     }
 
-    /// What a person should hear first: what is wrong before what is slow, what cannot heal before what can, what something
-    /// said before what was worked out.
+    /// The order of reporting: failures before waits, permanent before transient, reported text before own conclusions.
     fn rank(&self) -> impl Ord {
         let hopeless = match self.heals {
             Heals::Ended => 3,
@@ -104,12 +103,12 @@ impl Finding {
     }
 }
 
-/// The finding to tell first.
+/// The finding to report first.
 pub(super) fn worst(findings: &[Finding]) -> Option<&Finding> {
     findings.iter().rev().max_by(|a, b| a.rank().cmp(&b.rank()))
 }
 
-/// The first moment at which any of them will be judged otherwise.
+/// The earliest moment at which the judgement of any of them changes.
 pub(super) fn next_revisit(findings: &[Finding]) -> Option<Moment> {
     findings.iter().filter_map(|f| f.revisit).min()
 }

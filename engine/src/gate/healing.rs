@@ -1,8 +1,8 @@
-//! What could turn a refusal round, read from its message: the only place where the words of the kubelet, the registry, the
-//! scheduler and the API server are interpreted.
+//! What could heal a refusal, judged by its message: the only place that interprets messages of the kubelet, the
+//! registry, the scheduler and the API server.
 //!
-//! Messages are not an interface. What no rule knows is taken for something that may heal by itself, so that an unknown
-//! sentence makes a gate slower and never wrong.
+//! Messages are not an API. An unknown message is treated as one that may heal by itself, so it makes a gate slower and
+//! never wrong.
 
 use super::Heals;
 
@@ -11,8 +11,8 @@ fn has(text: &str, words: &[&str]) -> bool {
     words.iter().any(|word| lower.contains(word))
 }
 
-/// An image that could not be pulled. The network is a matter of trying again; what a registry refuses is a matter of
-/// somebody's publishing or permitting it.
+/// An image that could not be pulled. Network errors may pass with a retry; after a refusal by the registry, somebody
+/// has to publish or permit the image.
 pub(super) fn image(message: &str) -> Heals {
     let network = [
         "no such host",
@@ -54,7 +54,8 @@ pub(super) fn image(message: &str) -> Heals {
     }
 }
 
-/// A container that could not be configured: something is missing, or the image and the security context exclude each other.
+/// A container that could not be configured: something is missing, or the image and the security context contradict
+/// each other.
 pub(super) fn config(message: &str) -> Heals {
     if has(
         message,
@@ -76,7 +77,7 @@ pub(super) fn config(message: &str) -> Heals {
     }
 }
 
-/// A container that could not be started: the words of a command that cannot be run.
+/// A container that could not be started: messages about a command that cannot run.
 pub(super) fn start(message: &str) -> Heals {
     if has(
         message,
@@ -96,7 +97,7 @@ pub(super) fn start(message: &str) -> Heals {
     }
 }
 
-/// A volume that could not be mounted: `None` if it is ordinary while a pod starts.
+/// A volume that could not be mounted; `None` if that is normal during a pod's start.
 pub(super) fn mount(message: &str) -> Option<Heals> {
     // The cluster's own certificates arrive a moment after their namespace.
     if has(
@@ -125,7 +126,7 @@ pub(super) fn mount(message: &str) -> Option<Heals> {
     }
 }
 
-/// A pod that the API server refused to a controller.
+/// A pod that the API server refused to create for a controller.
 pub(super) fn refused(message: &str) -> Heals {
     if has(
         message,
@@ -159,7 +160,7 @@ pub(super) fn refused(message: &str) -> Heals {
     }
 }
 
-/// Metrics that an autoscaler could not read: `None` if it is ordinary while pods start.
+/// Metrics that an autoscaler could not read; `None` if that is normal while pods start.
 pub(super) fn metrics(message: &str) -> Option<Heals> {
     if has(message, &["missing request for"]) {
         Some(Heals::Spec)

@@ -1,4 +1,4 @@
-//! From what was seen to a verdict on one object: the rules that hold for every kind, and the way to the rule of its own.
+//! Judges one object by what was seen: the rules for every kind, then the rule of its own kind.
 //!
 //! Pure: the same sights, settings and moment give the same verdict.
 
@@ -14,7 +14,7 @@ use super::{
 use crate::object::ObjectKey;
 use serde_json::Value;
 
-/// What is known of the request that the gate stands behind.
+/// What is known about the apply that the gate belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
     /// When the server answered it.
@@ -26,7 +26,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// What the server's answer to an apply says.
+    /// From the server's answer to an apply.
     #[must_use]
     pub fn answered(answer: &Value, at: Moment) -> Self {
         Self {
@@ -51,14 +51,14 @@ impl<'a> Subject<'a> {
         &self.seen.value
     }
 
-    /// Whether its controller has written a status for the generation that was applied. No `observedGeneration` at all is
-    /// not consent: the first writes of a status have none.
+    /// Whether its controller has written a status for the applied generation. A missing `observedGeneration` does not
+    /// count: the first writes of a status have none.
     pub(super) fn observed(&self) -> bool {
         let generation = number(self.value(), "/metadata/generation").unwrap_or(0);
         number(self.value(), "/status/observedGeneration").is_some_and(|observed| observed >= generation)
     }
 
-    /// Since when an object has been seen; since the apply if it has not been.
+    /// Since when an object has been seen; since the apply if it has not been seen.
     pub(super) fn since_seen(&self, key: &ObjectKey) -> Moment {
         self.sights.object(key).map_or(self.applied.at, |seen| seen.first)
     }
@@ -151,8 +151,8 @@ pub fn judge(sights: &Sights, key: &ObjectKey, applied: &Applied, settings: &Set
     }
 }
 
-/// Groups whose kinds are Kubernetes' own and exist as soon as they are written. A name that ends in `.k8s.io` is not enough:
-/// Gateway API, snapshots and metrics are custom resources.
+/// Groups of Kubernetes' own kinds, whose objects need no controller to be ready. A name that ends in `.k8s.io` is not
+/// enough: Gateway API, snapshots and metrics are custom resources.
 fn is_built_in(group: &str) -> bool {
     matches!(
         group,

@@ -1,12 +1,12 @@
-//! Gates: what the watches saw of an object and its pods → how it stands, why, and what heals it.
+//! Gates: what the watches saw of an object and its pods → its state, the reason, and what heals it.
 //!
-//! Pure: time is an argument, and nothing here talks to a cluster. The executor feeds one [`Sights`] with everything that its
-//! watches report, asks the [`Gate`] of each object that a change concerns, and sets at most one timer for each (the moment
-//! that the verdict itself names). There is nothing to poll.
+//! Pure: time is an argument, and nothing here talks to a cluster. The executor feeds one [`Sights`] with everything
+//! that its watches report, evaluates the [`Gate`] of each object that a change concerns, and sets at most one timer
+//! for each, at the moment that the verdict names. Nothing is polled.
 //!
-//! In order: `moment`, `verdict`, `settings`, `decision` are the vocabulary; `reading`, `healing`, `events`, `pod_facts`,
-//! `essence`, `sights` hold what was seen; `finding`, `crashes`, `pod_reasons`, `rollout` judge pods; `kinds` judges objects; `judge` is the
-//! way in.
+//! In order: `moment`, `verdict`, `settings`, `decision` are the vocabulary; `reading`, `healing`, `events`,
+//! `pod_facts`, `essence`, `sights` hold what was seen; `finding`, `crashes`, `pod_reasons`, `rollout` judge pods;
+//! `kinds` judges objects; `judge` is the entry point.
 
 mod crashes;
 mod decision;
@@ -38,8 +38,8 @@ pub use watches::{WatchedKind, needs_watching, watches};
 
 use crate::object::ObjectKey;
 
-/// The gate of one object: asked again after every change that concerns it, it remembers since when things have stood as
-/// they do.
+/// The gate of one object: evaluated again after every change that concerns it. It remembers since when the state has
+/// been the same.
 #[derive(Debug, Clone)]
 pub struct Gate {
     key: ObjectKey,
@@ -48,7 +48,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate behind an apply.
+    /// A gate for an apply.
     #[must_use]
     pub fn new(key: ObjectKey, applied: Applied) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Gate {
         }
     }
 
-    /// The object that it stands before.
+    /// The object of this gate.
     #[must_use]
     pub fn key(&self) -> &ObjectKey {
         &self.key

@@ -1,15 +1,15 @@
-//! Points in time as a gate uses them: whole milliseconds, given by the caller.
+//! Points in time for gates: whole milliseconds, supplied by the caller.
 //!
 //! Nothing here reads a clock.
 
 use std::time::Duration;
 
-/// Milliseconds since the Unix epoch on the clock of whoever runs the gate.
+/// Milliseconds since the Unix epoch, on the caller's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub i64);
 
 impl Moment {
-    /// This moment and `later` on top.
+    /// This moment plus `later`.
     #[must_use]
     pub fn plus(self, later: Duration) -> Self {
         Self(
@@ -18,7 +18,7 @@ impl Moment {
         )
     }
 
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// How long ago `earlier` was; zero if it is in the future.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -1,5 +1,5 @@
-//! A pod as the rules read it, and what has to be remembered of it from one sight to the next: when each run of a container
-//! began, how often it ended, and what it said when it did.
+//! A pod as the rules read it, and what must be remembered between two sights of it: when each run of a container
+//! began, how often it ended, and its message when it did.
 //!
 //! Facts only; `pod_reasons` judges them.
 
@@ -39,7 +39,7 @@ impl Exit {
         }
     }
 
-    /// What the end says of its own cause; `None` if it only says that it ended.
+    /// The cause that the end reports; `None` if it reports none.
     pub(super) fn says(&self) -> Option<&str> {
         match (self.message.as_str(), self.reason.as_str()) {
             ("", "" | "Error" | "Completed") => None,
@@ -74,7 +74,7 @@ pub(super) enum Run {
 pub(super) struct Container {
     pub(super) name: String,
     pub(super) role: Role,
-    /// A probe says when it is ready or has started.
+    /// Whether a probe determines readiness or start.
     pub(super) probed: bool,
     pub(super) ready: bool,
     pub(super) restarts: i64,
@@ -86,26 +86,27 @@ pub(super) struct Container {
 /// What is remembered of a container between two sights of its pod.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
-    /// When the present run, wait or end was first seen.
+    /// When the current run, wait or end was first seen.
     pub(super) since: Moment,
-    /// When the present run was first seen to run.
+    /// When the current run was first seen running.
     pub(super) running_since: Option<Moment>,
-    /// Runs that had ended before anybody looked.
+    /// Runs that had ended before the first sight.
     before: i64,
-    /// The longest run that ended while somebody looked.
+    /// The longest run whose end was seen.
     pub(super) longest_failed_run: Duration,
     /// How the latest runs ended, by number of the run.
     ends: BTreeMap<i64, Exit>,
     /// When the latest end was first seen.
     pub(super) ended_at: Option<Moment>,
-    /// Why an image could not be had, in the words of the last attempt: the back-off that follows does not always repeat them.
+    /// Why an image could not be pulled, with the message of the last attempt: the back-off that follows does not
+    /// always repeat it.
     pub(super) pull_error: String,
-    /// What a hook that failed was said to have done: the crash loop that follows does not say so.
+    /// The message of a failed hook: the crash loop that follows does not repeat it.
     pub(super) hook_error: String,
 }
 
 impl Container {
-    /// How many runs have ended, ever.
+    /// How many runs have ended in total.
     fn ended_runs(&self) -> i64 {
         self.restarts
             + match &self.run {
@@ -115,8 +116,8 @@ impl Container {
             }
     }
 
-    /// How many runs have ended since somebody looked. One that was down at the first look is counted whole: its history is
-    /// about what is seen now.
+    /// How many runs have ended since the first sight. If the container was down at the first sight, its whole history
+    /// counts, because it explains the current state.
     pub(super) fn ended_since_seen(&self) -> i64 {
         (self.ended_runs() - self.memory.before).max(0)
     }
@@ -134,11 +135,11 @@ impl Container {
     }
 }
 
-/// Whether a node takes the pod.
+/// Whether a node accepts the pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scheduled {
     Yes,
-    /// Nobody has said anything yet.
+    /// Nothing has been reported yet.
     Unsaid,
     Gated(String),
     No {
@@ -170,8 +171,8 @@ pub(super) struct Pod {
 }
 
 impl Pod {
-    /// Reads a pod. `before` is the last sight of it (same UID); `live` is false if this one was in the list that a watch
-    /// starts with.
+    /// Reads a pod. `before` is the last sight of it (same UID); `live` is false if this one was in the initial list of
+    /// a watch.
     pub(super) fn read(value: &Value, before: Option<&Self>, now: Moment, live: bool) -> Self {
         let uid = text(value, "/metadata/uid").to_owned();
         let before = before.filter(|b| b.uid == uid);
@@ -236,7 +237,7 @@ impl Pod {
         }
     }
 
-    /// Whether it has come to its end, one way or the other.
+    /// Whether it has ended, successfully or not.
     pub(super) fn finished(&self) -> bool {
         matches!(self.phase.as_str(), "Succeeded" | "Failed")
     }
@@ -384,7 +385,7 @@ mod tests {
             Pod::read(&pod(&old), None, Moment(0), false).containers[0].ended_since_seen(),
             0
         );
-        // …but one that is down when we come to look is judged by all of its history.
+        // …but one that is down at the first sight is judged by its whole history.
         let down = json!({"name": "c", "restartCount": 5, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
                           "lastState": {"terminated": {"exitCode": 1}}});
         assert_eq!(

@@ -1,6 +1,7 @@
-//! What is wrong with one pod, in its own words, and whether its readiness can be believed.
+//! What is wrong with one pod, with the pod's own messages, and whether its readiness can be trusted.
 //!
-//! Judges a pod by itself; what a failing pod means for its owner is for the owner's rule. Crash loops are in `crashes`.
+//! Judges a pod on its own; the owner's rule decides what a failing pod means for the owner. Crash loops are in
+//! `crashes`.
 
 use super::{
     Cause, Heals, LogSource, Moment, Settings, crashes,
@@ -12,26 +13,26 @@ use super::{
 };
 use crate::object::ObjectKey;
 
-/// What a look at a pod gives.
+/// The result of judging a pod.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     pub(super) findings: Vec<Finding>,
-    /// From when on its readiness is believed; `None` if it is not ready.
+    /// When its readiness is or becomes trusted; `None` if it is not ready.
     pub(super) ready_at: Option<Moment>,
-    /// From when on it has stood long enough to be believed for good.
+    /// When it has been running long enough to be trusted for good.
     pub(super) steady_at: Option<Moment>,
 }
 
-/// Who counts the crashes of a pod's containers.
+/// What limits the crashes of a pod's containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Restarts {
-    /// Nobody: the kubelet restarts them for ever, so the gate has to.
+    /// Nothing: the kubelet restarts them forever, so the gate has to count.
     Endless,
-    /// A Job, which has a limit of its own.
+    /// A Job, which has its own limit.
     Limited,
 }
 
-/// Looks at one pod.
+/// Judges one pod.
 pub(super) fn look(pod: &Pod, sights: &Sights, settings: &Settings, restarts: Restarts, now: Moment) -> Look {
     let key = ObjectKey::new("", "Pod", &pod.namespace, &pod.name);
     let scene = Scene {
@@ -95,7 +96,7 @@ impl Scene<'_> {
             .filter(move |n| n.reason == reason && n.container == container.name)
     }
 
-    /// The container's readiness is believed from this moment on.
+    /// The moment from which the container's readiness is trusted.
     fn believed_at(&self, container: &Container) -> Moment {
         let crashed = crashes::counted(container) > 0;
         let needed = if crashed {
@@ -109,8 +110,8 @@ impl Scene<'_> {
         self.quiet_from(container).map_or(up, |quiet| quiet.max(up))
     }
 
-    /// When the container will have run for so long. What the status says of its start counts only beyond what clocks may
-    /// differ by.
+    /// When the container will have run for this long. The start time in the status counts only beyond the possible
+    /// clock skew.
     fn up_since(&self, container: &Container, needed: std::time::Duration) -> Moment {
         let Run::Running { started } = container.run else {
             return self.now;
@@ -185,7 +186,7 @@ impl Scene<'_> {
         }
     }
 
-    /// What the pod's claims wait for. A pod may say nothing at all while one of them waits for its volume.
+    /// What the pod's claims wait for. A pod may report nothing at all while one of them waits for its volume.
     fn claims(&self, sights: &Sights, since: Moment, words: &str) -> Option<Finding> {
         let claims = self.pod.claims.iter();
         claims
@@ -198,7 +199,7 @@ impl Scene<'_> {
                 } else {
                     format!("{words}; {text}")
                 };
-                // A pod that is refused because of it has been judged by the scheduler; without that it only waits.
+                // If the pod is unschedulable because of it, the scheduler has judged it; otherwise it only waits.
                 let finding = if words.is_empty() || said.heals == Heals::Itself {
                     Finding::new(Severity::Waiting, said.heals, Cause::Volume, since, text)
                 } else {
@@ -275,7 +276,7 @@ impl Scene<'_> {
             let hook = &container.memory.hook_error;
             let severity = match restarts {
                 Restarts::Limited => Severity::Waiting,
-                // A hook that fails kills the container: its ends are no bad luck.
+                // A failing hook kills the container, so its ends are not accidental.
                 Restarts::Endless if !hook.is_empty() => Severity::Failing,
                 Restarts::Endless => crash.severity,
             };
@@ -290,7 +291,7 @@ impl Scene<'_> {
         }
     }
 
-    /// A command that cannot be run is told by the end of a run that never was one.
+    /// A command that cannot run appears as the end of a run that never existed.
     fn cannot_start(&self, container: &Container, place: &str) -> Option<Finding> {
         let (latest, _) = container.latest_ends();
         let exit = latest.filter(|e| matches!(e.reason.as_str(), "StartError" | "ContainerCannotRun"))?;
@@ -314,7 +315,7 @@ impl Scene<'_> {
             .about(container, "Failed")
             .filter(|n| n.message.starts_with("Failed to pull"));
         let remembered = &container.memory.pull_error;
-        // The back-off repeats the cause on new clusters and not on older ones.
+        // The back-off repeats the cause on newer clusters but not on older ones.
         let words = if reason == "ImagePullBackOff" && !message.contains(": ") {
             let said = note.last().map(|n| n.message.as_str());
             let said = said.or(Some(remembered.as_str()).filter(|r| !r.is_empty()));
@@ -334,7 +335,7 @@ impl Scene<'_> {
         )
     }
 
-    /// Events tell of images and configurations half a second before the status does.
+    /// Events report problems with images and configurations half a second before the status does.
     fn creating(&self, container: &Container, place: &str) -> Option<Finding> {
         let since = container.memory.since;
         let failed = self
@@ -371,7 +372,7 @@ impl Scene<'_> {
         ))
     }
 
-    /// A container that runs and is not ready, or that holds up the others.
+    /// A container that runs but is not ready, or that delays the others.
     fn running(&self, container: &Container, place: &str) -> Option<Finding> {
         let since = container.memory.since;
         if container.role == Role::Init {
@@ -402,7 +403,7 @@ impl Scene<'_> {
 
     fn mounts(&self, findings: &mut Vec<Finding>) {
         let creating = |c: &Container| matches!(&c.run, Run::Waiting { reason, .. } if matches!(reason.as_str(), "" | "ContainerCreating" | "PodInitializing"));
-        // Volumes are mounted before the first container is made.
+        // Volumes are mounted before the first container is created.
         if self.pod.phase != "Pending" || !self.pod.containers.iter().all(creating) {
             return;
         }
@@ -424,7 +425,7 @@ impl Scene<'_> {
         });
     }
 
-    /// Evicted, or refused by its node. Its owner makes another; what matters is whether that one lives.
+    /// Evicted, or refused by its node. Its owner creates another; what matters is whether that one survives.
     fn failed(&self) -> Finding {
         let parts = [self.pod.reason.as_str(), self.pod.message.as_str()];
         let words: Vec<&str> = parts.into_iter().filter(|p| !p.is_empty()).collect();
@@ -437,7 +438,7 @@ impl Scene<'_> {
         Finding::new(Severity::Waiting, heals, Cause::Ended, self.now, text)
     }
 
-    /// Not ready, and nothing says why.
+    /// Not ready, without any reported reason.
     fn silent(&self, findings: &mut Vec<Finding>) {
         if self.pod.finished() || self.pod.deleting {
             return;

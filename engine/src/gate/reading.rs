@@ -1,17 +1,17 @@
-//! Reading what the API sends: small total functions on JSON, for objects whose shape is not ours to trust.
+//! Reads what the API sends: small total functions on JSON, for objects whose shape cannot be trusted.
 //!
 //! Nothing here decides anything.
 
 use serde_json::Value;
 
-/// The longest piece of somebody else's text that goes into a verdict, in characters.
+/// The longest foreign text in a verdict, in characters.
 const LONGEST: usize = 600;
 
 pub(super) fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
     value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// A whole number, kept within what JSON carries exactly, so that sums of a few of them cannot overflow.
+/// A whole number, limited to what JSON carries exactly, so that sums of a few of them cannot overflow.
 pub(super) fn number(value: &Value, pointer: &str) -> Option<i64> {
     const EXACT: i64 = 1 << 53;
     Some(value.pointer(pointer)?.as_i64()?.clamp(-EXACT, EXACT))
@@ -52,7 +52,7 @@ impl Condition<'_> {
         self.status == "False"
     }
 
-    /// `Reason: message`, or whichever of the two there is, or the type.
+    /// `Reason: message`, or whichever of the two exists, or the type.
     pub(super) fn words(&self) -> String {
         match (self.reason, tidy(self.message)) {
             ("", message) if message.is_empty() => format!("{} is {}", self.kind, self.status),
@@ -77,7 +77,7 @@ pub(super) fn condition<'a>(value: &'a Value, kind: &str) -> Option<Condition<'a
     conditions(value).find(|c| c.kind == kind)
 }
 
-/// Somebody else's text on one line, without control characters, and not longer than a person reads.
+/// Foreign text on one line, without control characters, and not longer than a user would read.
 pub(super) fn tidy(text: &str) -> String {
     let mut line = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {

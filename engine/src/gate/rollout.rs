@@ -1,7 +1,7 @@
-//! From the pods of a workload, and what its counts say, to one verdict: shared by everything that runs pods for ever.
+//! Combines the pods of a workload and its counts into one verdict. Shared by all kinds that run pods forever.
 //!
-//! Counts and conditions alone are not believed: a crash loop without a readiness probe has all of them right, again and
-//! again.
+//! Counts and conditions alone are not trusted: in a crash loop without a readiness probe all of them are right again
+//! and again.
 
 use super::{
     Moment, Settings, Verdict,
@@ -12,20 +12,20 @@ use super::{
     sights::Sights,
 };
 
-/// How many pods that failed for good, with none in their place, make a failure of what makes them.
+/// How many permanently failed pods, with no replacement running, count as a failure of their owner.
 const FAILED_IN_A_ROW: usize = 3;
 
-/// What a workload's own status says.
+/// The workload's own status.
 pub(super) struct Counts {
-    /// Pods that have to be ready.
+    /// Number of pods that must be ready.
     pub(super) wanted: i64,
     /// What is still missing according to the status; `None` if it is complete.
     pub(super) short: Option<String>,
-    /// What to add to a good verdict (`1 old pod is still stopping`).
+    /// A remark for a good verdict (`1 old pod is still stopping`).
     pub(super) remark: String,
 }
 
-/// Weighs the pods that count. `more` are findings from beside the pods (refused pods, deadlines).
+/// Judges the relevant pods. `more` are findings about other things (refused pods, deadlines).
 pub(super) fn weigh<'a>(
     sights: &Sights,
     settings: &Settings,
@@ -37,7 +37,7 @@ pub(super) fn weigh<'a>(
     let (mut ready, mut ready_at, mut steady_at) = (0, now, now);
     let mut failing_pods = 0;
     let pods: Vec<&Pod> = pods.filter(|p| !p.deleting).collect();
-    // One pod that was evicted or refused by its node is replaced. When its replacements fail as well, they all will.
+    // One pod that was evicted or refused by its node is replaced. If its replacements fail too, they all will.
     let all_fail = counts.short.is_some() && pods.iter().filter(|p| p.phase == "Failed").count() >= FAILED_IN_A_ROW;
     for pod in pods {
         let mut look = look(pod, sights, settings, Restarts::Endless, now);

@@ -1,8 +1,8 @@
-//! Everything that the watches have shown, in the form that rules read, with what only an observer can know: when a thing was
-//! first seen, what a pod that is gone had said.
+//! Everything that the watches have shown, in the form that rules read, plus what only an observer can know: when a
+//! thing was first seen, and the last messages of pods that are gone.
 //!
-//! One store serves all gates of an apply. It never asks anybody anything and never judges; [`Sights::see`] says whom a
-//! change concerns, so that only their gates are asked again.
+//! One store serves all gates of an apply. It sends no request and never judges; [`Sights::see`] returns the objects
+//! that a change concerns, so that only their gates are evaluated again.
 
 use super::{
     Moment,
@@ -15,10 +15,10 @@ use crate::object::{ObjectKey, split_api_version};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// How many last words of pods that are gone are kept for each owner.
+/// How many last messages of gone pods are kept for each owner.
 const MOST_EPITAPHS: usize = 16;
 
-/// How many objects that are gone are remembered as such.
+/// How many gone objects are remembered.
 const MOST_GONE: usize = 10_000;
 
 /// What a watch reports.
@@ -39,7 +39,7 @@ pub(super) struct Seen {
     pub(super) first: Moment,
 }
 
-/// What a pod that is gone, or whose container has been replaced, said when it failed.
+/// The message of a failed pod that is gone or whose container was replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Epitaph {
     pub(super) pod: String,
@@ -47,16 +47,16 @@ pub(super) struct Epitaph {
     pub(super) words: String,
 }
 
-/// How an object that is gone stood when it went.
+/// The state of an object when it disappeared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parting {
-    /// A Job, or a pod that stands by itself, that had completed: one with a short time to live goes before anybody has looked at it.
+    /// A completed Job or standalone pod: with a short time to live it may disappear before its completion was seen.
     Completed,
     /// Anything else.
     Taken,
 }
 
-/// All that was seen. See the module's header.
+/// All that was seen; see the module's header.
 #[derive(Debug, Default)]
 pub struct Sights {
     objects: BTreeMap<ObjectKey, Seen>,
@@ -68,15 +68,15 @@ pub struct Sights {
     owners: HashMap<ObjectKey, ObjectKey>,
     epitaphs: HashMap<ObjectKey, Vec<Epitaph>>,
     gone: BTreeMap<ObjectKey, Parting>,
-    /// When each thing that is there was last seen, by number of the sight.
+    /// When each existing object was last seen, by number of the sight.
     turns: BTreeMap<ObjectKey, u64>,
     turn: u64,
     blind: bool,
 }
 
 impl Sights {
-    /// Takes in what a watch reports, and says which objects it concerns: itself, what owns it, what an Event is about, what
-    /// mounts a claim. Objects come as the API sends them, with `apiVersion` and `kind`.
+    /// Records what a watch reports, and returns the objects concerned: itself, its owners, the object of an Event, the
+    /// pods that mount a claim. Objects come as the API sends them, with `apiVersion` and `kind`.
     pub fn see(&mut self, change: Change<'_>, now: Moment) -> BTreeSet<ObjectKey> {
         let (value, live) = match change {
             Change::Listed(value) => (value, false),
@@ -93,7 +93,7 @@ impl Sights {
         }
         let mut concerned = self.line_of(&key);
         if gone {
-            // News of a predecessor that was replaced may come after the answer that made its successor.
+            // The deletion of a replaced predecessor may arrive after the answer that created its successor.
             if self.uid(&key).is_none_or(|known| known == text(value, "/metadata/uid")) {
                 self.forget(&key, value);
             }
@@ -126,21 +126,21 @@ impl Sights {
         concerned
     }
 
-    /// The watch on a namespace or a kind has been started anew from a list that does not hold this object any more.
+    /// The watch on a namespace or a kind has been restarted from a list that does not contain this object any more.
     pub fn lost(&mut self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         let concerned = self.line_of(key);
         self.forget(key, &Value::Null);
         concerned
     }
 
-    /// The number of the latest sight: remember it before asking for a list, for [`Sights::unseen_since`].
+    /// The number of the latest sight. Remember it before requesting a list, for [`Sights::unseen_since`].
     #[must_use]
     pub fn turn(&self) -> u64 {
         self.turn
     }
 
-    /// Keys of everything of a kind in a namespace that has not been seen after that turn: what is gone if a list that was
-    /// asked for then does not hold it.
+    /// Keys of all objects of a kind in a namespace that have not been seen after that turn: they are gone if a list
+    /// requested then does not contain them.
     pub fn unseen_since<'a>(
         &'a self,
         kind: &'a str,
@@ -153,13 +153,13 @@ impl Sights {
             .map(|(key, _)| key)
     }
 
-    /// What rules read of the object as it was seen last (not of a pod).
+    /// The part of the object that rules read, as last seen (not for pods).
     #[must_use]
     pub fn value(&self, key: &ObjectKey) -> Option<&Value> {
         self.objects.get(key).map(|seen| &seen.value)
     }
 
-    /// UID of the object, if it is there.
+    /// UID of the object, if it exists.
     #[must_use]
     pub fn uid(&self, key: &ObjectKey) -> Option<&str> {
         match self.pods.get(key) {
@@ -168,12 +168,12 @@ impl Sights {
         }
     }
 
-    /// Pods and their owners cannot be watched: rules go by counts and conditions alone from now on.
+    /// Pods and their owners cannot be watched: from now on rules use only counts and conditions.
     pub fn go_blind(&mut self) {
         self.blind = true;
     }
 
-    /// What names the owner of each key on the way up, the key first.
+    /// The chain of owners, beginning with the key itself.
     fn line_of(&self, key: &ObjectKey) -> BTreeSet<ObjectKey> {
         let mut line = BTreeSet::new();
         let mut next = Some(key);
@@ -238,7 +238,7 @@ impl Sights {
         }
     }
 
-    /// `last` is how it was when it went, where that was told.
+    /// `last` is its last state, if that is known.
     fn forget(&mut self, key: &ObjectKey, last: &Value) {
         let seen = self.objects.remove(key);
         let pod = self.pods.remove(key);
@@ -248,7 +248,7 @@ impl Sights {
         if let Some(children) = owner.as_ref().and_then(|owner| self.children.get_mut(owner)) {
             children.remove(key);
         }
-        // The pods of a workload come and go, and nobody asks for them by name.
+        // The pods of a workload come and go, and no gate refers to them by name.
         if owner.is_none() || key.kind != "Pod" {
             let had_completed = match (key.group.as_str(), key.kind.as_str()) {
                 ("batch", "Job") => job_completed(last) || seen.is_some_and(|seen| job_completed(&seen.value)),
@@ -269,7 +269,7 @@ impl Sights {
         }
     }
 
-    /// A Job deletes the pod, and with it exit code and log, when its limit is reached.
+    /// When its limit is reached, a Job deletes the pod, and with it exit code and log.
     fn remember_failure(&mut self, key: &ObjectKey, pod: &Pod) {
         let Some(owner) = self.owners.get(key) else { return };
         if pod.deleting || owner.kind != "Job" {
@@ -313,7 +313,7 @@ impl Sights {
         self.notes.get(key).unwrap_or(&NONE)
     }
 
-    /// What an object owns, of one kind.
+    /// The objects of one kind that an object owns.
     pub(super) fn owned<'a>(&'a self, owner: &ObjectKey, kind: &'a str) -> impl Iterator<Item = &'a ObjectKey> {
         let children = self.children.get(owner).into_iter().flatten();
         children.filter(move |key| key.kind == kind)
@@ -337,7 +337,7 @@ impl Sights {
             .filter(move |(key, _)| key.kind == kind && key.namespace == namespace)
     }
 
-    /// How it went, if it was seen and then was not there any more.
+    /// How it disappeared, if it was seen before.
     pub(super) fn parting(&self, key: &ObjectKey) -> Option<Parting> {
         self.gone.get(key).copied()
     }

@@ -1,31 +1,31 @@
-//! What a gate says of an object: how it stands, why, and what could still turn it round.
+//! The verdict of a gate on an object: its state, the reason, and what could heal it.
 //!
-//! A verdict is a finding about this moment. Whether to go on waiting is `decision`'s business.
+//! A verdict describes this moment. `decision` decides whether to keep waiting.
 
 use super::Moment;
 use crate::object::ObjectKey;
 
-/// How an object stands.
+/// The state of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It is as the applied manifest wants it, and what depends on it may start.
+    /// It is as the applied manifest wants it, and its dependants may start.
     Current,
-    /// Not there yet, and nothing is wrong enough to call it failed.
+    /// Not ready yet, but not failed.
     InProgress,
-    /// Something is wrong; [`Heals`] says what could still turn it round.
+    /// Something is wrong; [`Heals`] says what could heal it.
     Failed,
     /// It is being deleted.
     Terminating,
-    /// It does not exist (any more).
+    /// It does not exist, or no longer.
     Gone,
 }
 
-/// What could still turn an object round.
+/// What could still heal an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Heals {
-    /// A retry that Kubernetes makes anyway.
+    /// A retry by Kubernetes.
     Itself,
-    /// Somebody else: who makes the Secret, frees the quota, brings a node.
+    /// Somebody else, who creates the Secret, frees the quota, or adds a node.
     Others,
     /// Only another apply.
     Spec,
@@ -33,16 +33,16 @@ pub enum Heals {
     Ended,
 }
 
-/// The kind of trouble, for policies, messages and counters.
+/// The kind of problem, for policies, messages and counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// An image cannot be had.
+    /// An image cannot be pulled.
     Image,
-    /// A container cannot be made: something that its configuration names is missing or not allowed.
+    /// A container cannot be created: something that its configuration names is missing or forbidden.
     Config,
     /// A container cannot be started: its command or a hook.
     Start,
-    /// A container ends again and again.
+    /// A container crashes repeatedly.
     Crash,
     /// A probe does not pass.
     Probe,
@@ -56,19 +56,19 @@ pub enum Cause {
     Volume,
     /// A deadline of its own has passed.
     Deadline,
-    /// It ran to its end, and failed.
+    /// It has ended with a failure.
     Ended,
-    /// A finalizer or its content keeps it.
+    /// A finalizer or its content holds it.
     Finalizer,
-    /// It is held by its own specification (paused, a second container that never ends).
+    /// Its own specification holds it (paused, a second container that never ends).
     Held,
     /// A condition in its status says so.
     Condition,
-    /// Nothing answers for it yet: no address, no endpoint, no controller.
+    /// Nothing serves it yet: no address, no endpoint, no controller.
     Unanswered,
 }
 
-/// Where to read what a failing container said last.
+/// Where to read the last output of a failing container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSource {
     /// Namespace of the pod.
@@ -77,34 +77,34 @@ pub struct LogSource {
     pub pod: String,
     /// Name of the container.
     pub container: String,
-    /// Whether the run before the present one is the one that failed.
+    /// Whether the previous run is the one that failed.
     pub previous: bool,
 }
 
-/// What a gate says of an object at one moment.
+/// A gate's judgement of an object at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// How it stands.
+    /// The state.
     pub state: State,
-    /// What could turn it round; `None` where nothing is wrong.
+    /// What could heal it; `None` if nothing is wrong.
     pub heals: Option<Heals>,
-    /// The kind of trouble; `None` where nothing is wrong.
+    /// The kind of problem; `None` if nothing is wrong.
     pub cause: Option<Cause>,
-    /// What a status or an event says, with the place (`pod web-1 container c: …`). Empty where nothing says anything.
+    /// Text of a status or an event, with its place (`pod web-1 container c: …`). Empty if there is none.
     pub reason: String,
-    /// What no status says and the gate worked out: `2 of 3 pods are ready`. Empty where there is nothing to add.
+    /// What the gate concluded itself: `2 of 3 pods are ready`. Empty if there is nothing to add.
     pub because: String,
-    /// Since when it has stood like this, without a break.
+    /// Since when the state has been the same.
     pub since: Moment,
-    /// Nothing that is still to come can make it better before the thing in [`Verdict::heals`] happens: waiting is useless.
+    /// Nothing but [`Verdict::heals`] can improve the state: waiting is useless.
     pub proved: bool,
-    /// Whether what depends on it has to wait while it is in progress. An autoscaler that has not been looked at yet, or an
-    /// Ingress without an address, is worth a word and not worth a stop.
+    /// Whether dependants must wait while it is in progress. An autoscaler without a status, or an Ingress without an
+    /// address, is worth mentioning but blocks nothing.
     pub blocking: bool,
-    /// For [`State::Current`]: from when on its containers have stood long enough to be believed. Dependants may start at
-    /// once; an apply should not call itself a success before.
+    /// For [`State::Current`]: when its containers have run long enough to be trusted. Dependants may start at once; an
+    /// apply should not succeed earlier.
     pub steady_at: Option<Moment>,
-    /// Ask again at this moment even if no watch brings news: the verdict changes by time alone.
+    /// Evaluate again at this moment even without a change: the verdict changes with time alone.
     pub check_again_at: Option<Moment>,
     /// The log that shows why, if there is one.
     pub log: Option<LogSource>,
@@ -207,8 +207,7 @@ impl Verdict {
         self
     }
 
-    /// Everything there is to say about why, in one line: the words of the status or event first, then what the gate worked
-    /// out.
+    /// The complete reason in one line: the text of the status or event first, then the gate's own conclusion.
     #[must_use]
     pub fn why(&self) -> String {
         match (self.reason.is_empty(), self.because.is_empty()) {
@@ -218,7 +217,7 @@ impl Verdict {
         }
     }
 
-    /// What it takes to get on, for a person; empty where nothing is wrong.
+    /// What is needed to continue, as text; empty if nothing is wrong.
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match (self.heals, self.cause) {
@@ -245,7 +244,7 @@ impl Verdict {
         }
     }
 
-    /// The whole message for a person: which object, why, and what it takes.
+    /// The complete message: which object, why, and what is needed.
     #[must_use]
     pub fn line(&self, key: &ObjectKey) -> String {
         let mut line = format!("{}: ", key.human());

@@ -1,4 +1,5 @@
-//! Which kinds a gate wants to have watched beside its object, so that one shared watch for each kind and namespace serves all.
+//! The kinds that a gate needs watched besides its object, so that one shared watch for each kind and namespace serves
+//! all gates.
 
 use crate::object::ObjectKey;
 
@@ -13,7 +14,7 @@ pub struct WatchedKind {
     pub kind: &'static str,
     /// Plural name in paths.
     pub plural: &'static str,
-    /// Do without if the server refuses the watch: verdicts come later or with fewer words, and are still right.
+    /// Whether a refused watch can be tolerated: verdicts then come later or with less detail, and are still right.
     pub optional: bool,
 }
 
@@ -33,7 +34,7 @@ const CLAIM: WatchedKind = kind("", "PersistentVolumeClaim", "persistentvolumecl
 const EVENT: WatchedKind = kind("", "Event", "events", true);
 const ENDPOINT_SLICE: WatchedKind = kind("discovery.k8s.io", "EndpointSlice", "endpointslices", true);
 
-/// What to watch for an object, beside the object itself.
+/// What to watch for an object, besides the object itself.
 #[must_use]
 pub fn watches(key: &ObjectKey) -> &'static [WatchedKind] {
     match (key.group.as_str(), key.kind.as_str()) {
@@ -47,7 +48,7 @@ pub fn watches(key: &ObjectKey) -> &'static [WatchedKind] {
     }
 }
 
-/// Whether what is applied can be judged by the server's answer alone, so that nothing has to be watched for it.
+/// Whether the object must be watched. If not, the server's answer alone is enough to judge it.
 #[must_use]
 pub fn needs_watching(key: &ObjectKey) -> bool {
     !watches(key).is_empty()

@@ -1,4 +1,4 @@
-//! A commit: where the branch points, whether it may be taken, and its files and documents.
+//! Finds the commit of a branch, decides whether it may be taken, and reads its files and documents.
 
 use super::{Good, READ, Rejected, Source, trace};
 use crate::configuration::SourceConfiguration;
@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
-/// What the pulse is told of a look.
+/// The pulse's name for a look at the branch.
 pub(super) const LOOKING: &str = "looking at the branch";
 
 /// The files and documents of a commit.
@@ -27,9 +27,9 @@ pub(super) struct Files {
 
 /// Why a commit is not taken.
 enum Refusal {
-    /// Of itself: it stays so.
+    /// Because of its content: it stays bad.
     Bad(String),
-    /// Somebody did not answer, or a key or a signer is missing that a person may give: it is looked at again.
+    /// A service did not answer, or a key or signer is missing that a user may add: it is checked again.
     ForNow(String),
 }
 
@@ -52,13 +52,13 @@ struct Read {
 pub(super) struct Found {
     /// The commit that should be kept.
     target: Result<String, GitError>,
-    /// Whether a person named it, and not the branch.
+    /// Whether a user named it, and not the branch.
     held: bool,
     /// What is in it; None where that is known.
     read: Option<(Span, Read)>,
 }
 
-/// What is needed to read a commit. It has nothing of the source, which goes on meanwhile.
+/// What is needed to read a commit. It shares nothing with the source, which continues meanwhile.
 struct Reader {
     branch: Branch,
     configuration: SourceConfiguration,
@@ -66,7 +66,7 @@ struct Reader {
 }
 
 impl Source {
-    /// Finds the commit that should be kept and takes it if it is good.
+    /// Finds the commit that should be in force, and takes it if it is good.
     pub(super) async fn look(&mut self, control: &Control) {
         self.pulse.begin(LOOKING, self.longest_look());
         let found = self.looking(control).await;
@@ -78,8 +78,8 @@ impl Source {
         self.configuration.timeout * 2 + READ
     }
 
-    /// A look at the branch, and at its commit if that is a new one. [`Source::take_in`] takes what it finds. Dropped, it ends what
-    /// it asked.
+    /// Polls the branch, and reads its commit if it is new. [`Source::take_in`] takes the result. Dropping it cancels
+    /// its requests.
     pub(super) fn looking(&self, control: &Control) -> impl Future<Output = Found> + Send + use<> {
         let reader = self.reader();
         let held = control.hold.clone();
@@ -135,18 +135,18 @@ impl Source {
         self.rhythm.reached();
         self.unreachable = None;
         if !found.held {
-            // What is held says nothing of the branch.
+            // A held commit says nothing about the branch.
             self.status.head = Some(target.clone());
         }
         if self.good.as_ref().is_some_and(|good| good.hash == target) {
-            // The branch is back at what is kept.
+            // The branch is back at the commit in force.
             self.rejected = None;
             return;
         }
         let Some((pass, read)) = found.read else {
             return;
         };
-        // What is looked at again and again is told once.
+        // A commit that is checked repeatedly is reported once.
         let known_as_bad = self.rejected.as_ref().filter(|rejected| rejected.commit == target);
         let told = known_as_bad.map(|bad| bad.why.clone());
         if told.is_none() {
@@ -180,18 +180,19 @@ impl Source {
         }
     }
 
-    /// What is wrong between the branch and what is kept, as a state and why: the branch does not answer, or its commit is bad.
+    /// A problem of the branch, as a state and the reason: it does not answer, or its commit is bad.
     pub(super) fn trouble(&self) -> Option<(&'static str, String)> {
         let unreachable = self.unreachable.clone().map(|why| ("unreachable", why));
         unreachable.or_else(|| self.rejected.as_ref().map(|bad| ("rejected", bad.why.clone())))
     }
 
-    /// After a restart: the commit that was kept before, so that a bad branch or a dead remote leaves nothing unguarded.
+    /// After a restart: restores the commit that was in force, so that a bad branch or a dead remote leaves nothing
+    /// unguarded.
     pub(super) async fn restore(&mut self) {
         if let (None, Some(last)) = (&self.good, self.status.commit.clone())
             && self.rejected.as_ref().is_none_or(|rejected| rejected.commit != last)
         {
-            // It makes nothing better of what the branch has.
+            // This does not change what is wrong with the branch.
             let rejected = self.rejected.take();
             let read = self.reader().read(&last).await;
             if let Err(refusal) = self.take(&last, read) {
@@ -224,7 +225,7 @@ impl Source {
 }
 
 impl Reader {
-    /// Fetches a commit, checks who signed it, and renders its documents.
+    /// Fetches a commit, checks its signature, and renders its documents.
     async fn read(&self, hash: &str) -> Read {
         let fetched = self
             .branch
@@ -264,7 +265,7 @@ impl Reader {
         }
     }
 
-    /// Rendering is work for a processor and must not hold up other sources.
+    /// Rendering is CPU-bound and must not delay other sources.
     async fn render(&self, commit: Commit) -> Result<(Files, WantedCommit), Refusal> {
         let path = self.configuration.path.clone();
         let decryption = Decryption::with(&self.configuration.keys);
@@ -283,7 +284,7 @@ impl Reader {
         })
     }
 
-    /// The file is read each time: who may sign is taken away at once.
+    /// The file is read each time, so that removing a signer takes effect at once.
     fn check_signature(&self, commit: &Commit) -> Result<(), String> {
         if self.configuration.signers.is_empty() {
             return Ok(());
@@ -306,7 +307,7 @@ impl Reader {
     }
 }
 
-/// The documents of a commit, rendered.
+/// Reads and renders the documents of a commit.
 fn read(commit: Commit, path: &str, decryption: Arc<Decryption>) -> Result<(Files, WantedCommit), Diagnostics> {
     let folder = TreePath::root()
         .join(path)

@@ -1,4 +1,5 @@
-//! Bringing the cluster to a commit as a whole: plan, limit, apply; a newer commit ends the waits of an older one.
+//! Brings the cluster to a commit as a whole: plan, check the limit, apply. A newer commit ends the waits of an older
+//! one.
 
 use super::commit::Files;
 use super::{APPLY, Enforced, SLACK, Source};
@@ -59,7 +60,7 @@ impl Source {
         }
         self.mark_plan(hash, &planned);
         self.index(hash, &wanted).await;
-        // What is rendered is many times as large as its files; from here on the plan holds what is needed of it.
+        // The rendered objects are many times as large as the files; from here on the plan holds what is needed.
         drop(wanted);
         self.note_left(&planned);
         if !planned.is_empty() {
@@ -90,7 +91,7 @@ impl Source {
         self.conclude(hash, &report)
     }
 
-    /// Nothing is asked of the cluster until somebody says yes to that plan or the branch moves.
+    /// Asks for confirmation. The cluster gets no requests until a user confirms that plan or the branch moves.
     async fn ask(&mut self, hash: &str, plan: &str, refusal: &Diagnostic) {
         self.status.unconfirmed = Some(plan.to_owned());
         self.mark(hash, "refused");
@@ -108,7 +109,7 @@ impl Source {
         }
     }
 
-    /// Says that a yes is waited for, and what is wrong with the branch since.
+    /// Reports that a confirmation is awaited, and any problem of the branch since.
     fn say_refused(&mut self, how: &str) {
         match self.trouble() {
             Some((state, why)) => self.say(state, &format!("{why}\n{how}")),
@@ -116,7 +117,7 @@ impl Source {
         }
     }
 
-    /// How much may be removed without a yes.
+    /// How much may be removed without confirmation.
     pub(super) fn limit(&self) -> BlastRadius {
         BlastRadius {
             percent: self.configuration.blast_radius,
@@ -124,7 +125,7 @@ impl Source {
         }
     }
 
-    /// All stacks of the commit: as they were rendered when it was taken, or rendered again.
+    /// All stacks of the commit: as rendered when it was taken, or rendered again.
     async fn rendered(&mut self, files: &Arc<Files>) -> Result<WantedCommit, Diagnostics> {
         if let Some(fresh) = self.fresh.take() {
             return Ok(fresh);
@@ -138,7 +139,7 @@ impl Source {
         })
     }
 
-    /// How something is carried out until it is called off: with its steps in the log, and what it waits for shown.
+    /// How to run something until it is cancelled: its steps are logged, and what it waits for is shown.
     pub(super) fn run_until(&self, cancel: &CancellationToken) -> Run {
         let (name, waits, picture) = (
             self.configuration.name.clone(),
@@ -156,7 +157,7 @@ impl Source {
         }
     }
 
-    /// Executes until it is done, or something newer is to be done. What was done, and whether that is all.
+    /// Executes until it is done or something newer is due. Returns what was done, and whether that is all.
     async fn carry_out(&mut self, planned: &Deployment) -> (Report, bool) {
         let cancel = self.stop.child_token();
         let run = self.run_until(&cancel);
@@ -173,11 +174,12 @@ impl Source {
         }
     }
 
-    /// Returns when a newer good commit was taken or a person said something. Bad commits are noted and passed over.
+    /// Returns when a newer good commit was taken or a user made a request. Bad commits are recorded and otherwise
+    /// ignored.
     async fn newer(&mut self) {
         let mut look = Instant::now() + self.rhythm.next();
         loop {
-            // The apply goes on beside this loop and has deadlines of its own.
+            // The apply runs concurrently with this loop and has its own deadlines.
             let rest = look.saturating_duration_since(Instant::now());
             self.pulse.begin("applying", rest + SLACK);
             tokio::select! {

@@ -1,5 +1,5 @@
-//! What has drifted and when it is answered, and one stack brought back to the commit. Stacks do not wait for each other here: one
-//! that rolls for minutes holds up no other's revert.
+//! Decides when drift is repaired, and brings one stack back to the commit. Stacks do not wait for each other here: one
+//! that rolls for minutes delays no other's revert.
 
 use super::commit::Files;
 use crate::deployment::{BlastRadius, Deployment, deployment, wanted_only};
@@ -18,11 +18,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-/// Drift after this long without any of that stack is new, not the same again.
+/// If a stack has not drifted for this long, its next drift counts as new.
 const CALM: Duration = Duration::from_secs(5);
 
-/// Stacks that are to be repaired. The first drift is answered at once; one that comes back and back is answered ever more slowly.
-/// A stack that is being repaired is not repaired beside that: what is noted of it meanwhile is answered when that is done.
+/// Stacks waiting for repair. The first drift is repaired at once; drift that returns again and again is repaired less
+/// and less often.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     due: BTreeMap<StackId, Instant>,
@@ -30,7 +30,7 @@ pub(super) struct Queue {
     answered: BTreeMap<StackId, Answered>,
 }
 
-/// When a stack was answered last, and how often lately.
+/// When a stack was last repaired, and how often recently.
 #[derive(Debug)]
 struct Answered {
     at: Instant,
@@ -38,7 +38,7 @@ struct Answered {
 }
 
 impl Queue {
-    /// Takes in that a stack has drifted.
+    /// Records that a stack has drifted.
     pub(super) fn note(&mut self, stack: StackId, now: Instant) {
         let (waiting, at_work) = (&self.due, &self.at_work);
         self.answered
@@ -56,12 +56,12 @@ impl Queue {
         due.map(|(stack, at)| (stack, *at))
     }
 
-    /// When the next one is due.
+    /// When the next repair is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.idle().map(|(_, at)| at).min()
     }
 
-    /// Takes out what is due, some of it: it is at work until [`Queue::done`].
+    /// Takes some of the stacks that are due: each is in progress until [`Queue::done`].
     pub(super) fn take(&mut self, now: Instant, at_most: usize) -> Vec<StackId> {
         let due = self.idle().filter(|(_, at)| *at <= now);
         let taken: Vec<StackId> = due.map(|(stack, _)| stack.clone()).take(at_most).collect();
@@ -94,18 +94,18 @@ pub(super) struct Tools {
     pub(super) run: Run,
 }
 
-/// A stack that was looked at and, if need be, brought back.
+/// A stack that was checked and, if necessary, repaired.
 pub(super) struct Repaired {
     pub(super) planned: Deployment,
     pub(super) report: Report,
-    /// The stack as it is recorded now; None of pools, whose truth is in EC2.
+    /// The stack's current record; None for pools, whose truth is in EC2.
     pub(super) record: Option<Record>,
 }
 
-/// Looks at one stack, or at the pools, and brings it back to the commit.
+/// Checks one stack, or the pools, and brings it back to the commit.
 ///
 /// # Errors
-/// When it cannot be looked at, or may not be changed so much without a yes.
+/// When it cannot be observed, or would change too much without confirmation.
 pub(super) async fn repair(tools: Tools, stack: Option<StackId>) -> Result<Repaired, Diagnostics> {
     let Tools {
         cluster,
@@ -121,7 +121,7 @@ pub(super) async fn repair(tools: Tools, stack: Option<StackId>) -> Result<Repai
         Diagnostics::from(Diagnostic::error("the renderer failed").detail(panicked.to_string()))
     })??;
     if stack.is_some() {
-        // A stack that drifts says nothing of the pools: EC2 is not asked.
+        // A drifted stack says nothing about the pools, so EC2 gets no request.
         wanted.pools.clear();
     }
     let planned = deployment(Some(&cluster), Some(&acting), &wanted, &owner, DryRun::Decisions, false)

@@ -1,4 +1,4 @@
-//! What a source says of itself: its state, its commits, its stacks, and where its objects come from.
+//! What a source reports: its state, its commits, its stacks, and where its objects come from.
 
 use super::{Enforced, Source};
 use crate::chronicle;
@@ -11,7 +11,7 @@ use crate::pools;
 use myelin_engine::diagnostic::Diagnostics;
 
 impl Source {
-    /// Says how the source is, where people and programs look. Said twice, it is written once, and nobody waits for that.
+    /// Publishes the state of the source. A repeated report is written once.
     pub(super) fn say(&mut self, state: &str, message: &str) {
         if !["starting", "applying"].contains(&state) {
             self.pulse.passed();
@@ -25,7 +25,7 @@ impl Source {
             }
             new
         });
-        // That it starts is nothing to be remembered: a restart writes only what has become different.
+        // "Starting" is not stored: a restart writes only what has changed.
         if let Some(words) = self.words.as_ref().filter(|_| changed && state != "starting") {
             words.say(&self.status);
         }
@@ -41,7 +41,7 @@ impl Source {
         self.failed(hash, &report.diagnostics())
     }
 
-    /// Everything is as the commit says; what is wrong with the branch itself is said all the same.
+    /// Reports that everything is as the commit says, and any problem of the branch itself.
     pub(super) fn say_ready(&mut self) {
         match self.trouble() {
             Some((state, why)) => self.say(state, &why),
@@ -49,7 +49,7 @@ impl Source {
         }
     }
 
-    /// Notes what became of each stack.
+    /// Records the result for each stack.
     pub(super) fn note_stacks(&mut self, report: &Report) {
         for (id, outcome) in &report.stacks {
             let state = if outcome.ready { "ready" } else { "not ready" };
@@ -93,7 +93,7 @@ impl Source {
         Enforced::NotReady
     }
 
-    /// Notes which plan a commit had; an empty one leaves the one that did something.
+    /// Records the plan of a commit; an empty plan does not replace one that changed something.
     pub(super) fn mark_plan(&mut self, hash: &str, planned: &Deployment) {
         if let Some(taken) = self.status.history.iter_mut().find(|taken| taken.commit == hash)
             && (taken.plan.is_none() || !planned.is_empty())
@@ -108,7 +108,7 @@ impl Source {
         }
     }
 
-    /// Writes down where every object of the commit comes from, once per commit.
+    /// Stores where every object of the commit comes from, once per commit.
     pub(super) async fn index(&mut self, hash: &str, wanted: &WantedCommit) {
         if self.indexed.as_deref() == Some(hash) {
             return;
@@ -132,12 +132,12 @@ impl Source {
         }
     }
 
-    /// Notes what the plan leaves alone though it is not as it should be.
+    /// Records drift that the plan leaves alone.
     pub(super) fn note_left(&mut self, planned: &Deployment) {
         for (stack, plan) in &planned.plans {
             let id = stack.id.to_string();
             let left: Vec<_> = chronicle::left_alone(plan).collect();
-            // As it was seen when it was reported: told again only when it changes again.
+            // As observed when it was reported: it is reported again only when it changes again.
             let seen = left
                 .iter()
                 .filter_map(|change| Some((change.key.clone(), digest(plan.live(&change.key)?))));

@@ -1,5 +1,5 @@
-//! What a source says of itself, on its way to the cluster: a task of its own writes the last word, so that a server that does not
-//! answer holds up neither reverts nor looks at the branch. It decides nothing of what is said.
+//! Writes a source's status to the cluster in a task of its own, always the latest one, so that a server that does not
+//! answer delays neither reverts nor polls of the branch. It decides nothing about the content.
 
 use crate::control::{Board, Status};
 use crate::pause::Pause;
@@ -7,13 +7,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How long something that may wait for a word waits for it: a server that does not write it is no reason to leave what is to be
-/// done undone.
+/// How long to wait for a status to be written: a server that does not accept it is no reason to leave work undone.
 const HEARD: Duration = Duration::from_secs(10);
-/// How long the last word may take when the source ends: somebody else takes it over.
+/// How long the last status may take when the source ends: another replica takes the source over.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// The words of one source.
+/// The status reports of one source.
 pub(super) struct Words {
     said: watch::Sender<Status>,
     written: watch::Receiver<Status>,
@@ -21,7 +20,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Begins with the status that the cluster has.
+    /// Starts with the status that is in the cluster.
     pub(super) fn begin(board: Board, source: &str, there: &Status) -> Self {
         let (said, wanted) = watch::channel(there.clone());
         let (tell, written) = watch::channel(there.clone());
@@ -29,7 +28,7 @@ impl Words {
         Self { said, written, writing }
     }
 
-    /// From now on this is to be written. What was to be written before and is not yet, is not any more.
+    /// Queues this status; it replaces one that is not written yet.
     pub(super) fn say(&self, status: &Status) {
         self.said.send_if_modified(|last| {
             let new = last != status;
@@ -40,15 +39,15 @@ impl Words {
         });
     }
 
-    /// Returns when the cluster has the last word, or does not take it for too long.
+    /// Returns when the cluster has the latest status, or has not accepted it for too long.
     pub(super) async fn heard(&mut self) {
         let said = self.said.borrow().clone();
         let heard = self.written.wait_for(|written| *written == said);
-        // Who does not hear it in time hears it later: it is tried until it is written.
+        // If it is not written in time, it is written later: it is retried until it succeeds.
         let _ = tokio::time::timeout(HEARD, heard).await;
     }
 
-    /// Ends, with the last word if the cluster takes it soon.
+    /// Ends, after writing the last status if the cluster accepts it soon.
     pub(super) async fn end(self) {
         let Self { said, writing, .. } = self;
         drop(said);
@@ -72,7 +71,7 @@ async fn write(board: Board, source: String, mut wanted: watch::Receiver<Status>
                 Err(error) => {
                     tracing::warn!(source, %error, "the status could not be written; it is tried again");
                     pause.rest().await;
-                    // Nobody is there any more, and the last word was tried.
+                    // The source is gone, and the last status was tried.
                     if wanted.has_changed().is_err() {
                         return;
                     }

@@ -1,5 +1,5 @@
-//! HorizontalPodAutoscalers. Their conditions take fifteen seconds to appear at all, so nothing waits for them; when they say
-//! that it cannot scale, that is a failure.
+//! HorizontalPodAutoscalers. Their conditions take fifteen seconds to appear, so nothing waits for them; a condition
+//! that says that scaling is impossible is a failure.
 
 use crate::gate::{Cause, Heals, Verdict, healing, judge::Subject, reading::condition};
 

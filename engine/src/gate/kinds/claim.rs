@@ -1,22 +1,22 @@
 //! PersistentVolumeClaims and PersistentVolumes. A claim has no condition: everything is in its events.
 //!
-//! One that waits for its first consumer is as good as it gets: to wait for it before starting the consumer would be to wait
-//! for ever.
+//! A claim that waits for its first consumer counts as ready: waiting for it before starting the consumer would never
+//! end.
 
 use crate::{
     gate::{Cause, Heals, Moment, Settings, Verdict, judge::Subject, reading::text, sights::Sights},
     object::ObjectKey,
 };
 
-/// What a claim's events say.
+/// The state of a claim according to its events.
 pub(in crate::gate) struct Said {
     pub(in crate::gate) heals: Heals,
     pub(in crate::gate) text: String,
-    /// What it asks for does not exist: that is wrong, not slow.
+    /// What it requests does not exist: that is an error, not a delay.
     missing_since: Option<Moment>,
 }
 
-/// What the newest event about a pending claim says; `None` if the claim is bound, unknown or silent.
+/// The newest event about a pending claim; `None` if the claim is bound, unknown or has no event.
 pub(in crate::gate) fn said(sights: &Sights, key: &ObjectKey, _settings: &Settings, _now: Moment) -> Option<Said> {
     let value = &sights.object(key)?.value;
     if text(value, "/status/phase") == "Bound" {
@@ -92,7 +92,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     Verdict::waiting(now, said.heals, Cause::Volume, said.text, "it has no volume yet")
 }
 
-/// A PersistentVolume that somebody applies.
+/// A PersistentVolume that is part of a stack.
 pub(in crate::gate) fn judge_volume(subject: &Subject<'_>) -> Verdict {
     let (value, now) = (subject.value(), subject.now);
     match text(value, "/status/phase") {

@@ -1,8 +1,8 @@
-//! Everything that is not built in, by the conventions that controllers follow: observed generation, `Ready`, `Reconciling`,
+//! Custom resources, judged by the conventions that controllers follow: observed generation, `Ready`, `Reconciling`,
 //! `Stalled`.
 //!
-//! A custom resource without a status is not ready because nothing says otherwise: its controller may not have looked yet. It
-//! counts as one that nobody reports on after a grace, or at once if its kind has no status to report in.
+//! A custom resource without a status is not ready yet: its controller may not have seen it. It counts as one that no
+//! controller reports on after a grace period, or at once if its kind has no status.
 
 use crate::gate::{
     Cause, Heals, Moment, Verdict,
@@ -50,7 +50,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     if subject.has_status() == Some(false) {
         return Verdict::current(now, "its kind has no status");
     }
-    // One that has been there for long without a status will not get one.
+    // One that has existed for long without a status will not get one.
     let grace = subject.settings.status_grace;
     let made = Moment::parse(text(value, "/metadata/creationTimestamp"));
     if made.is_some_and(|made| made.plus(grace).plus(subject.settings.clock_skew) <= now) {
@@ -70,7 +70,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     .again(Some(end))
 }
 
-/// Whether the definition of a kind gives it a status: from the definition itself, if it was seen.
+/// Whether a CRD gives its kind a status, read from the CRD itself if it was seen.
 pub(in crate::gate) fn status_in_definition(definition: &Value) -> bool {
     list(definition, "/spec/versions")
         .iter()

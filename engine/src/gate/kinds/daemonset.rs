@@ -1,4 +1,5 @@
-//! DaemonSets: one pod on every node that wants one. They never fail by themselves; an update takes the old pod down first.
+//! DaemonSets: one pod on every matching node. They never report a failure themselves, and an update removes the old
+//! pod first.
 
 use super::replicaset::refused_by_events;
 use crate::gate::{

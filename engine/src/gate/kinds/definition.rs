@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions and APIServices: kinds that others can be applied of only when they are served.
+//! CustomResourceDefinitions and APIServices: objects of their kinds can be applied only once these are served.
 
 use crate::gate::{Cause, Heals, Verdict, judge::Subject, reading::condition};
 
@@ -21,7 +21,8 @@ pub(in crate::gate) fn judge_service(subject: &Subject<'_>) -> Verdict {
     let (value, now) = (subject.value(), subject.now);
     match condition(value, "Available") {
         Some(c) if c.is_true() => Verdict::current(now, ""),
-        // Named and not there: somebody has to make it. The rest is ordinary while what answers for it starts.
+        // The named Service does not exist: somebody has to create it. Other reasons are normal while the server behind
+        // it starts.
         Some(c) if matches!(c.reason, "ServiceNotFound" | "ServicePortError") => {
             let end = subject.applied.at.plus(subject.settings.event_grace);
             if end <= now {

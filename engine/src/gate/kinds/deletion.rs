@@ -1,4 +1,4 @@
-//! Objects that are being deleted: what keeps them, and who can let go.
+//! Objects that are being deleted: what holds them, and who can release them.
 
 use crate::gate::{
     Heals, Verdict,
@@ -7,7 +7,7 @@ use crate::gate::{
 };
 use serde_json::Value;
 
-/// Finalizers of Kubernetes' own controllers: they let go by themselves.
+/// Finalizers of Kubernetes' own controllers, which are removed without help.
 const OWN: [&str; 8] = [
     "foregroundDeletion",
     "orphan",
@@ -21,7 +21,7 @@ const OWN: [&str; 8] = [
 
 pub(in crate::gate) fn judge(subject: &Subject<'_>, value: &Value) -> Verdict {
     let now = subject.now;
-    // A namespace says what is left in it, five seconds after its deletion.
+    // A namespace reports what is left in it five seconds after its deletion.
     let left: Vec<_> = conditions(value)
         .filter(|c| c.is_true() && (c.kind.ends_with("Remaining") || c.kind.contains("Failure")))
         .collect();

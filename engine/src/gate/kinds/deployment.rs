@@ -1,8 +1,8 @@
-//! Deployments: complete by their counts, of the ReplicaSet that was made from the template as it is now, with pods that can be
-//! believed.
+//! Deployments: complete if the counts are right for the ReplicaSet of the current template, and its pods can be
+//! trusted.
 //!
-//! Old pods that are still stopping do not hold it up; that `Available` stays True while old pods serve says nothing of
-//! the new ones.
+//! Old pods that are still stopping do not delay it. `Available` says nothing about the new pods, because it stays True
+//! while old pods serve.
 
 use super::replicaset;
 use crate::{
@@ -50,7 +50,8 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     }
 }
 
-/// The deadline is a condition and nothing else: the Deployment goes on trying. What held it up is the reason, not the deadline.
+/// The deadline is only a condition: the Deployment keeps trying. The reported reason is what delayed it, not the
+/// deadline.
 fn past_deadline(verdict: Verdict, deadline: &str, now: Moment) -> Verdict {
     let because = if verdict.because.is_empty() {
         deadline.to_owned()
@@ -115,8 +116,8 @@ fn remark(value: &Value) -> String {
     }
 }
 
-/// The ReplicaSet of the present template. The controller compares templates without the hash label; if defaulting has changed
-/// between versions, the revision that it wrote down decides.
+/// The ReplicaSet of the current template. The controller compares templates without the hash label; if defaulting has
+/// changed between versions, the recorded revision decides.
 fn new_set<'a>(subject: &Subject<'a>) -> Option<(&'a ObjectKey, &'a Seen)> {
     let value = subject.value();
     let revision = text(value, "/metadata/annotations/deployment.kubernetes.io~1revision");

@@ -1,7 +1,7 @@
-//! Jobs: done when complete. In progress is not done, and a Job whose pod cannot start never fails by itself.
+//! Jobs: done when complete. In progress is not done, and a Job whose pod cannot start never reports a failure itself.
 //!
-//! The end of a container comes up to three seconds before the Job's own verdict, and its exit code is the reason; that the
-//! limit was reached is not.
+//! A container's end is visible up to three seconds before the Job's own verdict, and its exit code is the reason to
+//! report, not that the limit was reached.
 
 use super::replicaset::refused_by_events;
 use crate::gate::{
@@ -60,7 +60,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     verdict.again(next_revisit(&findings))
 }
 
-/// A verdict that nothing changes: the last words first, the Job's own after them.
+/// A final verdict: the container's last message first, then the Job's own.
 fn ended(subject: &Subject<'_>, own: &str) -> Verdict {
     let last = subject.sights.epitaphs(subject.key).last();
     let reason = last.map_or_else(|| own.to_owned(), |last| format!("{}; {own}", last.words));
@@ -86,8 +86,8 @@ fn failure(container: &Container, pod: &Pod) -> bool {
         }
 }
 
-/// Whether its limit has been passed although it has not said so yet. With rules of its own for failures (a policy, a limit
-/// for each index) it is left to the controller.
+/// Whether its limit has been exceeded although it has not reported that yet. If the Job has its own failure rules (a
+/// policy, a limit per index), its controller decides.
 fn doomed(subject: &Subject<'_>, pods: &[&Pod]) -> Option<String> {
     let value = subject.value();
     if value.pointer("/spec/podFailurePolicy").is_some() || value.pointer("/spec/backoffLimitPerIndex").is_some() {
@@ -120,7 +120,7 @@ fn doomed(subject: &Subject<'_>, pods: &[&Pod]) -> Option<String> {
     (failed > limit).then(|| format!("{failed} failed, and its backoffLimit is {limit}"))
 }
 
-/// The work is done, and another container of the pod runs on: then the Job never completes.
+/// The work is done but another container of the pod keeps running, so the Job never completes.
 fn companions(subject: &Subject<'_>, pod: &Pod) -> Option<Finding> {
     let main = || pod.containers.iter().filter(|c| c.role == Role::Main);
     let done = main().find(|c| matches!(&c.run, Run::Ended(exit) if exit.code == 0))?;

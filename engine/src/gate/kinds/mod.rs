@@ -1,4 +1,4 @@
-//! One rule for each kind that has something to say; `custom` for all that are not built in.
+//! One rule for each kind with a meaningful state; `custom` for all that are not built in.
 
 pub(super) mod autoscaler;
 pub(super) mod claim;

@@ -1,7 +1,7 @@
-//! Services and Ingresses: an address from somebody, and something behind it.
+//! Services and Ingresses: whether they have an address, and something behind it.
 //!
-//! That nothing is behind a Service is worth a word and not worth a stop: its pods have gates of their own, and a Service in
-//! front of a workload that is scaled to nothing is no failure.
+//! A Service without endpoints is worth mentioning but does not block: its pods have gates of their own, and a Service
+//! in front of a workload scaled to zero is no failure.
 
 use crate::gate::{
     Cause, Heals, Verdict,

@@ -1,4 +1,4 @@
-//! Pods that stand by themselves. One that has failed has failed: nobody makes another.
+//! Pods without a controller. A failed one stays failed: nothing creates another.
 
 use crate::gate::{
     Cause, Heals, LogSource, Verdict,
@@ -37,7 +37,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>, pod: &Pod) -> Verdict {
     )
 }
 
-/// What has ended for good: the phase says so late, an event of the kubelet or the end of a container before it.
+/// Whether it has ended for good: an event of the kubelet or the end of a container shows that before the phase does.
 fn ended(subject: &Subject<'_>, pod: &Pod) -> Option<Verdict> {
     let now = subject.now;
     let failure = pod.containers.iter().find(|c| {

@@ -1,4 +1,5 @@
-//! ReplicaSets, by themselves and as the part of a Deployment that makes the pods; and pods that are refused to whoever makes them.
+//! ReplicaSets, on their own and as the part of a Deployment that creates the pods; and pods that the API server
+//! refuses to create for a controller.
 
 use crate::{
     gate::{
@@ -41,7 +42,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
     weigh(subject.sights, subject.settings, now, pods, counts, more)
 }
 
-/// What the condition of a ReplicaSet says of pods that were refused. It stays set while the pods that were let in run, so it
+/// Refused pods according to the condition of a ReplicaSet. The condition stays set while the admitted pods run, so it
 /// counts only as long as pods are missing.
 pub(in crate::gate) fn refused(subject: &Subject<'_>, set: &ObjectKey, value: &Value) -> Option<Finding> {
     if count(value, "/status/replicas") >= number(value, "/spec/replicas").unwrap_or(1) {
@@ -61,7 +62,7 @@ pub(in crate::gate) fn refused(subject: &Subject<'_>, set: &ObjectKey, value: &V
     ))
 }
 
-/// What events say of pods that were refused to a StatefulSet, a DaemonSet or a Job, which have no condition for it.
+/// Refused pods of a StatefulSet, DaemonSet or Job according to events, because these kinds have no condition for that.
 pub(in crate::gate) fn refused_by_events(subject: &Subject<'_>, has: i64, wants: i64) -> Option<Finding> {
     if has >= wants {
         return None;

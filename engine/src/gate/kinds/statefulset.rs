@@ -1,7 +1,7 @@
-//! StatefulSets. They have no deadline and no condition: only their pods and events tell of trouble.
+//! StatefulSets. They have no deadline and no condition: only their pods and events show problems.
 //!
-//! A broken pod of another revision counts as well. The controller waits for it and never replaces it, even when the
-//! update that broke it has been taken back: somebody has to delete the pod.
+//! A broken pod of another revision counts as well. The controller waits for it and never replaces it, even if the
+//! update that broke it has been reverted: somebody has to delete the pod.
 
 use super::replicaset::refused_by_events;
 use crate::gate::{
@@ -32,7 +32,7 @@ pub(in crate::gate) fn judge(subject: &Subject<'_>) -> Verdict {
             pods.push(pod);
             continue;
         }
-        // An old pod that works will be replaced in its turn, or is below the partition.
+        // A working old pod will be replaced in its turn, or is below the partition.
         let seen = look(pod, subject.sights, subject.settings, Restarts::Endless, now);
         let broken = seen.findings.into_iter().find(|f| f.severity == Severity::Failing);
         match broken.filter(|_| !pod.deleting) {

@@ -55,7 +55,7 @@ impl World {
         self.see(&event)
     }
 
-    /// So many milliseconds later.
+    /// This many milliseconds later.
     fn later(&mut self, ms: i64) -> &mut Self {
         self.now += ms;
         self
@@ -83,7 +83,7 @@ fn owned(mut value: Value, kind: &str, api: &str, name: &str) -> Value {
     value
 }
 
-/// A Deployment of so many pods whose counts and conditions are right.
+/// A Deployment of this many pods whose counts and conditions are right.
 fn deployment(replicas: i64) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"namespace": "shop", "name": "web", "uid": "web", "generation": 1},

@@ -281,7 +281,7 @@ fn a_job_is_done_when_complete_and_not_before() {
     let key = world.gate.key().clone();
     world.sights.lost(&key);
     world.is(State::Gone, None, "had completed");
-    // What somebody made anew has not done what its predecessor did.
+    // A recreated object has not done what its predecessor did.
     world
         .see(&job(&spec, &json!({"active": 1})))
         .gone(&job(&spec, &json!({"active": 1})));
