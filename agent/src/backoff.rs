@@ -1,4 +1,5 @@
-//! How long to wait before the next try: full jitter below a bound that doubles up to a longest one. Pure; chance is an argument.
+//! How long to wait before the next attempt: full jitter below a bound that doubles up to a maximum. Pure; randomness
+//! is an argument.
 
 use std::time::Duration;
 

@@ -1,13 +1,13 @@
-//! Reads a small file, whatever it is: a device that never ends has no size that would say so.
+//! Reads a small file with a limit: an endless device has no size that would reveal it.
 
 use std::fs::File;
 use std::io::{Error, Read as _, Result};
 use std::path::Path;
 
-/// The text of a file that has so many bytes at most.
+/// The text of a file of at most this many bytes.
 ///
 /// # Errors
-/// When it cannot be read, is no text, or has more.
+/// When it cannot be read, is not text, or is larger.
 pub(crate) fn read(path: &Path, most: u64) -> Result<String> {
     let mut text = String::new();
     File::open(path)?.take(most + 1).read_to_string(&mut text)?;

@@ -111,7 +111,7 @@ fn keep_node(path: Option<&Path>, workload: Vec<String>) -> Result<(), String> {
     if !workload.is_empty() {
         config.workload.command = workload;
     }
-    // Two threads: one node's traffic does not fill one, and a health check must not wait for a proxied body.
+    // Two threads: one node's traffic does not fill one, but a health check must not wait for a proxied body.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,7 +1,5 @@
-//! The configuration file (`/etc/myelin/agent.yaml`) → settings. Strict: an unknown field is an error, and everything that is wrong is
-//! said at once, each with its line. It holds no secrets: the cluster key is a file or an SSM parameter that it names.
-//!
-//! `settings` (what there is), `span` (lengths of time), `shape` (fields and kinds), `rules` (values), `lines` (where a field stands).
+//! The configuration file (`/etc/myelin/agent.yaml`) → settings. Strict: an unknown field is an error, and all errors
+//! are reported at once. The file holds no secrets: it names the file or SSM parameter of the cluster key.
 
 mod lines;
 mod rules;
@@ -19,18 +17,18 @@ use lines::Lines;
 use std::fmt;
 use std::path::Path;
 
-/// Where the file is when nobody says.
+/// The default path of the file.
 pub const DEFAULT_PATH: &str = "/etc/myelin/agent.yaml";
 
 /// Largest file that is read, in bytes.
 const LIMIT: u64 = 256 << 10;
 
-/// One thing that is wrong.
+/// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The line of its field, where that is known.
+    /// The line of its field, if known.
     pub line: Option<u64>,
-    /// What is wrong, with the name of the field.
+    /// The message, with the name of the field.
     pub what: String,
 }
 
@@ -45,7 +43,7 @@ pub enum ConfigError {
         /// Why.
         why: String,
     },
-    /// It says something that cannot be.
+    /// It has invalid content.
     #[error("{}", Listed(.path, .problems))]
     Wrong {
         /// The file.
@@ -72,10 +70,10 @@ impl fmt::Display for Listed<'_> {
     }
 }
 
-/// Reads the file; without one that was named, absence of the default file means the defaults.
+/// Reads the file. If none was named and the default file is absent, returns the defaults.
 ///
 /// # Errors
-/// When it cannot be read, or says something that cannot be.
+/// When it cannot be read, or has invalid content.
 pub fn read(named: Option<&Path>) -> Result<Config, ConfigError> {
     let path = named.unwrap_or(Path::new(DEFAULT_PATH));
     let fail = |why: String| ConfigError::Read {
@@ -112,7 +110,7 @@ pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
     }
 }
 
-/// Everything that is wrong with a text of the wrong shape; what the reader said of the first, where that is all that is known.
+/// All errors of a text with the wrong shape; the parser's message about the first, if nothing more is known.
 fn all(text: &str, first: &str) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Ok(root @ serde_json::Value::Object(_)) = serde_saphyr::from_str(text) {
@@ -127,7 +125,7 @@ fn all(text: &str, first: &str) -> Vec<Problem> {
     placed(text, problems)
 }
 
-/// Finds the line of each problem by the field that it begins with.
+/// Finds the line of each problem by the field that its message begins with.
 fn placed(text: &str, problems: Vec<String>) -> Vec<Problem> {
     let lines = Lines::of(text);
     let place = |what: String| {
@@ -147,7 +145,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// What a person reads of a text that is wrong.
+    /// The messages for a wrong text.
     fn wrong(text: &str) -> String {
         let problems = parse(text).expect_err("it is wrong");
         let path = "agent.yaml".to_owned();
@@ -238,7 +236,7 @@ mod tests {
         ] {
             assert!(said.contains(&format!("agent.yaml:{part}")), "{part} is not in {said}");
         }
-        // What is no YAML at all is said as its reader says it, with its place.
+        // Text that is not YAML gets the parser's message, with its place.
         assert!(wrong("drain: [").contains("line 1"), "{}", wrong("drain: ["));
         for text in [
             "[",

@@ -1,5 +1,5 @@
-//! What requests are signed with: the environment's keys where it has them, else the role of the instance from the metadata
-//! service, renewed before it ends.
+//! Credentials for signing requests: those of the environment if present, otherwise those of the instance's role from
+//! the metadata service, renewed before they expire.
 
 use crate::metadata::{Metadata, MetadataError};
 use crate::sign::Keys;
@@ -7,24 +7,24 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// How long before their end keys are renewed.
+/// How long before their expiry credentials are renewed.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why there are none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialsError {
-    /// The metadata service cannot be asked.
+    /// The metadata service cannot be reached.
     #[error("read the credentials of the instance's role: {0}")]
     Metadata(#[from] MetadataError),
     /// There is no role.
     #[error("this instance has no role: launch it with an instance profile (instanceProfile)")]
     NoRole,
-    /// The answer is none.
+    /// The answer cannot be parsed.
     #[error("the metadata service's answer for role {0} holds no credentials ({1})")]
     Unreadable(String, String),
 }
 
-/// A source of keys.
+/// A source of credentials.
 #[derive(Debug)]
 pub struct Credentials {
     fixed: Option<Keys>,
@@ -42,7 +42,7 @@ struct Answer {
 }
 
 impl Credentials {
-    /// Of fixed keys, or of the instance's role.
+    /// From fixed credentials, or from the instance's role.
     #[must_use]
     pub fn new(fixed: Option<Keys>, metadata: Arc<Metadata>) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Credentials {
         }
     }
 
-    /// The keys of the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
+    /// The credentials of the environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`.
     #[must_use]
     pub fn from_environment() -> Option<Keys> {
         let variable = |name| std::env::var(name).ok().filter(|v| !v.is_empty());
@@ -63,7 +63,7 @@ impl Credentials {
         })
     }
 
-    /// Keys that are good for now.
+    /// Currently valid credentials.
     ///
     /// # Errors
     /// When there are none.
@@ -82,7 +82,7 @@ impl Credentials {
                 *held = Some((keys.clone(), until));
                 Ok(keys)
             }
-            // The old ones may be good for some minutes yet.
+            // The old ones may still be valid for some minutes.
             Err(e) => match held.as_ref().filter(|(_, until)| now < *until) {
                 Some((keys, _)) => Ok(keys.clone()),
                 None => Err(e),
@@ -90,7 +90,8 @@ impl Credentials {
         }
     }
 
-    /// Drops keys of the role that AWS calls ended, whatever this machine's clock says: the next request asks for new ones.
+    /// Drops credentials of the role that AWS calls expired, whatever this machine's clock says: the next request gets
+    /// new ones.
     pub async fn forget(&self) {
         *self.held.lock().await = None;
     }
@@ -101,7 +102,7 @@ impl Credentials {
         let role = roles.lines().next().map(str::trim).filter(|r| !r.is_empty());
         let role = role.ok_or(CredentialsError::NoRole)?;
         let text = self.metadata.get(&format!("{folder}{role}")).await?.unwrap_or_default();
-        // The error of serde would quote the answer, and the answer holds secrets.
+        // serde's error would quote the answer, and the answer contains secrets.
         let answer: Answer = serde_json::from_str(&text).map_err(|e| {
             let place = format!("line {}, column {}", e.line(), e.column());
             CredentialsError::Unreadable(role.to_owned(), place)

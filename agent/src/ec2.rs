@@ -1,7 +1,7 @@
-//! The three requests to EC2 and the one to SSM that the agent makes: find peers, write the own state tag, remove it, read the
-//! cluster key. Each is sent once; repeating is decided where the answer is used. Every request is counted.
+//! The three requests to EC2 and the one to SSM that the agent sends: find peers, write its own state tag, remove it,
+//! and read the cluster key. Each is sent once; the caller decides about retries. Every request is counted.
 //!
-//! The SDK does the same at twenty times the size; a node's memory is the workload's.
+//! The SDK does the same at twenty times the size, and a node's memory belongs to the workload.
 
 use crate::credentials::{Credentials, CredentialsError};
 use crate::sign::{self, Request};
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// End of one request.
+/// Time limit of one request.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Largest page. A described instance is about 5 kB.
@@ -25,7 +25,7 @@ const LIMIT: usize = 8 << 20;
 /// Instances on a page: the most that EC2 gives.
 const PAGE: u32 = 1000;
 
-/// Pages at most.
+/// Limit of pages.
 const PAGES: u32 = 20;
 
 /// The version of EC2's query protocol.
@@ -62,7 +62,7 @@ impl Ec2Error {
         matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "RequestLimitExceeded" | "Throttling" | "ThrottlingException"))
     }
 
-    /// Whether the keys have ended by AWS's clock (EC2 and SSM name that differently).
+    /// Whether the credentials have expired by AWS's clock (EC2 and SSM name that differently).
     #[must_use]
     pub fn is_expired(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if matches!(code.as_str(), "RequestExpired" | "ExpiredToken" | "ExpiredTokenException"))
@@ -87,7 +87,7 @@ pub struct Calls {
     pub tags: AtomicU64,
     /// GetParameter.
     pub parameter: AtomicU64,
-    /// Those of all these that failed.
+    /// How many of these failed.
     pub failed: AtomicU64,
 }
 
@@ -98,7 +98,7 @@ pub struct Ec2 {
     ec2: Url,
     ssm: Url,
     credentials: Credentials,
-    /// What was sent.
+    /// The requests sent.
     pub calls: Calls,
 }
 
@@ -112,7 +112,7 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Of this process.
+    /// From the environment of this process.
     #[must_use]
     pub fn from_environment() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
@@ -247,7 +247,7 @@ impl Ec2 {
             return Ok(text);
         }
         let (mut code, mut message) = (format!("status {}", answer.status), String::new());
-        // An error that is no XML (a proxy's page) leaves the status.
+        // For an error that is not XML (a proxy's page), only the status is left.
         let _ = xml::walk(
             &text,
             |path, text| match path.last() {
@@ -266,7 +266,7 @@ impl Ec2 {
         Err(self.refused(error).await)
     }
 
-    /// Takes note of a refusal. Keys that have ended are not used again.
+    /// Records a refusal. Expired credentials are not used again.
     async fn refused(&self, error: Ec2Error) -> Ec2Error {
         self.calls.failed.fetch_add(1, Ordering::Relaxed);
         if error.is_expired() {
@@ -332,7 +332,7 @@ impl Form {
     }
 }
 
-/// EC2 reads `*`, `?` and `\` in the values of filters.
+/// EC2 interprets `*`, `?` and `\` in the values of filters.
 fn escape(value: &str) -> String {
     value.chars().fold(String::new(), |mut out, c| {
         if matches!(c, '*' | '?' | '\\') {

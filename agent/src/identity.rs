@@ -1,14 +1,14 @@
-//! Who this node is: what the metadata service says, and the identity tags that the launcher set. Read once; the tags of a running
-//! node never change who it is.
+//! The identity of this node: what the metadata service says, and the identity tags that the launcher set. Read once;
+//! later changes of the tags never change the identity.
 
 use crate::config;
 use crate::metadata::{Metadata, MetadataError};
 use std::net::IpAddr;
 
-/// The tag that the agent keeps, and the only one that it may write.
+/// The tag that the agent maintains, and the only one that it may write.
 pub const TAG_STATE: &str = "myelin.dev:state";
 
-/// The tag by which the pool asks for a drain. Its removal calls the drain off.
+/// The tag by which the pool requests a drain. Removing it cancels the drain.
 pub const TAG_DRAIN: &str = "myelin.dev:drain";
 
 /// Who this node is.
@@ -28,7 +28,7 @@ pub struct Identity {
     pub address: IpAddr,
 }
 
-/// Why it does not know who it is.
+/// Why the identity is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// The metadata service did not say.

@@ -1,10 +1,10 @@
 //! The node agent: what runs on each node of a pool that has no control plane, with or without Kubernetes.
 //!
-//! Reading order: [`config`] (the file), [`wire`] and [`metadata`] (IMDSv2), [`identity`] (who the node is), [`sign`], [`xml`],
-//! [`credentials`] and [`ec2`] (the few requests to AWS), [`workload`] (start it, ask its health, start it again), [`drain`] (a pure
-//! machine, and what it listens to), [`presence`] and [`state_tag`] (what the node is to others), [`gossip`] (peers), [`front`]
-//! (requests), [`node`] (the loop that ties them), [`admin`] and [`command`] (for people). Deciding is pure; the clock and chance
-//! are arguments.
+//! Reading order: [`config`] (the file), [`wire`] and [`metadata`] (IMDSv2), [`identity`] (who the node is), [`sign`],
+//! [`xml`], [`credentials`] and [`ec2`] (the few requests to AWS), [`workload`] (start it, check its health, restart
+//! it), [`drain`] (a pure state machine, and its inputs), [`presence`] and [`state_tag`] (what the node shows to
+//! others), [`gossip`] (peers), [`front`] (requests), [`node`] (the loop that connects them), [`admin`] and [`command`]
+//! (for users). Deciding is pure; the clock and randomness are arguments.
 
 pub mod admin;
 pub mod backoff;

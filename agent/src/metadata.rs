@@ -1,18 +1,18 @@
-//! The instance metadata service, version 2 only. A session token that is refused (401) is renewed once; without a session nothing
-//! is asked, and version 1 is never tried: a metadata service that gives no session is an error that says so.
+//! The instance metadata service, version 2 only. A session token that is refused (401) is renewed once. Without a
+//! session nothing is requested, and version 1 is never tried: a metadata service that gives no session is an error.
 
 use crate::wire::{self, Url, WireError};
 use bytes::Bytes;
 use http::Method;
 use std::time::Duration;
 
-/// Where it is when `AWS_EC2_METADATA_SERVICE_ENDPOINT` does not say.
+/// The endpoint if `AWS_EC2_METADATA_SERVICE_ENDPOINT` names no other.
 const ENDPOINT: &str = "http://169.254.169.254";
 
-/// Life of a session in seconds; the longest that EC2 gives.
+/// Lifetime of a session in seconds; EC2's maximum.
 const SESSION: &str = "21600";
 
-/// End of one request. The service answers in milliseconds; a machine whose cores are all at work is slower to ask.
+/// Time limit of one request. The service answers in milliseconds, but a fully loaded machine is slower to send.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Largest answer.
@@ -21,7 +21,7 @@ const LIMIT: usize = 64 << 10;
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetadataError {
-    /// It could not be asked.
+    /// It could not be reached.
     #[error("{0}; is this an EC2 instance, and does its hop limit let containers ask (metadataHops: 2)?")]
     Wire(#[from] WireError),
     /// It gave no session.
@@ -41,12 +41,12 @@ pub enum MetadataError {
     /// The answer is something else than what EC2 says there.
     #[error("the metadata service answered {0} with something that EC2 never says; is it one?")]
     Unreadable(String),
-    /// The address is none.
+    /// The address cannot be parsed.
     #[error("AWS_EC2_METADATA_SERVICE_ENDPOINT is no address of the form http://host[:port]: {0}")]
     Endpoint(String),
 }
 
-/// A client; asks one thing at a time.
+/// A client that sends one request at a time.
 #[derive(Debug)]
 pub struct Metadata {
     endpoint: Url,
@@ -54,10 +54,10 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Of an endpoint, or of the one that the environment names, or of the usual one.
+    /// For an endpoint, or the one that the environment names, or the default one.
     ///
     /// # Errors
-    /// When the endpoint is no address.
+    /// When the endpoint is not a valid address.
     pub fn new(endpoint: Option<&str>) -> Result<Self, MetadataError> {
         let text = endpoint.unwrap_or(ENDPOINT);
         let endpoint = Url::parse(text).ok_or_else(|| MetadataError::Endpoint(text.to_owned()))?;
@@ -67,10 +67,10 @@ impl Metadata {
         })
     }
 
-    /// Asks for `path` below `/latest/`; None when there is no such thing (404).
+    /// Requests `path` below `/latest/`; None if it does not exist (404).
     ///
     /// # Errors
-    /// When the service cannot be asked or refuses.
+    /// When the service cannot be reached or refuses.
     pub async fn get(&self, path: &str) -> Result<Option<String>, MetadataError> {
         let mut session = self.session.lock().await;
         for fresh in [false, true] {

@@ -1,19 +1,19 @@
-//! What the node is to others: to its peers by gossip, to the pool by its state tag. Pure.
+//! What the node shows to others: to its peers by gossip, to the pool by its state tag. Pure.
 
 use crate::drain::machine::{Moment, Wanted};
 use crate::workload::supervise::Health;
 use serde::Serialize;
 use std::time::Duration;
 
-/// How long the workload may be sick before the tag stops saying `ready`. Peers know at once; tags share a rate of ten writes a
-/// second with the whole account, and a restart is over sooner.
+/// How long the workload may be unhealthy before the tag stops saying `ready`. Peers know at once; tag writes share a
+/// rate of ten per second with the whole account, and a restart is usually faster.
 const TAG_PATIENCE: Duration = Duration::from_secs(60);
 
-/// What peers know of a node.
+/// The presence of a node, as peers know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
-    /// Its workload was not healthy yet.
+    /// Its workload has not been healthy yet.
     Starting,
     /// It takes work.
     Ready,
@@ -39,7 +39,7 @@ impl Presence {
     }
 }
 
-/// What the node is.
+/// Derives the node's presence.
 #[must_use]
 pub fn presence(wanted: Wanted, cordoned: bool, health: &Health) -> Presence {
     if wanted.is_draining() {
@@ -56,7 +56,7 @@ pub fn presence(wanted: Wanted, cordoned: bool, health: &Health) -> Presence {
 /// Values of the state tag, as the pool reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tag {
-    /// It can be counted on.
+    /// It can be relied on.
     Ready,
     /// It leaves, or is held.
     Draining,
@@ -79,7 +79,7 @@ impl Tag {
     }
 }
 
-/// Chooses the tag; remembers since when the workload is sick.
+/// Chooses the tag; remembers since when the workload is unhealthy.
 #[derive(Debug, Clone, Default)]
 pub struct TagRule {
     was_ready: bool,

@@ -1,7 +1,7 @@
 //! AWS Signature Version 4 for one POST with a body. Pure.
 //!
-//! The rule is AWS's ("Create a signed AWS API request", IAM user guide): a canonical request, a string to sign over its hash, and a
-//! key that is derived from the secret, the day, the region and the service.
+//! The algorithm is AWS's ("Create a signed AWS API request", IAM user guide): a canonical request, a string to sign
+//! over its hash, and a key derived from the secret, the day, the region and the service.
 
 use aws_lc_rs::{digest, hmac};
 use jiff::Timestamp;

@@ -1,10 +1,11 @@
-//! Keeps the state tag at what is wanted: one request for a change, repeated with jitter while EC2 does not take it. The newest
-//! wish wins over one that waits.
+//! Keeps the state tag as wanted: one request per change, repeated with jitter while EC2 does not accept it. A newer
+//! value replaces one that is still waiting.
 //!
-//! EC2 takes ten tag writes a second for a whole account and region, after a burst of a hundred (EC2 developer guide, "Request
-//! throttling"). A pool of a thousand whose nodes become ready together would hold that bucket empty for minutes, and the controller
-//! could not mark a node for its drain. So a node that is refused its `ready` for the rate leaves the field: it tries again some time in
-//! the next minutes, so that the pool asks for half the rate at most. A drain is not put off like that: few nodes drain at a time.
+//! EC2 accepts ten tag writes a second for a whole account and region, after a burst of a hundred (EC2 developer guide,
+//! "Request throttling"). If a thousand nodes became ready together, they would keep that bucket empty for minutes, and
+//! the controller could not mark a node for its drain. So a node whose `ready` is refused for the rate retries at a
+//! random time within the next minutes, so that the pool uses at most half the rate. Tags of a drain are not delayed
+//! like that: few nodes drain at a time.
 
 use crate::backoff;
 use crate::ec2::Ec2;
@@ -17,16 +18,18 @@ use tokio::sync::watch;
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Writes a second that all nodes of a pool together allow themselves once the rate was used up.
+/// Writes per second of all nodes of a pool together, once the rate was used up.
 const SHARE: u32 = 5;
 
-/// The least that a crowd is spread over: a thousand nodes that do not know of each other yet, less the burst, at three quarters of the rate.
+/// The shortest time over which a pool's writes are spread: a thousand nodes that do not know each other yet, minus the
+/// burst, at three quarters of the rate.
 const CROWD: Duration = Duration::from_secs(120);
 
-/// The longest that a crowd is spread over.
+/// The longest time over which a pool's writes are spread.
 const LONGEST_CROWD: Duration = Duration::from_secs(600);
 
-/// How long to wait after so many refusals in a row, `throttled` when the last was for the rate, in a pool of so many. Pure.
+/// How long to wait after this many refusals in a row, in a pool of this size; `throttled` if the last was for the
+/// rate. Pure.
 #[must_use]
 pub fn wait(tag: Tag, throttled: bool, failures: u32, members: usize, chance: f64) -> Duration {
     if throttled && tag == Tag::Ready {
@@ -37,8 +40,8 @@ pub fn wait(tag: Tag, throttled: bool, failures: u32, members: usize, chance: f6
     backoff::full_jitter(FIRST, LONGEST, failures, chance)
 }
 
-/// Runs until nobody wishes any more. `told` says what EC2 has taken. A tag that an earlier run of the agent left is unknown at
-/// first, so that the first wish is always sent, also when it is to have none. `members` says how many others there are.
+/// Runs until the sender is dropped. `told` is what EC2 has accepted. A tag left by an earlier run is unknown at first,
+/// so the first value is always sent, also if it is "no tag". `members` is the number of other nodes.
 pub async fn keep(
     ec2: Arc<Ec2>,
     instance: String,

@@ -1,5 +1,5 @@
-//! One bounded HTTP request: connect, send, read the answer up to a limit, all before a deadline. For the metadata service, EC2, SSM
-//! and health checks; requests of clients go through `front`.
+//! One bounded HTTP request: connect, send, read the answer up to a limit, all before a deadline. For the metadata
+//! service, EC2, SSM and health checks; client requests go through `front`.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,13 +16,13 @@ use tokio::net::TcpStream;
 pub struct WireError {
     /// What was being done.
     pub what: &'static str,
-    /// To whom, without the query.
+    /// The URL, without the query.
     pub url: String,
     /// Why not.
     pub why: String,
 }
 
-/// An address that requests go to.
+/// The URL of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     tls: bool,
@@ -59,7 +59,7 @@ impl Url {
         })
     }
 
-    /// The same place with a path behind its own.
+    /// This URL with a further path appended.
     #[must_use]
     pub fn join(&self, path: &str) -> Self {
         Self {
@@ -158,7 +158,7 @@ where
         tokio::select! {
             biased;
             done = &mut talk => return done,
-            // When the other side closes, what it sent is still to be read.
+            // When the other side closes, what it sent must still be read.
             _ = &mut connection, if open => open = false,
         }
     }

@@ -1,5 +1,5 @@
-//! Just enough XML to read answers of EC2's query protocol: elements and text. Attributes, comments and declarations are skipped;
-//! a document type is refused, so that no entity can be defined. Depth is bounded.
+//! Just enough XML to read answers of EC2's query protocol: elements and text. Attributes, comments and declarations
+//! are skipped; a document type is refused, so that no entity can be defined. Depth is bounded.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! One question → its answer.
+//! Answers one request.
 
 use super::metrics;
 use crate::node::{Ask, Shared};
@@ -12,7 +12,7 @@ type Answer = (StatusCode, &'static str, String);
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Answers. `trusted` is whether the question came over the socket or loopback.
+/// Answers. `trusted` says whether the request came over the socket or loopback.
 pub(super) async fn answer(shared: &Shared, method: &Method, path: &str, trusted: bool) -> Answer {
     match (method, path) {
         (&Method::GET, "/healthz") => {

@@ -1,5 +1,5 @@
-//! Where people and monitors ask: a socket for the command line, an address for health, peers and metrics. The same answers on both;
-//! what changes something is answered on the socket and on loopback only.
+//! Administration: a socket for the command line, and an address for health, peers and metrics. Both give the same
+//! answers; requests that change something are accepted on the socket and on loopback only.
 
 mod answers;
 mod metrics;
@@ -21,13 +21,13 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Connections at once on each of the two.
+/// Limit of connections on each of the two.
 const CONNECTIONS: usize = 64;
 
-/// End of one connection: questions are short.
+/// Time limit of one connection: requests are short.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// What listens; it stops when this is dropped.
+/// The listeners; they stop when this is dropped.
 #[derive(Debug)]
 pub struct Listening {
     tasks: Vec<JoinHandle<()>>,
@@ -39,7 +39,7 @@ impl Drop for Listening {
         for task in &self.tasks {
             task.abort();
         }
-        // Left behind it would only be replaced by the next start.
+        // If it stayed, the next start would only replace it.
         let _ = fs::remove_file(&self.socket);
     }
 }
@@ -85,7 +85,7 @@ fn bind(path: &Path) -> std::io::Result<UnixListener> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    // One that nobody answers on is left from a run that was killed.
+    // A socket without an answer is left from a run that was killed.
     if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
@@ -122,7 +122,7 @@ where
             .keep_alive(false)
             .max_buf_size(16 << 10)
             .serve_connection(TokioIo::new(stream), service);
-        // Who leaves early or says nonsense is no concern of the node.
+        // A client that leaves early or sends nonsense does not matter.
         let _ = tokio::time::timeout(DEADLINE, serving).await;
         drop(place);
     });

@@ -1,20 +1,20 @@
-//! On which line of the file a field stands.
+//! Finds the line of a field in the file.
 
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_saphyr::Spanned;
 
-/// The fields of a map and where they stand; what is no map has none.
+/// The fields of a map with their positions; anything else has none.
 #[derive(Debug, Default)]
 pub(super) struct Lines(Vec<(Spanned<String>, Spanned<Lines>)>);
 
 impl Lines {
-    /// Of a text; of one that cannot be read nothing is known.
+    /// Reads a text; nothing is known about one that cannot be parsed.
     pub(super) fn of(text: &str) -> Self {
         serde_saphyr::from_str(text).unwrap_or_default()
     }
 
-    /// The line of a field (`drain.hook.command`), else that of the innermost map around it that is there.
+    /// The line of a field (`drain.hook.command`), or else that of the innermost existing map around it.
     pub(super) fn line(&self, field: &str) -> Option<u64> {
         let (mut at, mut line) = (self, None);
         for name in field.split('.') {

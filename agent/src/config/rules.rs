@@ -1,11 +1,11 @@
-//! What may stand in the settings, and what may stand there together. Shape and kinds are `shape`'s.
+//! Which values and combinations of settings are valid. `shape` checks shapes and types.
 
 use super::{Config, Span};
 use crate::wire::Url;
 use std::time::Duration;
 
 impl Config {
-    /// Everything that is wrong with the values; each begins with the name of a field.
+    /// All invalid values; each message begins with the name of a field.
     pub(super) fn problems(&self) -> Vec<String> {
         let mut out = Vec::new();
         let mut wrong = |is: bool, what: &str| {
@@ -99,7 +99,7 @@ impl Config {
         out
     }
 
-    /// Ends of waits that nothing could keep if they were zero.
+    /// Time limits that nothing could meet if they were zero.
     fn waits(&self) -> Vec<(&'static str, Span)> {
         let mut all = vec![("workload.startTimeout", self.workload.start_timeout)];
         all.extend(
@@ -121,7 +121,7 @@ impl Config {
         all
     }
 
-    /// One line for a person: what a node with these settings does.
+    /// One line for the user: what a node with these settings does.
     #[must_use]
     pub fn summary(&self) -> String {
         let workload = match self.workload.command.first() {

@@ -1,4 +1,4 @@
-//! The settings: every field with its default and what it means. What may stand in them together is in `rules`.
+//! The settings: every field with its default and its meaning. `rules` checks which values are valid together.
 
 use super::Span;
 use serde::Deserialize;
@@ -14,15 +14,15 @@ const fn seconds(n: u64) -> Span {
 #[derive(Debug, Clone, PartialEq, Deserialize, Default)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
-    /// Which tags say who the node is.
+    /// The tags that identify the node.
     pub identity: Identity,
     /// What it runs.
     pub workload: Workload,
-    /// How it is emptied.
+    /// How it is drained.
     pub drain: Drain,
-    /// How it finds and keeps the others. Absent: it is alone.
+    /// How it finds its peers. Absent: it has none.
     pub peers: Option<Peers>,
-    /// The front that serves requests. Absent: there is none.
+    /// The front that serves requests. Absent: none.
     pub front: Option<Front>,
     /// Where people and monitors ask.
     pub admin: Admin,
@@ -51,13 +51,13 @@ impl Default for Identity {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Workload {
-    /// Program and arguments; those after `--` on the command line win.
+    /// Program and arguments; those after `--` on the command line take precedence.
     pub command: Vec<String>,
-    /// How its health is asked. Absent: it is healthy while it runs.
+    /// How its health is checked. Absent: it is healthy while it runs.
     pub health: Option<Health>,
     /// Longest time from its start to its first healthy answer.
     pub start_timeout: Span,
-    /// How it is started again.
+    /// How it is restarted.
     pub restart: Restart,
     /// From SIGTERM to SIGKILL.
     pub grace: Span,
@@ -79,22 +79,22 @@ impl Default for Workload {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Health {
-    /// URL that answers 2xx or 3xx when all is well.
+    /// URL that answers 2xx or 3xx if it is healthy.
     #[serde(default)]
     pub http: Option<String>,
-    /// Address that accepts connections when all is well.
+    /// Address that accepts connections if it is healthy.
     #[serde(default)]
     pub tcp: Option<String>,
-    /// Between two questions.
+    /// Time between two checks.
     #[serde(default = "Health::interval")]
     pub interval: Span,
-    /// End of one question.
+    /// Time limit of one check.
     #[serde(default = "Health::timeout")]
     pub timeout: Span,
-    /// Failures in a row that make it sick.
+    /// Failures in a row until it is unhealthy.
     #[serde(default = "Health::failures")]
     pub failures: u32,
-    /// How long it may be sick before it is started again.
+    /// How long it may be unhealthy before it is restarted.
     #[serde(default = "Health::patience")]
     pub restart_after: Span,
 }
@@ -114,7 +114,7 @@ impl Health {
     }
 }
 
-/// Starting again: full jitter below a bound that doubles.
+/// Restarts: full jitter below a bound that doubles.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Restart {
@@ -122,9 +122,9 @@ pub struct Restart {
     pub first: Span,
     /// Bound of every wait.
     pub longest: Span,
-    /// Ends in a row after which the node says `failed` and does not try any more.
+    /// Ends in a row after which the node reports `failed` and stops trying.
     pub most: u32,
-    /// A run this long starts the count anew.
+    /// A run this long resets the count.
     pub forget_after: Span,
 }
 
@@ -146,23 +146,23 @@ pub enum Rebalance {
     /// Nothing.
     #[default]
     Ignore,
-    /// New work goes elsewhere, what runs goes on.
+    /// New work goes elsewhere; current work continues.
     Cordon,
-    /// The node is emptied as for a spot notice.
+    /// The node is drained as for a spot notice.
     Drain,
 }
 
-/// How the node is emptied.
+/// How the node is drained.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Drain {
-    /// From the first word of a drain to its deadline, where no notice says one.
+    /// From the start of a drain to its deadline, if no notice names one.
     pub timeout: Span,
     /// How long before the deadline everything has ended.
     pub margin: Span,
     /// What a rebalance recommendation does.
     pub rebalance: Rebalance,
-    /// A command that runs when requests have finished and before the workload is stopped.
+    /// A command that runs after requests have finished and before the workload is stopped.
     pub hook: Option<Hook>,
 }
 
@@ -183,7 +183,7 @@ impl Default for Drain {
 pub struct Hook {
     /// Program and arguments.
     pub command: Vec<String>,
-    /// Its end.
+    /// Its time limit.
     #[serde(default = "Hook::timeout")]
     pub timeout: Span,
 }
@@ -206,7 +206,8 @@ pub struct Peers {
     /// Address to listen on. Absent: the node's private address.
     #[serde(default)]
     pub listen: Option<std::net::IpAddr>,
-    /// Shortest mean time between two questions to EC2. It grows with the cluster: N nodes ask no oftener than every N/5 s.
+    /// Shortest mean time between two queries to EC2. It grows with the cluster: each of N nodes queries at most every
+    /// N/5 s.
     #[serde(default = "Peers::interval")]
     pub interval: Span,
 }
@@ -220,7 +221,7 @@ impl Peers {
     }
 }
 
-/// Where the cluster key is: exactly one.
+/// Where the cluster key is: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct KeySource {
@@ -236,33 +237,33 @@ pub struct KeySource {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Front {
-    /// Where it listens. Peers pass requests to this port.
+    /// Its address. Peers pass requests to this port.
     pub listen: SocketAddr,
     /// The local workload.
     pub backend: SocketAddr,
-    /// Connections at most; more are closed at once.
+    /// Limit of connections; more are closed at once.
     #[serde(default = "Front::connections")]
     pub max_connections: usize,
-    /// Requests to the local workload at once; more go to peers, or are answered 503.
+    /// Limit of concurrent requests to the local workload; more go to peers, or are answered 503.
     #[serde(default = "Front::in_flight")]
     pub max_in_flight: u32,
-    /// End of a request's head. A slower client is disconnected.
+    /// Time limit for a request's head. A slower client is disconnected.
     #[serde(default = "Front::head")]
     pub head_timeout: Span,
     /// Longest silence of a client in the middle of a body.
     #[serde(default = "Front::idle")]
     pub body_timeout: Span,
-    /// How long a connection stays open between two requests. A load balancer must give its own up sooner, or it sends requests into
-    /// connections that are being closed; the default is longer than the 60 s of AWS's.
+    /// How long a connection stays open between two requests. A load balancer must close its idle connections sooner,
+    /// or it sends requests into connections that are being closed; the default is longer than the 60 s of AWS's.
     #[serde(default = "Front::between")]
     pub idle_timeout: Span,
-    /// End of connecting to the workload or a peer.
+    /// Time limit of a connection attempt to the workload or a peer.
     #[serde(default = "Front::connect")]
     pub connect_timeout: Span,
     /// From a request to the head of its answer.
     #[serde(default = "Front::answer")]
     pub answer_timeout: Span,
-    /// Bodies up to this many bytes are kept so that an idempotent request can be repeated.
+    /// Bodies up to this many bytes are buffered, so that an idempotent request can be repeated.
     #[serde(default = "Front::kept")]
     pub kept_body: usize,
 }

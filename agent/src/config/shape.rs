@@ -1,14 +1,14 @@
-//! Everything that is wrong with the shape of a configuration (unknown fields, values of a wrong kind, fields that are absent), where
-//! a reader of YAML stops at the first. Each value is read alone, in a configuration that has nothing else in it.
+//! All errors in the shape of a configuration (unknown fields, values of a wrong type, missing fields), where a YAML
+//! parser stops at the first. Each value is parsed on its own, in a configuration that contains nothing else.
 
 use super::Config;
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 
-/// Values that are looked at; a configuration has some fifty.
+/// Limit of values to check; a configuration has about fifty.
 const MOST: usize = 500;
 
-/// Fields without a default, and what may stand there.
+/// Fields without a default, with valid placeholders.
 fn required() -> [(&'static [&'static str], Value); 4] {
     [
         (&["front", "listen"], json!("127.0.0.1:1")),
@@ -18,7 +18,7 @@ fn required() -> [(&'static [&'static str], Value); 4] {
     ]
 }
 
-/// All problems of shape, and what can be read without them.
+/// All errors of shape, and the configuration that can be read without them.
 pub(super) fn problems(root: &Value) -> (Vec<String>, Option<Config>) {
     let mut found = Vec::new();
     let mut rest = json!({});
@@ -32,7 +32,7 @@ pub(super) fn problems(root: &Value) -> (Vec<String>, Option<Config>) {
             Ok(_) => put(&mut rest, &path, value.clone()),
             Err(error) => {
                 found.push(format!("{}: {error}", path.join(".")));
-                // Its place counts as taken: it is wrong, and not absent.
+                // Its field counts as present: it is wrong, not missing.
                 if let Some((_, stand)) = required().into_iter().find(|(field, _)| *field == path) {
                     put(&mut rest, &path, stand);
                 }
@@ -45,7 +45,7 @@ pub(super) fn problems(root: &Value) -> (Vec<String>, Option<Config>) {
     (found, Config::deserialize(&rest).ok())
 }
 
-/// Puts something where a field without a default is absent; where that was.
+/// Inserts placeholders for missing fields without a default; returns where.
 fn stand_in(root: &mut Value) -> Vec<&'static [&'static str]> {
     let mut absent = Vec::new();
     for (path, value) in required() {
@@ -58,7 +58,7 @@ fn stand_in(root: &mut Value) -> Vec<&'static [&'static str]> {
     absent
 }
 
-/// All values that are no map, or an empty one, by their paths.
+/// All values that are not maps, or are empty ones, by their paths.
 fn collect<'v>(at: &'v Value, path: &mut Vec<&'v str>, out: &mut Vec<(Vec<&'v str>, &'v Value)>) {
     match at {
         Value::Object(fields) if !fields.is_empty() || path.is_empty() => {

@@ -1,9 +1,9 @@
-//! Lengths of time as the file writes them.
+//! Durations in the configuration file.
 
 use serde::{Deserialize, Deserializer};
 use std::time::Duration;
 
-/// A length of time: `500ms`, `5s`, `2m`, `1h`.
+/// A duration: `500ms`, `5s`, `2m`, `1h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -27,7 +27,7 @@ fn span(text: &str) -> Option<Duration> {
         "h" => number.checked_mul(3_600_000)?,
         _ => return None,
     };
-    // A year is longer than any of these can mean, and keeps sums of them from overflowing.
+    // A year is longer than any useful value, and keeps sums from overflowing.
     (millis <= 31_536_000_000).then(|| Duration::from_millis(millis))
 }
 

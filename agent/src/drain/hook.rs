@@ -1,5 +1,5 @@
-//! The drain hook: a command that runs once per drain, with an end. It learns what drains and until when from its environment, and
-//! nothing else of ours reaches it.
+//! The drain hook: a command that runs once per drain, with a time limit. Its environment says what drains and until
+//! when; nothing else of ours reaches it.
 
 use super::machine::{Cause, HookSeen};
 use crate::config;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::watch;
 
-/// A hook of one drain. Dropping it kills what is left of it.
+/// The hook of one drain. Dropping it kills what is left of it.
 #[derive(Debug)]
 pub struct Running {
     seen: watch::Receiver<HookSeen>,
@@ -19,7 +19,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts it; one that cannot be started has ended.
+    /// Starts it; a hook that cannot be started counts as ended.
     #[must_use]
     pub fn start(hook: &config::Hook, identity: &Identity, causes: &[Cause], left: Duration) -> Self {
         let words: Vec<&str> = causes.iter().map(|c| c.word()).collect();
@@ -62,14 +62,14 @@ impl Running {
         Self { seen, group, task }
     }
 
-    /// Where it is.
+    /// Its state.
     #[must_use]
     pub fn seen(&self) -> HookSeen {
         *self.seen.borrow()
     }
 }
 
-/// A group that is gone already needs no signal.
+/// A process group that is gone needs no signal.
 fn kill(group: Option<Pid>) {
     if let Some(group) = group {
         let _ = kill_process_group(group, Signal::KILL);

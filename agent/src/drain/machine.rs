@@ -1,8 +1,10 @@
-//! What a drain wants at this moment: a pure function of what is seen, with the clock as an argument. Nothing here acts.
+//! What a drain requires at this moment: a pure function of the observation, with the clock as an argument. Nothing
+//! here acts.
 //!
-//! The order is fixed: peers are told and new work stops; requests in flight finish; the hook runs; the workload gets SIGTERM and
-//! its grace; the tag goes last. Each step gets a share of the time, so that all of it has ended a margin before the deadline,
-//! however long any of them would like. Until the workload has its SIGTERM a drain can be called off.
+//! The order is fixed: peers are told and new work stops; requests in flight finish; the hook runs; the workload gets
+//! SIGTERM and its grace period; the tag is removed last. Each step gets a share of the time, so that everything has
+//! ended a margin before the deadline, however long any step would like to take. A drain can be cancelled until the
+//! workload has its SIGTERM.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,10 +12,10 @@ use std::time::Duration;
 /// A moment: time since the program started, on a clock that never jumps.
 pub type Moment = Duration;
 
-/// How long peers have to hear that the node drains before the absence of requests means anything.
+/// How long peers have to learn that the node drains before the absence of requests means anything.
 pub const SETTLE: Duration = Duration::from_secs(1);
 
-/// The last this long before the end is for SIGKILL to take effect.
+/// The last part of the time, in which SIGKILL takes effect.
 const KILL_AHEAD: Duration = Duration::from_secs(1);
 
 /// Why a node drains. In the order in which they are shown.
@@ -21,13 +23,13 @@ const KILL_AHEAD: Duration = Duration::from_secs(1);
 pub enum Cause {
     /// EC2 reclaims the capacity.
     Spot,
-    /// EC2 thinks that it may soon, and the policy is to drain.
+    /// EC2 may soon reclaim it, and the policy is to drain.
     Rebalance,
-    /// The pool wants it empty.
+    /// The pool wants it drained.
     Tag,
-    /// Somebody asked.
+    /// A user asked.
     Asked,
-    /// SIGTERM. It cannot be called off.
+    /// SIGTERM. It cannot be cancelled.
     Stop,
 }
 
@@ -48,9 +50,9 @@ impl Cause {
 /// The rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
-    /// From a cause to its deadline, where none is known.
+    /// From a cause to its deadline, if none is known.
     pub timeout: Duration,
-    /// How long before the deadline all has ended.
+    /// How long before the deadline everything has ended.
     pub margin: Duration,
     /// The workload's grace.
     pub grace: Duration,
@@ -58,23 +60,23 @@ pub struct Rules {
     pub hook: Option<Duration>,
 }
 
-/// Where the hook is.
+/// The state of the hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HookSeen {
     /// It was not started in this drain.
     NotStarted,
     /// It runs.
     Running,
-    /// It has ended, in whatever way.
+    /// It has ended, successfully or not.
     Ended,
 }
 
-/// What is seen at one moment.
+/// The observation at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// Now.
     pub now: Moment,
-    /// What asks for a drain now, each with the deadline that it names, if it names one.
+    /// The current causes of a drain, each with its deadline if it names one.
     pub causes: BTreeMap<Cause, Option<Moment>>,
     /// Requests that the workload works on.
     pub in_flight: u32,
@@ -84,20 +86,20 @@ pub struct Seen {
     pub workload_runs: bool,
 }
 
-/// What is to be so now.
+/// What should happen now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// Nothing: work.
+    /// No drain: serve.
     Serve,
     /// No new work; requests in flight finish.
     Finish,
     /// The hook runs.
     Hook,
-    /// The workload has SIGTERM.
+    /// The workload gets SIGTERM.
     Terminate,
-    /// The workload has SIGKILL.
+    /// The workload gets SIGKILL.
     Kill,
-    /// All has ended. The tag goes.
+    /// Everything has ended. The tag is removed.
     Drained,
 }
 
@@ -108,7 +110,7 @@ impl Wanted {
         self != Self::Serve
     }
 
-    /// Whether the workload has got its SIGTERM: from here there is no way back.
+    /// Whether the workload has its SIGTERM: from here the drain cannot be cancelled.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Terminate | Self::Kill | Self::Drained)
@@ -124,7 +126,7 @@ struct Begun {
     drained: bool,
 }
 
-/// Remembers what a decision needs of the past.
+/// Remembers what a decision needs from the past.
 #[derive(Debug, Clone)]
 pub struct Machine {
     rules: Rules,
@@ -132,19 +134,19 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Nothing drains yet.
+    /// Starts without a drain.
     #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self { rules, begun: None }
     }
 
-    /// What asks for the drain that is on, in order; empty when none is.
+    /// The causes of the current drain, in order; empty if there is none.
     #[must_use]
     pub fn causes(&self) -> Vec<Cause> {
         self.begun.iter().flat_map(|b| b.causes.keys().copied()).collect()
     }
 
-    /// When everything has to have ended; None when nothing drains.
+    /// When everything must have ended; None if nothing drains.
     #[must_use]
     pub fn end(&self) -> Option<Moment> {
         self.begun.as_ref().map(|b| self.end_of(b))
@@ -174,7 +176,7 @@ impl Machine {
         for (cause, deadline) in &seen.causes {
             let usual = now.saturating_add(self.rules.timeout);
             let known = begun.causes.entry(*cause).or_insert_with(|| deadline.unwrap_or(usual));
-            // A deadline that a notice names may come nearer; time that passes moves none.
+            // A deadline that a notice names may move closer; the passing of time moves none.
             if let Some(deadline) = deadline {
                 *known = (*known).min(*deadline);
             }
@@ -199,7 +201,7 @@ impl Machine {
         if let Some(at) = begun.terminated_at {
             return self.stop(at, end, seen);
         }
-        // Where time is short, hook and grace get a third of it each at most.
+        // If time is short, hook and grace period get at most a third of it each.
         let third = end.saturating_sub(begun.at) / 3;
         let grace = self.rules.grace.min(third);
         let terminate_at = end.saturating_sub(grace.max(KILL_AHEAD.min(third)));

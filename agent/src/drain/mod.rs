@@ -1,4 +1,4 @@
-//! Emptying the node: what asks for it ([`notices`]), what it means at this moment ([`machine`], pure), and the hook ([`hook`]).
+//! Draining the node: its causes ([`notices`]), what to do at this moment ([`machine`], pure), and the hook ([`hook`]).
 
 pub mod hook;
 pub mod machine;

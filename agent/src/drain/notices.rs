@@ -1,5 +1,6 @@
-//! What the metadata service says about this node's end: the spot notice, the rebalance recommendation and the pool's drain tag,
-//! polled every five seconds. A service that cannot be asked changes nothing: silence is no answer, and calls nothing off.
+//! Notices from the metadata service about this node's end: the spot notice, the rebalance recommendation and the
+//! pool's drain tag, polled every five seconds. A service that does not answer changes nothing: silence is no answer,
+//! and cancels nothing.
 
 use super::machine::Moment;
 use crate::identity::TAG_DRAIN;
@@ -7,25 +8,25 @@ use crate::metadata::{Metadata, MetadataError};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Between two looks; what AWS recommends for spot notices.
+/// Time between two polls; AWS's recommendation for spot notices.
 pub const EVERY: Duration = Duration::from_secs(5);
 
-/// Longest and shortest time that a notice can leave. EC2 gives two minutes; a clock of this machine that has jumped must make of
-/// that neither hours nor nothing.
+/// Shortest and longest time that a notice can leave. EC2 gives two minutes; if this machine's clock has jumped, that
+/// must become neither hours nor zero.
 const NOTICE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(120));
 
 /// What is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notices {
-    /// When the capacity goes, by the monotonic clock.
+    /// When the capacity is reclaimed, by the monotonic clock.
     pub spot: Option<Moment>,
-    /// The time that the notice names, to know it again.
+    /// The time that the notice names, to recognize it.
     pub notice: Option<String>,
     /// Whether a rebalance is recommended.
     pub rebalance: bool,
-    /// Whether the pool wants the node empty.
+    /// Whether the pool wants the node drained.
     pub drain_tag: bool,
-    /// What was last wrong with the metadata service.
+    /// The last problem of the metadata service.
     pub trouble: Option<String>,
 }
 
@@ -37,8 +38,7 @@ impl Notices {
     }
 }
 
-/// Reads a notice: `{"action":"terminate","time":"…"}`; the actions stop and hibernate take the capacity as well. None for anything else:
-/// what answers every question with a page of its own is no metadata service, and no node ends for it.
+/// Parses a notice: `{"action":"terminate","time":"…"}`; the actions stop and hibernate take the capacity as well.
 fn deadline(body: &str, now: Moment, clock: Timestamp) -> Option<(String, Moment)> {
     let read: serde_json::Value = serde_json::from_str(body).ok()?;
     read.get("action")?.as_str()?;
@@ -47,12 +47,12 @@ fn deadline(body: &str, now: Moment, clock: Timestamp) -> Option<(String, Moment
         .parse::<Timestamp>()
         .ok()
         .and_then(|at| Duration::try_from(at.duration_since(clock)).ok());
-    // One without a readable time is a notice all the same, and time has passed since it was given.
+    // A notice without a readable time still counts, and some of its time has passed already.
     let left = left.unwrap_or(NOTICE.0).clamp(NOTICE.0, NOTICE.1);
     Some((time, now.saturating_add(left)))
 }
 
-/// Takes a spot answer into what is known; None where it is no notice.
+/// Applies a spot answer to what is known; None if it is not a notice.
 fn spot(known: &mut Notices, answer: Option<&str>, now: Moment, clock: Timestamp) -> Option<()> {
     match answer {
         None => (known.spot, known.notice) = (None, None),
@@ -66,7 +66,7 @@ fn spot(known: &mut Notices, answer: Option<&str>, now: Moment, clock: Timestamp
     Some(())
 }
 
-/// Asks once. What cannot be asked stays as it was known.
+/// Polls once. What cannot be read stays as it was known.
 pub async fn look(metadata: &Metadata, known: &Notices, now: Moment) -> Notices {
     let mut next = known.clone();
     let asked: Result<(), MetadataError> = async {
@@ -109,11 +109,11 @@ mod tests {
         let taken = spot(&mut known, Some(body), now, clock("2026-01-01T00:00:10Z"));
         assert_eq!(taken, Some(()));
         assert_eq!(known.spot, Some(Duration::from_secs(160)));
-        // The wall clock jumps an hour back between two looks at the same notice.
+        // The wall clock jumps back an hour between two looks at the same notice.
         let later = Duration::from_secs(55);
         spot(&mut known, Some(body), later, clock("2025-12-31T23:00:15Z")).expect("a notice");
         assert_eq!(known.spot, Some(Duration::from_secs(160)));
-        // What is no notice neither gives one nor takes one back.
+        // An answer that is not a notice neither adds one nor removes one.
         for page in [
             "<html>busy</html>",
             "",

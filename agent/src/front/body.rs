@@ -1,4 +1,4 @@
-//! Bodies of requests and answers on their way through.
+//! Bodies of requests and answers as they pass through the front.
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// Any error of a body.
+/// Any error while a body is read.
 pub type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
-/// A body as it is sent on.
+/// A body as it is forwarded.
 pub type Passed = UnsyncBoxBody<Bytes, Trouble>;
 
-/// A whole body.
+/// A complete body.
 #[must_use]
 pub fn whole(bytes: Bytes) -> Passed {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
@@ -26,14 +26,14 @@ pub fn whole(bytes: Bytes) -> Passed {
 /// The body of a request.
 #[derive(Debug)]
 pub enum Asked {
-    /// It is here and can be sent as often as needed.
+    /// Buffered; it can be sent as often as needed.
     Kept(Bytes),
-    /// It is still on its way and can be sent once; what became of it on that way.
+    /// Still arriving; it can be sent once. Also holds what happened to it on the way.
     Once(Option<Passed>, Upload),
 }
 
 impl Asked {
-    /// For a try; None when it has been sent.
+    /// Takes the body for an attempt; None if it has been sent.
     pub fn take(&mut self) -> Option<Passed> {
         match self {
             Self::Kept(bytes) => Some(whole(bytes.clone())),
@@ -41,20 +41,20 @@ impl Asked {
         }
     }
 
-    /// Takes back what was not sent.
+    /// Takes back a body that was not sent.
     pub fn give_back(&mut self, unsent: Passed) {
         if let Self::Once(body, _) = self {
             *body = Some(unsent);
         }
     }
 
-    /// Whether there is something to send.
+    /// Whether the body can still be sent.
     #[must_use]
     pub fn is_there(&self) -> bool {
         !matches!(self, Self::Once(None, _))
     }
 
-    /// Whether it was the client that broke it off: the status and the words to answer that with.
+    /// Whether the client broke the body off: the status and message to answer with.
     #[must_use]
     pub fn broken(&self) -> Option<(u16, String)> {
         match self {
@@ -64,11 +64,12 @@ impl Asked {
     }
 }
 
-/// A body that fails when it is silent for too long, and holds something until its end: the places that its request has taken.
+/// A body that fails when it is silent for too long, and holds a guard until its end: the slots that its request has
+/// taken.
 pub struct Guarded<G> {
     inner: Incoming,
     silence: Duration,
-    /// The end of the silence that was met when somebody asked last. Time in which nobody asks is no silence.
+    /// The deadline of the current silence. Time in which nobody polls the body does not count as silence.
     sleep: Pin<Box<Sleep>>,
     silent: bool,
     guard: Option<G>,
@@ -84,7 +85,8 @@ impl<G> std::fmt::Debug for Guarded<G> {
 }
 
 impl<G> Guarded<G> {
-    /// Around a body. The guard is told when the body has ended well, or broken off; neither where nobody wants the rest of it.
+    /// Wraps a body. The guard is told when the body has ended properly or was broken off; neither if the rest is not
+    /// wanted.
     #[must_use]
     pub fn new(inner: Incoming, silence: Duration, what: &'static str, guard: G) -> Self
     where
@@ -98,7 +100,7 @@ impl<G> Guarded<G> {
             guard: Some(guard),
             what,
         };
-        // Nobody asks an empty one for a frame.
+        // An empty body is never polled for a frame.
         if new.inner.is_end_stream() {
             new.end();
         }
@@ -124,16 +126,16 @@ impl<G> Guarded<G> {
     }
 }
 
-/// What a body holds.
+/// The guard of a body.
 pub trait End {
-    /// The body has ended well.
+    /// The body has ended properly.
     fn end(self);
 
     /// Its sender broke it off (400), or fell silent (408).
     fn break_off(self, status: u16, why: &str);
 }
 
-/// What became of the body of a request, for whoever wonders why a workload did not answer it.
+/// The fate of a request's body, to explain why a workload did not answer it.
 #[derive(Debug, Clone, Default)]
 pub struct Upload(Arc<OnceLock<(u16, String)>>);
 
@@ -161,7 +163,7 @@ impl<G: End + Unpin> Body for Guarded<G> {
         this.silent = polled.is_pending();
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                // The last frame may be known to be the last before anybody asks for another.
+                // The last frame may be recognizable as the last before the next one is polled.
                 if this.inner.is_end_stream() {
                     this.end();
                 }

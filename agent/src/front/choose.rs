@@ -1,13 +1,14 @@
-//! Where a request goes. Pure; chance is an argument.
+//! Chooses where a request goes. Pure; randomness is an argument.
 //!
-//! The local workload when it takes work and has room; else the healthy peer with the fewest requests of ours. What was passed by a
-//! peer is served here or refused, so that nothing goes in circles.
+//! The choice is the local workload if it takes work and has room, and otherwise the healthy peer with the fewest
+//! requests from this node. A request that a peer passed here is served here or refused, so that nothing goes in
+//! circles.
 
 use crate::gossip::peer::Peer;
 use crate::presence::Presence;
 use std::net::SocketAddr;
 
-/// A place for a request.
+/// A target for a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The workload on this machine.
@@ -21,22 +22,23 @@ pub enum Target {
     },
 }
 
-/// What is known when a request is placed.
+/// What is known when a target is chosen.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    /// What this node is.
+    /// This node's presence.
     pub presence: Presence,
     /// Whether the local workload has room for one more.
     pub has_room: bool,
     /// Whether a peer passed the request here.
     pub passed: bool,
-    /// Where it was tried already.
+    /// Targets that were tried already.
     pub tried: &'a [Target],
     /// The peers.
     pub peers: &'a [Peer],
 }
 
-/// Chooses; None when nobody can take it. `outstanding` is how many requests of ours a peer has, `ejected` whether it failed just now.
+/// Chooses; None if no target can take it. `outstanding` is how many requests of ours a peer has, `ejected` whether it
+/// failed recently.
 #[must_use]
 pub fn choose(
     known: &Known<'_>,
@@ -53,7 +55,7 @@ pub fn choose(
     {
         return Some(peer);
     }
-    // It is to take no new work, but it can, and nobody else does.
+    // It should take no new work, but it can, and no other node does.
     (untried && known.presence == Presence::Cordoned && known.has_room && !known.passed).then_some(Target::Local)
 }
 
@@ -80,7 +82,7 @@ fn best(
         .peers
         .iter()
         .filter(|p| p.takes_work() && !tried(p))
-        // One that failed just now is the last resort.
+        // A peer that failed recently is the last resort.
         .map(|p| ((ejected(p), outstanding(p)), p))
         .collect();
     let least = scored.iter().map(|(score, _)| *score).min()?;
@@ -89,7 +91,7 @@ fn best(
         .filter(|(score, _)| *score == least)
         .map(|(_, p)| *p)
         .collect();
-    // Among equals chance decides: a fixed order would send everybody to the same peer.
+    // Equal candidates are chosen at random: a fixed order would send all nodes to the same peer.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

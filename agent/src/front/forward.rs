@@ -1,7 +1,8 @@
-//! One request: placed, sent, tried elsewhere where that is allowed, and answered.
+//! One request: choose a target, send, retry elsewhere if that is allowed, and answer.
 //!
-//! What was not sent is tried elsewhere, whatever it is. What was sent and then lost is tried elsewhere only if repeating it does no harm.
-//! An answer whose head has come is passed on as it comes, frame by frame, and is never tried again.
+//! A request that was not sent is retried elsewhere, whatever it is. A request that was sent and whose answer was lost
+//! is retried only if repeating it is safe. Once the head of an answer has arrived, the answer is streamed frame by
+//! frame and the request is never retried.
 
 use super::body::{Asked, Guarded, Passed, Upload, whole};
 use super::choose::{self, Known, Target};
@@ -21,16 +22,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Places that one request is tried at.
+/// Limit of targets that one request is tried at.
 const TRIES: usize = 4;
 
-/// How long a peer that failed is the last resort.
+/// How long a failed peer is the last resort.
 const EJECTED: Duration = Duration::from_secs(3);
 
-/// Longest silence of a stream from a workload. Long, because a stream of events may be still for minutes.
+/// Longest silence of a stream from a workload. It is long because an event stream may be idle for minutes.
 const STREAM: Duration = Duration::from_secs(3_600);
 
-/// What is known of a peer's front from here.
+/// This node's experience with a peer's front.
 #[derive(Debug, Default)]
 struct Score {
     outstanding: Arc<AtomicU32>,
@@ -46,20 +47,20 @@ pub struct Front {
     scores: Mutex<HashMap<String, Score>>,
 }
 
-/// How a try ended.
+/// The result of an attempt.
 enum Tried {
-    /// The head of an answer came.
+    /// The head of an answer arrived.
     Answered(Response<Incoming>, Sender),
     /// The workload has not seen the request.
     Unsent(String),
-    /// It may have.
+    /// The workload may have seen it.
     Lost(String),
     /// No answer in time.
     Late,
 }
 
 impl Front {
-    /// Of a node.
+    /// The front of a node.
     #[must_use]
     pub fn new(config: config::Front, shared: Arc<Shared>) -> Self {
         Self {
@@ -76,7 +77,7 @@ impl Front {
         &self.config
     }
 
-    /// What the parts of the node share.
+    /// The state that the parts of the node share.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
@@ -175,7 +176,7 @@ impl Front {
         refusal
     }
 
-    /// Short bodies of known length are kept, so that their requests can be repeated; all others pass as they come.
+    /// Short bodies of known length are buffered, so that their requests can be repeated; all others are streamed.
     async fn body(&self, body: Incoming) -> Result<Asked, (u16, String)> {
         let silence = self.config.body_timeout.0;
         if body.is_end_stream() {
@@ -201,7 +202,7 @@ impl Front {
         }
     }
 
-    /// Chooses a place and takes it.
+    /// Chooses a target and takes a slot there.
     fn place(&self, passed: bool, tried: &[Target]) -> Option<(Target, Count)> {
         let peers = Arc::clone(&self.shared.peers.borrow());
         let presence = *self.shared.presence.borrow();
@@ -246,7 +247,7 @@ impl Front {
         }
     }
 
-    /// Where a target listens.
+    /// The address of a target.
     fn address(&self, target: &Target) -> SocketAddr {
         match target {
             Target::Local => self.config.backend,
@@ -298,7 +299,7 @@ impl Front {
             .path_and_query()
             .map_or_else(http::Uri::default, |p| p.clone().into());
         *request.headers_mut() = head.headers.clone();
-        // A client of HTTP/1.0 need not name one, and this front speaks 1.1.
+        // An HTTP/1.0 client need not send one, and this front speaks 1.1.
         if !head.headers.contains_key(header::HOST)
             && let Ok(host) = HeaderValue::try_from(to.to_string())
         {
@@ -327,7 +328,7 @@ impl Front {
         }
     }
 
-    /// Ends when gossip says that a peer is gone: a machine that vanished closes no connections.
+    /// Returns when gossip reports that a peer is gone: a machine that vanished closes no connections.
     async fn gone(&self, target: &Target) {
         let Target::Peer { instance, .. } = target else {
             return std::future::pending().await;
@@ -342,7 +343,7 @@ impl Front {
         }
     }
 
-    /// Passes an answer on; the reason when a peer refused the request.
+    /// Passes an answer on; returns the reason if a peer refused the request.
     fn passed_on(
         &self,
         target: &Target,
@@ -359,7 +360,7 @@ impl Front {
         }
         let to = self.address(target);
         rules::strip(&mut head.headers);
-        // What a workload says of refusals is not ours.
+        // A workload must not set our refusal header.
         head.headers.remove(REFUSED);
         let places = Places::new(count, &self.pool, to, sender);
         head.version = Version::HTTP_11;

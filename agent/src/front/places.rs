@@ -1,4 +1,5 @@
-//! What a request holds until its answer has ended: its place in the count of its workload, and the connection that it came by.
+//! What a request holds until its answer has ended: its slot in the count of its workload, and the connection that it
+//! uses.
 
 use super::body::End;
 use super::pool::{Pool, Sender};
@@ -7,14 +8,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The places that a request has taken. They are free again when its answer has ended.
+/// The slots that a request has taken. They are released when its answer has ended.
 pub(super) struct Places {
     _count: Count,
     connection: Option<(Arc<Pool>, SocketAddr, Sender)>,
 }
 
 impl Places {
-    /// A place at a workload, and the connection to it.
+    /// A slot at a workload, and the connection to it.
     pub(super) fn new(count: Count, pool: &Arc<Pool>, to: SocketAddr, sender: Sender) -> Self {
         Self {
             _count: count,
@@ -30,14 +31,14 @@ impl End for Places {
         }
     }
 
-    /// The connection goes with it.
+    /// The connection is closed with it.
     fn break_off(self, _: u16, _: &str) {}
 }
 
-/// One more, until it is dropped.
+/// Counts one more until it is dropped.
 pub(super) struct Count(Counted);
 
-/// Whose request it is.
+/// Which workload handles the request.
 pub(super) enum Counted {
     /// The local workload's.
     Local(Arc<Shared>),

@@ -1,5 +1,5 @@
-//! Connections to the workload and to peers. One that is idle is used again for what may be repeated; everything else gets a fresh one,
-//! because an idle connection may be closed by the other side at the very moment of sending.
+//! Connections to the workload and to peers. An idle one is reused only for requests that may be repeated; every other
+//! request gets a fresh one, because the other side may close an idle connection at the very moment of sending.
 
 use super::body::Passed;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -10,23 +10,23 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// Idle connections to one place at most.
+/// Limit of idle connections to one address.
 const IDLE: usize = 32;
 
-/// Longest time that one is idle.
+/// Longest idle time of a connection.
 const OLDEST: Duration = Duration::from_secs(20);
 
 /// A connection that a request can be sent on.
 pub type Sender = SendRequest<Passed>;
 
-/// Idle connections by place.
+/// Idle connections by address.
 #[derive(Debug, Default)]
 pub struct Pool {
     idle: Mutex<HashMap<SocketAddr, Vec<(Sender, Instant)>>>,
 }
 
 impl Pool {
-    /// An idle connection, if there is one that still lives.
+    /// An idle connection, if there is one that is still open.
     #[must_use]
     pub fn idle(&self, to: SocketAddr) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -40,7 +40,7 @@ impl Pool {
         None
     }
 
-    /// A fresh connection.
+    /// Opens a fresh connection.
     ///
     /// # Errors
     /// Why there is none. Nothing was sent.
@@ -54,7 +54,7 @@ impl Pool {
             let (sender, connection) = handshake(TokioIo::new(stream))
                 .await
                 .map_err(|e| format!("connect to {to}: {e}"))?;
-            // It ends when both sides are done with it; what went wrong is told to the request on it.
+            // It ends when both sides are done with it; the request on it gets any error.
             tokio::spawn(async move { drop(connection.await) });
             Ok(sender)
         };
@@ -76,7 +76,7 @@ impl Pool {
         }
     }
 
-    /// Forgets places that are not among these any more.
+    /// Forgets addresses for which `keep` is false.
     pub fn forget_others(&self, keep: impl Fn(&SocketAddr) -> bool) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.retain(|to, _| keep(to));

@@ -1,5 +1,5 @@
-//! The front's listener and its limits: so many connections, a head within its time, bodies that do not fall silent, clients that
-//! read what they asked for. It ends gently: requests that are on it finish, and no new ones come.
+//! The front's listener and its limits: the number of connections, the time for a head, bodies that fall silent, and
+//! clients that do not read. It shuts down gracefully: current requests finish, and no new ones are accepted.
 
 use super::body::{Passed, Trouble};
 use super::forward::Front;
@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 /// Largest head of a request.
 const HEAD: usize = 64 << 10;
 
-/// A front that listens.
+/// A listening front.
 #[derive(Debug)]
 pub struct Serving {
     close: watch::Sender<bool>,
@@ -48,7 +48,7 @@ pub async fn serve(front: Front) -> Result<Serving, String> {
         .max_connections
         .min(Semaphore::MAX_PERMITS)
         .min(u32::MAX as usize);
-    // A connection of a client, and one to a workload for it.
+    // One connection of a client, and one to a workload for it.
     let wanted = size as u64 * 2;
     if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < wanted) {
         tracing::warn!(
@@ -72,7 +72,7 @@ pub async fn serve(front: Front) -> Result<Serving, String> {
     let task = tokio::spawn(async move {
         loop {
             let Ok((stream, from)) = listener.accept().await else {
-                // Out of descriptors: connections that end give some back.
+                // Out of file descriptors: connections that end release some.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
@@ -120,13 +120,13 @@ async fn connection(front: Arc<Front>, stream: TcpStream, client: IpAddr, mut cl
     });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        // Its own would close a connection that waits for its next request.
+        // The library's timeout would close a connection that waits for its next request.
         .header_read_timeout(None)
         .max_buf_size(HEAD)
         .max_header_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     let mut serving = pin!(serving);
-    // How it ended concerns its client alone; that it was late is noted.
+    // How it ended concerns only its client; a late client is counted.
     let _ = tokio::select! {
         ended = &mut serving => ended,
         _ = async { closed.wait_for(|c| *c).await.is_ok() } => {
@@ -139,7 +139,7 @@ async fn connection(front: Arc<Front>, stream: TcpStream, client: IpAddr, mut cl
     }
 }
 
-/// The body of an answer; its request is being worked on until that is gone.
+/// The body of an answer; its request is in progress until this is dropped.
 struct Answering {
     body: Passed,
     _working: Working,
@@ -163,7 +163,7 @@ impl Body for Answering {
 }
 
 impl Serving {
-    /// Takes no new connections, and waits for the requests that are on the old ones.
+    /// Accepts no new connections, and waits for the requests on the old ones.
     pub async fn close(self, end: Duration) {
         self.task.abort();
         self.close.send_replace(true);

@@ -1,6 +1,6 @@
-//! A connection whose client is too slow: it does not finish the head of a request, it says nothing for long, or it does not read what is
-//! written to it. A client that does none of its part would otherwise hold its place for ever. The body of a request has a limit of its own
-//! (`body`).
+//! Closes a connection whose client is too slow: it does not finish the head of a request, is silent for too long, or
+//! does not read what is written to it. Such a client would otherwise hold its slot forever. The body of a request has
+//! its own limit (`body`).
 
 use futures::task::AtomicWaker;
 use std::future::Future as _;
@@ -13,35 +13,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How long a client may take.
+/// Time limits for a client.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For the head of a request, from its first byte; for that of the first one from the connection.
+    /// For the head of a request, from its first byte; for the first request, from the start of the connection.
     pub head: Duration,
-    /// From one request's end to the next one.
+    /// From the end of one request to the next.
     pub idle: Duration,
-    /// To read something of what is written.
+    /// For reading anything of what is written.
     pub reading: Duration,
 }
 
-/// Requests of one connection that are being worked on; while there is one, its client need say nothing.
+/// The requests of one connection that are in progress; while there is one, its client may be silent.
 #[derive(Debug, Clone, Default)]
 pub struct Turn(Arc<Ours>);
 
 #[derive(Debug, Default)]
 struct Ours {
     requests: AtomicU32,
-    /// Who reads from the connection: the patience with the client begins when the last answer has ended, and nobody might ask then.
+    /// The reader of the connection: the client's time begins when the last answer has ended, and nobody may poll at
+    /// that moment.
     reader: AtomicWaker,
     late: AtomicBool,
 }
 
-/// A request that is being worked on, until this is dropped.
+/// A request in progress, until this is dropped.
 #[derive(Debug)]
 pub struct Working(Turn);
 
 impl Turn {
-    /// A head has come.
+    /// The head of a request has arrived.
     #[must_use]
     pub fn work(&self) -> Working {
         self.0.requests.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +73,7 @@ impl Drop for Working {
     }
 }
 
-/// What is waited for from the client, and until when.
+/// What the client must do next, and by when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     /// The rest of a head.
@@ -83,7 +84,7 @@ enum Waiting {
     Nothing,
 }
 
-/// The connection and the patience with it.
+/// The connection and its time limits.
 #[derive(Debug)]
 pub struct Stalling<S> {
     inner: S,
@@ -96,7 +97,7 @@ pub struct Stalling<S> {
 }
 
 impl<S> Stalling<S> {
-    /// Around a connection.
+    /// Wraps a connection.
     #[must_use]
     pub fn new(inner: S, patience: Patience, turn: Turn) -> Self {
         let first = Instant::now() + patience.head;
@@ -125,7 +126,7 @@ impl<S> Stalling<S> {
         Poll::Ready(Err(self.turn.late()))
     }
 
-    /// Nothing has come: whether that is enough.
+    /// Nothing was received: decides whether the client is too late.
     fn watch_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (end, is_head) = match self.waiting {
             Waiting::Head(end) => (end, true),
@@ -139,7 +140,7 @@ impl<S> Stalling<S> {
             self.read_end.as_mut().reset(end);
         }
         ready!(self.read_end.as_mut().poll(context));
-        // Where nothing is on the way, it is as if the client had closed.
+        // If no request has begun, this is treated as if the client had closed.
         Poll::Ready(if is_head { Err(self.turn.late()) } else { Ok(()) })
     }
 }

@@ -1,5 +1,5 @@
-//! Members and SWIM messages as bytes. Big endian, no optional parts, all members of one length, every value checked: a packet was
-//! authenticated before it gets here, but a node of another version may have made it.
+//! Encodes members and SWIM messages. Big endian, no optional parts, all members of one length, every value checked: a
+//! packet was authenticated before it gets here, but a node of another version may have created it.
 
 use super::member::{MemberId, Name};
 use super::seal::SESSION;
@@ -14,7 +14,7 @@ pub enum CodecError {
     /// It ends too early.
     #[error("the packet ends too early")]
     Short,
-    /// A value is none of those that there are.
+    /// A value is unknown.
     #[error("the packet holds an unknown {0}")]
     Unknown(&'static str),
     /// There is no room to write.
@@ -37,17 +37,19 @@ const PRESENCES: [Presence; 5] = [
 /// Bytes of a member's id.
 const ID: usize = 16 + 16 + 2 + 2 + 8 + 4 + 1 + SESSION + 1;
 
-/// Bytes of what is said of a member: its id, its incarnation, its state.
+/// Bytes of one member update: its id, its incarnation, its state.
 pub(super) const WORD: usize = ID + 3;
 
-/// Bytes of a message's head without a third member in it; with one it is a word more.
+/// Bytes of a message's head without a third member; with one it is one update longer.
 const HEAD: usize = ID + 2 + ID + 2;
 
-/// Words that fit into a packet: with its envelope and the heads of UDP and IP it fits an Ethernet frame, also inside of a tunnel.
+/// Updates that fit into a packet: with its envelope and the headers of UDP and IP it fits an Ethernet frame, also
+/// inside a tunnel.
 pub(super) const WORDS: usize = 17;
 
-/// Largest text of a packet: a head, a count, and words to the last byte. All words have the same length for this: into room that is
-/// left over, however small, SWIM tries to put each of all the things that it still has to say, for every packet that it sends.
+/// Largest payload of a packet: a head, a count, and updates to the last byte. All updates have the same length for
+/// this reason: for every packet, SWIM tries to fit each of its pending updates into any room that is left, however
+/// small.
 pub(super) const TEXT: usize = HEAD + 2 + WORDS * WORD;
 
 fn write(id: &MemberId, out: &mut Vec<u8>) {
@@ -95,16 +97,16 @@ fn read(from: &mut impl Buf) -> Result<MemberId, CodecError> {
     })
 }
 
-/// A message of SWIM that says something of members.
+/// A SWIM message that contains member updates.
 pub(super) struct Said<'t> {
     pub(super) from: MemberId,
     pub(super) to: MemberId,
-    /// All of it before the count of words.
+    /// All of it before the count of updates.
     pub(super) head: &'t [u8],
     pub(super) words: &'t [u8],
 }
 
-/// Takes a message apart; None where it says nothing, or nothing whole.
+/// Splits a message; None if it contains no updates, or no complete ones.
 pub(super) fn said(text: &[u8]) -> Option<Said<'_>> {
     let third = matches!(text.get(HEAD - 2)?, 2..=5);
     let (head, rest) = text.split_at_checked(HEAD + if third { WORD } else { 0 })?;
@@ -120,7 +122,7 @@ pub(super) fn said(text: &[u8]) -> Option<Said<'_>> {
     })
 }
 
-/// What is newer about a member when something changes: its name, its run, its word.
+/// The part of a member that grows when something changes: its name, its run, its version.
 pub(super) fn version(id: &MemberId) -> Vec<u8> {
     [&id.name.bytes()[..], &id.boot.to_be_bytes(), &id.version.to_be_bytes()].concat()
 }
@@ -144,7 +146,7 @@ impl foca::Codec<MemberId> for Codec {
         let mut with = |tag: u8, number: u8, id: &MemberId| {
             out.extend_from_slice(&[tag, number]);
             write(id, &mut out);
-            // As long as a word.
+            // As long as an update.
             out.extend_from_slice(&[0; WORD - ID]);
         };
         match &header.message {
@@ -337,7 +339,7 @@ mod tests {
             let text = [&head[..], &count, &words].concat();
             let found = said(&text).expect("it is whole");
             prop_assert_eq!((found.from, found.to, found.head, found.words), (from, to, &head[..], &words[..]));
-            // Without a count, or with half a word, it is left to SWIM to say what is wrong.
+            // Without a count, or with half an update, SWIM reports the error.
             prop_assert!(said(&head).is_none() && said(&text[..text.len() - 1]).is_none());
         }
     }

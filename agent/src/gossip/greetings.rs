@@ -1,8 +1,8 @@
-//! Greetings that were sent and wait for their welcome. A welcome that nobody waits for is none: it was recorded, or made up.
+//! Greetings that were sent and wait for their welcome. An unexpected welcome is ignored: it was recorded, or forged.
 
 use std::collections::VecDeque;
 
-/// Greetings that are waited for.
+/// Limit of outstanding greetings.
 const MOST: usize = 256;
 
 /// The counters of their packets, oldest first.
@@ -10,7 +10,7 @@ const MOST: usize = 256;
 pub(super) struct Greetings(VecDeque<u64>);
 
 impl Greetings {
-    /// Waits for one more; the oldest is given up where there are too many.
+    /// Waits for one more; drops the oldest if there are too many.
     pub(super) fn sent(&mut self, counter: u64) {
         if self.0.len() == MOST {
             self.0.pop_front();
@@ -18,7 +18,7 @@ impl Greetings {
         self.0.push_back(counter);
     }
 
-    /// Takes its welcome, once; whether it was waited for.
+    /// Accepts a welcome, once; returns whether it was expected.
     pub(super) fn welcomed(&mut self, counter: u64) -> bool {
         let at = self.0.iter().position(|c| *c == counter);
         at.and_then(|at| self.0.remove(at)).is_some()

@@ -1,16 +1,16 @@
-//! Words of SWIM that this node took a short while ago. Each word about a member comes by a dozen times and more, and SWIM goes
-//! through all members for each; a word that was taken says nothing when it comes again. It forgets often: what SWIM itself has
-//! forgotten since (a member that was down for long) may be said again.
+//! SWIM updates that this node received recently. Each update about a member arrives a dozen times or more, and SWIM
+//! scans all members for each. A repeated update says nothing new, so it is dropped here. The memory is cleared often,
+//! because SWIM itself forgets members that were down for long, and updates about them may come again.
 //!
-//! It holds hashes alone, under a key of its own: nobody can make two words that look the same to it.
+//! It stores only hashes, under its own random key, so that nobody can construct two updates that look the same to it.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
-/// Words at most; a cluster of a thousand needs a few thousand.
+/// Limit of updates; a cluster of a thousand needs a few thousand.
 const MOST: usize = 16_384;
 
-/// What was heard.
+/// The updates received recently.
 #[derive(Default)]
 pub(super) struct Heard {
     words: HashSet<u64>,
@@ -18,12 +18,12 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Whether this was taken.
+    /// Whether this update was received.
     pub(super) fn knows(&self, word: &[u8]) -> bool {
         self.words.contains(&self.key.hash_one(word))
     }
 
-    /// Takes this.
+    /// Remembers this update.
     pub(super) fn take(&mut self, word: &[u8]) {
         if self.words.len() >= MOST {
             self.forget();

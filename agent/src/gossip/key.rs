@@ -1,17 +1,18 @@
-//! The cluster key: a text of at least 32 characters from a file or an SSM parameter. Several lines are several keys: the first one
-//! seals, all of them open, so that a key can be replaced without a moment of silence.
+//! The cluster key: a text of at least 32 characters from a file or an SSM parameter. Several lines are several keys:
+//! the first one encrypts, all of them decrypt, so that a key can be rotated without interruption.
 //!
-//! What is used on the wire is derived from it together with the names of cluster and role: two pools with the same key stay strangers.
+//! The key on the wire is derived from it together with the names of cluster and role, so that two pools with the same
+//! key cannot read each other.
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
 
 /// Shortest key: 32 characters of base64 or hex hold 128 bits and more.
 const SHORTEST: usize = 32;
 
-/// Keys at most.
+/// Limit of keys.
 const MOST: usize = 4;
 
-/// Marks what this derivation is for, and its version.
+/// Names the purpose of this derivation, and its version.
 const PURPOSE: &[u8] = b"myelin agent gossip v1";
 
 /// Bytes of a key id.
@@ -45,7 +46,7 @@ fn expand<const N: usize>(root: &Prk, info: &[&[u8]]) -> [u8; N] {
     out
 }
 
-/// The keys of one cluster and role. Shows nothing of itself.
+/// The keys of one cluster and role. Never printed.
 pub struct Ring {
     keys: Vec<Derived>,
 }
@@ -59,10 +60,10 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// Of a text.
+    /// Parses the text of a key.
     ///
     /// # Errors
-    /// What is wrong with it; nothing of it is repeated.
+    /// What is wrong with it; the message contains nothing of the key.
     pub fn new(text: &str, cluster: &str, role: &str) -> Result<Self, String> {
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
         if lines.is_empty() || lines.len() > MOST {

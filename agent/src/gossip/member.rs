@@ -1,5 +1,5 @@
-//! A member as gossip knows it. What changes about a node (its presence, its session) is part of who it is: a newer one replaces the
-//! older at the same name, and so travels as fast and as surely as membership itself.
+//! A member as gossip knows it. What changes about a node (its presence, its session) is part of its identity: a newer
+//! identity replaces the older one of the same name, and so spreads as fast and as reliably as membership itself.
 
 use super::peer::Peer;
 use super::seal::Session;
@@ -9,19 +9,19 @@ use std::net::SocketAddr;
 /// Longest name. Instance ids have 19 characters.
 const NAME: u32 = 21;
 
-/// What names are made of, in the order of their bytes. With their end these are 64: six bits each.
+/// The characters of names, in byte order. With the end marker these are 64: six bits each.
 const LETTERS: &[u8; 63] = b"-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Bits of a letter.
 const LETTER: u32 = 6;
 
-/// An instance id, six bits a letter in two words: SWIM goes through all members for each thing that it hears of one, and compares
-/// nothing but this.
+/// An instance id, six bits per character, in two integers: SWIM scans all members for each update and compares only
+/// this.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name([u64; 2]);
 
 impl Name {
-    /// Of a text of letters, digits and hyphens.
+    /// From a text of letters, digits and hyphens.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > NAME as usize {
@@ -45,12 +45,12 @@ impl Name {
         u128::from(self.0[0]) << 64 | u128::from(self.0[1])
     }
 
-    /// As it travels.
+    /// The wire form.
     pub(super) fn bytes(self) -> [u8; 16] {
         self.bits().to_be_bytes()
     }
 
-    /// What travelled; None where it is no name.
+    /// Reads the wire form; None if it is not a name.
     pub(super) fn read(bytes: [u8; 16]) -> Option<Self> {
         let read = Self::of(u128::from_be_bytes(bytes));
         (Self::new(&read.text()) == Some(read)).then_some(read)
@@ -76,19 +76,20 @@ impl std::fmt::Debug for Name {
 pub struct MemberId {
     /// Instance id.
     pub name: Name,
-    /// Where its gossip listens.
+    /// Address of its gossip.
     pub address: SocketAddr,
     /// Port of its front; 0 when it has none.
     pub port: u16,
-    /// Orders the runs of the agent on one instance: milliseconds of the wall clock when it started, moved up when it must win.
+    /// Orders the runs of the agent on one instance: milliseconds of the wall clock at its start, increased when it
+    /// must win.
     pub boot: u64,
-    /// Orders what one run says of itself.
+    /// Orders the changes of one run.
     pub version: u32,
-    /// How often it had to move up.
+    /// How often `boot` was increased.
     pub renewals: u8,
     /// Its session.
     pub session: Session,
-    /// What it is.
+    /// Its presence.
     pub presence: Presence,
 }
 
@@ -104,7 +105,7 @@ impl MemberId {
         }
     }
 
-    /// The next that this run says of itself.
+    /// The next identity of this run.
     #[must_use]
     pub fn with(self, presence: Presence) -> Self {
         Self {
@@ -118,8 +119,8 @@ impl MemberId {
 impl foca::Identity for MemberId {
     type Addr = Name;
 
-    /// After it was called down. Where an earlier run was started by a clock that was ahead, each step is twice as long as the one
-    /// before, so that even a year is made up for in minutes.
+    /// The identity after it was declared down. If an earlier run was started by a clock that was ahead, each step is
+    /// twice as long as the one before, so that even a year is made up for in minutes.
     fn renew(&self) -> Option<Self> {
         Some(Self {
             boot: self.boot.saturating_add(1 << (10 + u32::from(self.renewals.min(30)))),
@@ -179,7 +180,7 @@ mod tests {
         for text in ["", "i 1", "i/1", "ä", &"x".repeat(22)] {
             assert_eq!(Name::new(text), None, "{text}");
         }
-        // Nothing, a letter after the end, and more than fits.
+        // Empty, a character after the end, and more than fits.
         for bits in [0, 1, 1 << 127] {
             assert_eq!(Name::read(u128::to_be_bytes(bits)), None, "{bits}");
         }

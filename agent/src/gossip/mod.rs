@@ -1,9 +1,9 @@
-//! Peers: how they find each other and what they tell each other.
+//! Peers: how nodes find each other and what they exchange.
 //!
-//! [`key`] (the cluster key), [`seal`] (packets that a stranger can neither read, make nor play again), [`member`] and [`codec`] (who
-//! a peer is, on the wire), `swim` (its settings), `greetings` (who was asked to answer), `lists` (all members, or one word for all),
-//! `heard` (what need not be heard again), [`membership`] (SWIM and what surrounds it, without I/O), [`seeds`] (when EC2 is asked),
-//! [`net`] (the socket and the clock), [`peer`] (a peer as the rest of the agent sees it).
+//! [`key`] (the cluster key), [`seal`] (packets that a stranger can neither read nor forge nor replay), [`member`] and
+//! [`codec`] (a peer's identity, and its wire form), `heard` (updates that were received already), [`membership`] (SWIM
+//! and what surrounds it, without I/O), [`seeds`] (when EC2 is queried), [`net`] (the socket and the clock), [`peer`]
+//! (a peer as the rest of the agent sees it).
 
 pub mod codec;
 mod greetings;

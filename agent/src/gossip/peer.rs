@@ -14,7 +14,7 @@ pub struct Peer {
     pub address: IpAddr,
     /// Port of its front; 0 when it has none.
     pub port: u16,
-    /// What it is.
+    /// Its presence.
     pub presence: Presence,
 }
 

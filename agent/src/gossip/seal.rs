@@ -4,11 +4,12 @@
 //! version 1 │ kind 1 │ key id 4 │ sender's session 16 │ counter 8 │ ciphertext … │ tag 16
 //! ```
 //!
-//! A session is 16 random bytes that a node chooses when it starts. The key is derived from the cluster key and the sender's session, and
-//! the nonce is a counter, so that no nonce is used twice. What is authenticated beside the text is the head and the receiver's session: a
-//! packet that was recorded opens nowhere else, and not after the receiver was started again; a window of counters keeps it from
-//! opening twice at the same one. Nothing depends on clocks. A greeting to a node whose session is not known yet is bound to
-//! zeros: played again it gets a welcome that only the first sender's session opens.
+//! A session is 16 random bytes that a node chooses when it starts. The key is derived from the cluster key and the
+//! sender's session, and the nonce is a counter, so that no nonce is used twice. The head and the receiver's session are
+//! authenticated too, so a recorded packet can be opened nowhere else, and not after the receiver was restarted; a window
+//! of counters prevents the same receiver from opening it twice. Nothing depends on clocks. A greeting to a node whose
+//! session is not known yet is bound to zeros: if it is replayed, it gets a welcome that only the first sender's session
+//! can open.
 
 use super::key::{ID, Ring};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -23,10 +24,11 @@ pub const SESSION: usize = 16;
 const HEAD: usize = 2 + ID + SESSION + 8;
 const TAG: usize = 16;
 
-/// What an envelope adds to a text.
+/// What an envelope adds to a payload.
 pub const OVERHEAD: usize = HEAD + TAG;
 
-/// Sessions that are remembered. Beyond them the node takes a new session, which makes all that was recorded worthless.
+/// Limit of remembered sessions. Beyond it the node takes a new session, which makes everything that was recorded
+/// worthless.
 const MOST: usize = 16_384;
 
 /// A session.
@@ -38,9 +40,9 @@ pub const NOBODY: Session = [0; SESSION];
 /// What a packet is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Asks who is there.
+    /// Asks a node for its session.
     Greeting = 0,
-    /// Answers that.
+    /// The answer to a greeting.
     Welcome = 1,
     /// SWIM.
     Swim = 2,
@@ -61,9 +63,9 @@ impl Kind {
 /// Why a packet is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {
-    /// It is no envelope of ours.
+    /// It is not one of our envelopes.
     Shape,
-    /// It was sealed with another key, or for another session, or was changed.
+    /// It was encrypted with another key or for another session, or was modified.
     Foreign,
     /// It was opened before.
     Replayed,
@@ -72,17 +74,17 @@ pub enum Dropped {
 /// A packet that was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opened {
-    /// What it is for.
+    /// Its purpose.
     pub kind: Kind,
     /// The sender's session.
     pub session: Session,
     /// The sender's counter.
     pub counter: u64,
-    /// The text.
+    /// The payload.
     pub text: Vec<u8>,
 }
 
-/// The counters of one sender that were seen: the highest, and which of the 127 below it.
+/// The counters seen from one sender: the highest, and which of the 127 below it.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     highest: u64,
@@ -90,7 +92,7 @@ struct Window {
 }
 
 impl Window {
-    /// Takes a counter once.
+    /// Accepts a counter once.
     fn take(&mut self, counter: u64) -> bool {
         if counter > self.highest {
             let ahead = counter - self.highest;
@@ -107,14 +109,14 @@ impl Window {
     }
 }
 
-/// A sender that said something authentic: its key, so that it is not derived for each packet, and what it said.
+/// A sender of authentic packets: its derived key, so that it is not derived for each packet, and its counters.
 struct Sender {
     ring: [u8; ID],
     key: [u8; 32],
     window: Window,
 }
 
-/// Seals and opens for one node.
+/// Encrypts and decrypts for one node.
 pub struct Sealer {
     ring: Ring,
     session: Session,
@@ -167,7 +169,7 @@ impl Sealer {
         self.senders.len() >= MOST
     }
 
-    /// Takes a new session: nothing that was sealed for the old one opens any more.
+    /// Takes a new session: packets for the old one can no longer be opened.
     pub fn renew(&mut self, session: Session) {
         self.sealing = cipher(&self.ring.seals().session(&session));
         self.session = session;
@@ -175,7 +177,7 @@ impl Sealer {
         self.senders.clear();
     }
 
-    /// Seals a text for a receiver; the counter that it got.
+    /// Encrypts a payload for a receiver; returns it with its counter.
     pub fn seal(&mut self, kind: Kind, to: &Session, text: &[u8]) -> (Vec<u8>, u64) {
         self.counter += 1;
         let mut packet = Vec::with_capacity(text.len() + OVERHEAD);
@@ -222,7 +224,7 @@ impl Sealer {
             .map_err(|_| Dropped::Foreign)?
             .len();
         text.truncate(length);
-        // Only what was authentic is remembered: a forger cannot fill the memory.
+        // Only authentic senders are remembered: a forger cannot fill the memory.
         let sender = self.senders.entry(session).or_insert(Sender {
             ring: key.id,
             key: secret,

@@ -1,26 +1,28 @@
-//! When EC2 is asked for peers. Pure; chance is an argument.
+//! When to query EC2 for peers. Pure; randomness is an argument.
 //!
-//! EC2 answers twenty DescribeInstances a second for a whole account and region (EC2 developer guide, "Request throttling"). A quarter
-//! of that is the pool's share, so N nodes ask on average every max(30 s, N/5 s). A wait is spread over twice its mean: nodes that
-//! were launched together never ask together. A wait is for the cluster as it is when the wait ends, which a node that has just asked
-//! for the first time does not know yet. The first wait is spread over one and a half: then a thousand that do not know of each
-//! other yet use up the rate and no more than half of the burst, and news of the last of them has reached everybody within two
-//! intervals. Who was found by others before its first question does not ask it.
+//! EC2 answers twenty DescribeInstances a second for a whole account and region (EC2 developer guide, "Request
+//! throttling"). A quarter of that is the pool's share, so N nodes query on average every max(30 s, N/5 s). A wait is
+//! spread over twice its mean, so that nodes that were launched together do not query together. When a wait ends, it is
+//! checked against the current size of the cluster, which a node does not know yet after its first query.
+//!
+//! The first wait is spread over one and a half times the interval: a thousand nodes that do not know each other yet
+//! then use up the rate and no more than half of the burst, and the last of them is known everywhere within two
+//! intervals. A node that others found before its first query skips that query.
 
 use std::time::Duration;
 
-/// Requests a second that all nodes of a cluster together allow themselves.
+/// Requests per second of all nodes of a cluster together.
 const SHARE: u32 = 5;
 
 /// Longest mean wait after refusals.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// How often it was asked, and how that went.
+/// The history of queries.
 #[derive(Debug, Clone, Default)]
 pub struct Schedule {
     asked: bool,
     failures: u32,
-    /// How many nodes EC2 listed last: those that gossip does not reach share the rate as well.
+    /// How many nodes EC2 listed last: nodes that gossip does not reach share the rate too.
     listed: usize,
     chance: f64,
     waited: Duration,
@@ -29,14 +31,14 @@ pub struct Schedule {
 /// What to do when a wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// Ask.
+    /// Query.
     Ask,
-    /// Wait on: the cluster has grown since, or others found this node before it asked for the first time.
+    /// Keep waiting: the cluster has grown, or others found this node before its first query.
     Wait(Duration),
 }
 
 impl Schedule {
-    /// The wait before the next question, in a cluster of so many.
+    /// The wait before the next query, for this cluster size.
     pub fn wait(&mut self, interval: Duration, members: usize, chance: f64) -> Duration {
         self.chance = chance.clamp(0.0, 1.0);
         self.waited = self.whole(interval, members);
@@ -51,8 +53,8 @@ impl Schedule {
         mean.mul_f64(spread * self.chance)
     }
 
-    /// Whether to ask, now that the wait is over, in a cluster that has so many by now: a node that had just asked did not know how
-    /// many there are. `chance` is that of the next wait.
+    /// Whether to query, now that the wait is over, given the current cluster size, which the node may not have known
+    /// when the wait began. `chance` is for the next wait.
     pub fn next(&mut self, interval: Duration, members: usize, chance: f64) -> Next {
         if !self.asked {
             self.asked = true;
@@ -70,13 +72,13 @@ impl Schedule {
         Next::Wait(left)
     }
 
-    /// Notes an answer, and how many nodes it lists.
+    /// Records an answer, and how many nodes it lists.
     pub fn answered(&mut self, listed: usize) {
         self.failures = 0;
         self.listed = listed;
     }
 
-    /// Notes a question that was not answered.
+    /// Records a query without an answer.
     pub fn refused(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(schedule.next(HALF, 500, 0.9), Next::Wait(Duration::from_secs(70)));
         assert_eq!(schedule.next(HALF, 1_000, 0.9), Next::Wait(Duration::from_secs(100)));
         assert_eq!(schedule.next(HALF, 990, 0.9), Next::Ask, "it may shrink");
-        // Whom gossip does not reach EC2 lists all the same.
+        // EC2 also lists nodes that gossip does not reach.
         schedule.answered(1_000);
         assert_eq!(schedule.wait(HALF, 3, 0.5).as_secs(), 200);
     }

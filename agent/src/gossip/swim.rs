@@ -5,16 +5,17 @@ use foca::{Config, PeriodicParams};
 use std::num::{NonZeroU8, NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-/// How often a word is passed on, by the number of digits of the cluster's size.
+/// How often an update is passed on, by the number of digits of the cluster's size.
 const TRANSMISSIONS: [u8; 5] = [8, 12, 18, 24, 30];
 
 fn nonzero(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap_or(NonZeroUsize::MIN)
 }
 
-/// SWIM's settings for a cluster of this size: a probe a second; suspicion and repetitions grow with the logarithm. Both are half as
-/// much again as foca's own for a LAN: with a tenth of all packets lost, nodes that were suspected were called down before they
-/// could say that they live, and single nodes missed what hundreds had heard (`tests/it/clusters.rs`).
+/// SWIM's settings for a cluster of this size: one probe a second; suspicion and repetitions grow with the logarithm.
+/// Both are half as much again as foca's own for a LAN. With a tenth of all packets lost, suspected nodes were
+/// otherwise declared down before they could refute it, and single nodes missed what hundreds had received
+/// (`tests/it/clusters.rs`).
 pub(super) fn settings(size: u32) -> Config {
     let every = |frequency, members| {
         Some(PeriodicParams {
@@ -28,11 +29,11 @@ pub(super) fn settings(size: u32) -> Config {
         max_transmissions: NonZeroU8::new(TRANSMISSIONS[digits(size).min(TRANSMISSIONS.len()) - 1])
             .unwrap_or(NonZeroU8::MIN),
         max_packet_size: nonzero(TEXT),
-        // An instance that is gone for an hour does not come back, and its name is never used again.
+        // An instance that has been gone for an hour does not come back, and its name is never used again.
         remove_down_after: Some(Duration::from_secs(3_600)),
-        // Whole lists do this.
+        // Complete lists do this.
         periodic_announce: None,
-        // This is what heals a split: each side keeps asking some of those that it lost.
+        // This heals a partition: each side keeps contacting some of the members that it lost.
         periodic_announce_to_down_members: every(Duration::from_secs(20), 2),
         periodic_gossip: every(Duration::from_millis(250), 3),
         ..Config::new_lan(NonZeroU32::new(size.max(2)).unwrap_or(NonZeroU32::MIN))

@@ -1,4 +1,4 @@
-//! The loop's body: gather what is seen, decide, and say what is wanted. Acting is left to the parts that listen.
+//! The body of the loop: observe, decide, and publish what should happen. The parts that listen act on it.
 
 use super::view::{DrainView, Shared, View};
 use crate::config;
@@ -15,16 +15,16 @@ use tokio::sync::{oneshot, watch};
 /// Why a node is cordoned.
 const CORDONED: &str = "EC2 recommends a rebalance (drain.rebalance: cordon)";
 
-/// What a person asks for. The answer is a sentence; an error when it cannot be done.
+/// A user's request. The answer is a sentence, or an error if it cannot be done.
 #[derive(Debug)]
 pub enum Ask {
-    /// Empty the node.
+    /// Drain the node.
     Drain(oneshot::Sender<Result<String, String>>),
-    /// Call that off.
+    /// Cancel the drain.
     Undrain(oneshot::Sender<Result<String, String>>),
 }
 
-/// Where wishes go.
+/// Where the decisions are published.
 #[derive(Debug)]
 pub struct Wishes {
     /// To the workload.
@@ -42,16 +42,16 @@ pub struct Control {
     tag_rule: TagRule,
     hook: Option<Running>,
     asked: bool,
-    /// SIGTERM has come.
+    /// SIGTERM was received.
     pub stop: bool,
     wishes: Wishes,
     last: Wanted,
-    /// The agent was started on a node that drains: its workload is not started for that.
+    /// The agent was started on a draining node: its workload is not started.
     held: bool,
 }
 
 impl Control {
-    /// Of a node whose workload is to be started, or, `held`, only once its drain is called off.
+    /// For a node whose workload should be started, or, with `held`, only once its drain is cancelled.
     #[must_use]
     pub fn new(shared: Arc<Shared>, config: &config::Config, wishes: Wishes, held: bool) -> Self {
         let rules = Rules {
@@ -93,7 +93,8 @@ impl Control {
         causes
     }
 
-    /// One look. Answers whether the node has nothing left to do: it was told to stop, and all has ended.
+    /// One turn of the loop. Returns whether the node has nothing left to do: it was told to stop, and everything has
+    /// ended.
     pub fn look(&mut self, notices: &Notices, workload: &Status, told: Option<Tag>) -> bool {
         let now = self.shared.now();
         let seen = Seen {
@@ -117,7 +118,8 @@ impl Control {
             tracing::info!(state = presence.word(), why, "the node's state has changed");
         }
         set(&self.shared.presence, presence);
-        // A tag that an earlier run left would call a node ready that starts: the first wish is sent, also one for none.
+        // A tag left by an earlier run could call a starting node ready: the first decision is always sent, also if it
+        // is "no tag".
         set(&self.wishes.tag, Some(tag));
         self.held &= wanted.is_draining();
         let order = if self.held { Order::Terminate } else { order(wanted) };
@@ -144,7 +146,7 @@ impl Control {
         wanted == Wanted::Drained && self.stop
     }
 
-    /// What is left of the drain's time.
+    /// The remaining time of the drain.
     #[must_use]
     pub fn left(&self) -> std::time::Duration {
         self.machine.end().unwrap_or_default().saturating_sub(self.shared.now())
@@ -196,13 +198,13 @@ impl Control {
         }
     }
 
-    /// Answers a person.
+    /// Answers a user's request.
     pub fn ask(&mut self, ask: Ask) {
         let (answer, to) = match ask {
             Ask::Drain(to) => (Ok(self.drain()), to),
             Ask::Undrain(to) => (self.undrain(), to),
         };
-        // Who asked may be gone.
+        // The user may be gone.
         let _ = to.send(answer);
     }
 
@@ -256,7 +258,7 @@ fn order(wanted: Wanted) -> Order {
     }
 }
 
-/// Tells only what is new.
+/// Publishes only changes.
 fn set<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
     channel.send_if_modified(|held| {
         let changed = *held != value;

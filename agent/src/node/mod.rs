@@ -1,4 +1,4 @@
-//! One node: the loop that looks at everything, lets the drain machine decide, and tells the parts what is wanted of them.
+//! One node: the loop that observes everything, lets the drain machine decide, and tells the parts what to do.
 
 mod control;
 mod start;

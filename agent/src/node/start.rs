@@ -1,4 +1,4 @@
-//! From a configuration to a node that runs, and to its end.
+//! Starts a node from its configuration, and runs it to its end.
 
 use super::control::{Ask, Control, Wishes};
 use super::view::{Dropped, Shared, View};
@@ -22,16 +22,17 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long the metadata service may be down when the agent starts. Then the agent ends, and systemd starts it again.
+/// How long the metadata service may be unavailable when the agent starts. After that the agent exits, and systemd
+/// restarts it.
 const IDENTITY: Duration = Duration::from_secs(600);
 
-/// How often the node is looked at when nothing calls for a look.
+/// How often the loop runs without an event.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long a node that has ended waits for EC2 to take its last tag.
+/// How long a finished node waits for EC2 to accept its last tag.
 const LAST_TAG: Duration = Duration::from_secs(8);
 
-/// How long requests that pass through a node that has ended may take to finish.
+/// How long requests that pass through a finished node may take to finish.
 const FRONT: Duration = Duration::from_secs(30);
 
 /// Why a node does not run.
@@ -42,7 +43,7 @@ pub enum RunError {
         "there is no workload: write the command after `--`, or workload.command or workload.health in the configuration"
     )]
     NoWorkload,
-    /// Nobody says who it is.
+    /// The identity is unknown.
     #[error("{0}")]
     Identity(#[from] IdentityError),
     /// The metadata service's address is none.
@@ -51,7 +52,7 @@ pub enum RunError {
     /// An endpoint is none, or a part cannot start.
     #[error("{0}")]
     Part(String),
-    /// Signals cannot be heard.
+    /// Signals cannot be received.
     #[error("listen for signals: {0}")]
     Signals(#[from] std::io::Error),
 }
@@ -84,7 +85,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
         tracing::warn!(%listen, %address, "front.listen is a loopback address: peers cannot pass requests to this node; listen on its address, or on 0.0.0.0");
     }
     let left = metadata.get(&format!("meta-data/tags/instance/{TAG_STATE}")).await;
-    // What drains must not begin to serve because the agent was started again.
+    // A draining node must not begin to serve because the agent was restarted.
     let first = notices::look(&metadata, &Notices::default(), Duration::ZERO).await;
 
     let credentials = Credentials::new(Credentials::from_environment(), Arc::clone(&metadata));
@@ -149,13 +150,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
             break;
         }
     }
-    // Requests that this front passes to peers are not the workload's, and finish all the same.
+    // Requests that this front passes to peers are not the workload's, and may finish.
     if let Some(front) = front {
         front.close(control.left().min(FRONT)).await;
     }
     let _ = leave.send(());
     if let Some(peers) = peers {
-        // It says good-bye and ends; whom it does not reach finds out.
+        // It announces that it leaves and ends; nodes that it does not reach find out.
         let _ = tokio::time::timeout(Duration::from_secs(1), peers).await;
     }
     let mut told = told;
@@ -170,13 +171,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
-/// How many peers a node has.
+/// Number of peers of a node.
 fn members(shared: &Arc<Shared>) -> impl Fn() -> usize + Send + use<> {
     let peers = shared.peers.subscribe();
     move || peers.borrow().len()
 }
 
-/// Asks who the node is until the metadata service says, for a while.
+/// Requests the identity until the metadata service answers, for a while.
 async fn who(metadata: &Metadata, config: &Config) -> Result<Identity, IdentityError> {
     let began = Instant::now();
     let mut failures = 0;
@@ -195,7 +196,7 @@ async fn who(metadata: &Metadata, config: &Config) -> Result<Identity, IdentityE
     }
 }
 
-/// Asks for notices for as long as somebody listens.
+/// Polls for notices as long as there is a receiver.
 async fn poll(metadata: Arc<Metadata>, shared: Arc<Shared>, tell: watch::Sender<Notices>) {
     while !tell.is_closed() {
         tokio::time::sleep(notices::EVERY).await;

@@ -1,4 +1,4 @@
-//! One question to the workload about its health. Redirections are healthy answers and are not followed.
+//! One health check of the workload. Redirects count as healthy and are not followed.
 
 use crate::config;
 use crate::wire::{self, Url};
@@ -6,13 +6,13 @@ use bytes::Bytes;
 use http::Method;
 use std::time::Duration;
 
-/// Largest answer to a health question.
+/// Largest answer to a health check.
 const LIMIT: usize = 1 << 20;
 
-/// Asks; the reason when it is not well.
+/// Checks once.
 ///
 /// # Errors
-/// Why it is not well.
+/// Why it is not healthy.
 pub async fn ask(health: &config::Health) -> Result<(), String> {
     let end: Duration = health.timeout.0;
     if let Some(text) = &health.http {

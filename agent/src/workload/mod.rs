@@ -1,4 +1,5 @@
-//! The workload: how its health is asked ([`check`]), when it is started again ([`restart`], pure), and who does so ([`supervise`]).
+//! The workload: its health checks ([`check`]), when it is restarted ([`restart`], pure), and its supervision
+//! ([`supervise`]).
 
 pub mod check;
 pub mod restart;

@@ -1,4 +1,4 @@
-//! Whether and when a workload that has ended is started again. Pure; chance is an argument.
+//! Whether and when an ended workload is restarted. Pure; randomness is an argument.
 
 use crate::backoff;
 use crate::config;
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum Next {
     /// Start it after this wait.
     Again(Duration),
-    /// It has ended too often: the node says `failed`.
+    /// It has ended too often: the node reports `failed`.
     GiveUp,
 }
 

@@ -1,5 +1,5 @@
-//! The workload's process: start it in a group of its own, ask its health, start it again, end it when told. Its output goes where
-//! the agent's goes, untouched: there is nothing between it and the journal that could lose a line.
+//! The workload's process: starts it in its own process group, checks its health, restarts it, and ends it on request.
+//! Its output goes where the agent's goes, untouched: nothing between it and the journal could lose a line.
 
 use super::check;
 use super::restart::{Next, Restarts};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-/// What is to be done with it.
+/// What to do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Order {
     /// Keep it running.
@@ -24,22 +24,22 @@ pub enum Order {
 /// How it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// It runs and was not healthy yet, for this reason when it was asked last.
+    /// It runs and has not been healthy yet, with the reason of the last check.
     Starting(Option<String>),
     /// It is healthy.
     Healthy,
-    /// It runs, and is not healthy for this reason.
+    /// It runs but is unhealthy, for this reason.
     Sick(String),
-    /// It has ended and is started again soon.
+    /// It has ended and will be restarted soon.
     Waiting(String),
     /// It ended too often.
     Failed(String),
-    /// It was told to end, and has.
+    /// It was stopped on request.
     Stopped,
 }
 
 impl Health {
-    /// Whether a process of it may be left.
+    /// Whether a process of it may still exist.
     #[must_use]
     pub fn runs(&self) -> bool {
         matches!(self, Self::Starting(_) | Self::Healthy | Self::Sick(_))
@@ -58,7 +58,7 @@ impl Health {
         }
     }
 
-    /// Why it is not healthy, where something is known.
+    /// Why it is not healthy, if that is known.
     #[must_use]
     pub fn why(&self) -> Option<&str> {
         match self {
@@ -69,18 +69,19 @@ impl Health {
     }
 }
 
-/// What is known of it.
+/// Its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// How it is.
     pub health: Health,
     /// Its process, while it runs.
     pub pid: Option<u32>,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
 }
 
-/// Runs until the order is no more given out. A node without a command has a workload that others keep: only its health is asked.
+/// Runs until the sender of orders is dropped. Without a command, the workload is run by others: only its health is
+/// checked.
 pub async fn supervise(config: config::Workload, mut order: watch::Receiver<Order>, tell: watch::Sender<Status>) {
     let mut restarts = Restarts::new(config.restart.clone());
     let mut count = 0;
@@ -149,12 +150,12 @@ fn start(command: &[String]) -> std::io::Result<Child> {
 
 fn signal(group: Option<Pid>, signal: Signal) {
     if let Some(group) = group {
-        // A group that is gone needs no signal.
+        // A process group that is gone needs no signal.
         let _ = kill_process_group(group, signal);
     }
 }
 
-/// From the start of a process to its end; why it ended.
+/// Runs one process to its end; returns why it ended.
 async fn run(
     mut child: Child,
     config: &config::Workload,
@@ -214,7 +215,7 @@ async fn run(
     if told {
         rest_ends(group, order, kill_at).await;
     }
-    // What the workload started and left behind would hold its port.
+    // Processes that the workload left behind would hold its port.
     signal(group, Signal::KILL);
     given_up.unwrap_or_else(|| match ended {
         Ok(status) => format!("it ended with {status}"),
@@ -239,7 +240,7 @@ fn far() -> tokio::time::Instant {
     tokio::time::Instant::now() + Duration::from_secs(86_400 * 365)
 }
 
-/// A workload that somebody else runs: only its health is known, and it "ends" when it is told to.
+/// A workload that others run: only its health is known, and it "ends" when told to.
 async fn elsewhere(
     config: &config::Workload,
     order: &mut watch::Receiver<Order>,
@@ -263,7 +264,7 @@ async fn elsewhere(
     }
 }
 
-/// Asks again and again and says what is found; ends with the reason when the workload has to be started again.
+/// Checks repeatedly and publishes the result; returns the reason when the workload must be restarted.
 async fn watch_health(config: &config::Workload, say: &impl Fn(Health)) -> String {
     let Some(health) = &config.health else {
         return std::future::pending().await;

@@ -1,5 +1,5 @@
-//! EC2 as a pool's nodes and its controller share it: one account's request rates, kept either as a count of tokens, or by the sandbox
-//! over HTTP, which then also lists what it holds.
+//! EC2 as shared by a pool's nodes and its controller: the request rates of one account, either as a count of tokens,
+//! or in the sandbox over HTTP, which then also lists its instances.
 
 use bytes::Bytes;
 use jiff::SignedDuration;
@@ -67,8 +67,8 @@ impl Account {
         })
     }
 
-    /// Asks for the nodes of a cluster whose tag says `ready`; `model` says which those are where nobody else knows. None when the
-    /// rate is used up.
+    /// Lists the nodes of a cluster whose tag says `ready`; `model` says which these are if nothing else knows. None if
+    /// the rate is used up.
     pub(crate) fn list(
         &mut self,
         now: Duration,
@@ -90,7 +90,8 @@ impl Account {
     }
 }
 
-/// The sandbox's EC2 with its published rates, asked by the agent's own client; its clock stands still until somebody asks later.
+/// The sandbox's EC2 with its published rates, queried by the agent's own client; its clock stops until a later
+/// request.
 pub(crate) struct Served {
     runtime: tokio::runtime::Runtime,
     cloud: Cloud,
@@ -101,7 +102,7 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Launches so many nodes of a cluster, whose addresses the simulation gives.
+    /// Launches nodes of a cluster at the addresses that the simulation assigns.
     pub(crate) fn new(cluster: &str, addresses: &[SocketAddr]) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -164,7 +165,7 @@ impl Served {
         self.now = now;
     }
 
-    /// Asks again for as long as this machine, and not EC2, is what is too slow; no time passes meanwhile.
+    /// Retries as long as this machine, and not EC2, is too slow; no time passes meanwhile.
     fn insist<T>(&self, ask: impl AsyncFn() -> Result<T, Ec2Error>) -> Result<T, Ec2Error> {
         let mut answer = self.runtime.block_on(ask());
         for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Figures of the agent, for `cargo xtask bench agent`. They are tests as well: each fails beyond its limit.
+//! Measurements of the agent, for `cargo xtask bench agent`. They are tests too: each fails beyond its limit.
 
 use crate::harness::{Node, World, front, until};
 use crate::pools::pool_of;
@@ -109,7 +109,8 @@ async fn death_under_load() {
     for (method, may_lose) in [(Method::GET, 0), (Method::POST, 16)] {
         let world = World::new().await;
         let mut all = pool_of(&world, "prod", 3, usual).await;
-        // The node that is asked has a sick workload: all its requests go to the other two, of which one dies.
+        // The node that gets the requests has an unhealthy workload: all its requests go to the other two, one of which
+        // dies.
         std::fs::write(all[0].0.folder.join("sick"), "").expect("room");
         until("it is sick", &all[0].1, async || all[0].1.presence().await == "sick").await;
         let mut load = Load::new(&all[0].0.address, 16, &method);

@@ -1,12 +1,12 @@
-//! `examples/synkti`: its boot script is run, in a folder in place of a node's root and with `aws` and `systemctl` that do what is asked
-//! of them there; the configuration that it writes is read by the real agent.
+//! Runs the boot script of `examples/synkti` in a folder that replaces a node's root, with fake `aws` and `systemctl`;
+//! the real agent then reads the configuration that it writes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Copies from the folder that plays S3; says what it was asked.
+/// Copies from the folder that plays S3; prints its arguments.
 const AWS: &str = r#"#!/usr/bin/env bash
 echo "aws $*" >>"$WORLD/log"
 case "$1 $2" in

@@ -1,4 +1,5 @@
-//! What a cluster of many nodes promises, on a simulated network: nobody is lost, nobody is forged, EC2 is not overrun.
+//! Guarantees of a cluster of many nodes, on a simulated network: no node is lost, none can be forged, EC2 is not
+//! overrun.
 
 use crate::simulation::{KEY, Simulation};
 use myelin_agent::gossip::key::Ring;
@@ -22,13 +23,13 @@ fn cluster(seed: u64, nodes: usize) -> Simulation {
     world
 }
 
-/// How many nodes: so many, or what `MYELIN_AGENTS` says (the bench says 1,000; a debug build would take minutes for that).
+/// Number of nodes: the default, or `MYELIN_AGENTS` (the bench uses 1,000; a debug build would take minutes for that).
 fn nodes_or(usual: usize) -> usize {
     let named = std::env::var("MYELIN_AGENTS").ok();
     named.and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
-/// What the nodes and the controller asked of EC2 so far, and how that went.
+/// The requests of the nodes and the controller to EC2 so far, and their results.
 fn account(world: &Simulation) -> String {
     let (asked, c) = (world.nodes.iter().map(|n| n.asked).sum::<u32>(), &world.controller);
     format!(
@@ -47,8 +48,9 @@ fn account(world: &Simulation) -> String {
     )
 }
 
-/// Of all pairs 99 % know each other after two of the intervals at which so many nodes ask EC2 (30 s, or a fifth of a second for
-/// each node, as the tags of that many are not there before); and news of the last that did takes some seconds to reach all.
+/// 99 % of all pairs know each other after two of the intervals at which this many nodes query EC2 (30 s, or a fifth of
+/// a second per node, because the tags of that many do not exist earlier). The last one is known everywhere some
+/// seconds later.
 fn settles_in_two_intervals(world: &mut Simulation) -> Duration {
     let nodes = u64::try_from(world.nodes.len()).expect("few");
     let intervals = 2 * secs(30.max(nodes / 5));
@@ -115,7 +117,7 @@ fn nodes_that_boot_together_leave_a_controller_its_share_of_the_sandboxs_request
         world.controller.most_tries <= 3,
         "a mark is taken within three seconds, also while all nodes write their tags"
     );
-    // Beyond the burst that nobody can foresee, nobody is refused.
+    // Apart from the burst, which no node can foresee, none is refused.
     let late = u32::try_from(count.saturating_sub(100)).expect("few") + world.controller.refused;
     assert!(world.tag_writes.1 <= late + late / 10, "{:?}", world.tag_writes);
 }
@@ -317,7 +319,7 @@ fn recorded_forged_and_changed_packets_change_nothing() {
     let recorded = world.recorded.take().expect("it was kept");
     world.kill(5);
     world.until(minutes(1), Simulation::settled);
-    // One node was started anew since; what was recorded must not mean anything to it either.
+    // One node was restarted since; recorded packets must not mean anything to it either.
     world.kill(9);
     world.pass(secs(3));
     world.start(9, 0);
@@ -368,6 +370,6 @@ fn recorded_forged_and_changed_packets_change_nothing() {
     }
     assert_eq!(world.seen_as(9, Presence::Ready), 18);
     let dropped = dropped(&world) - before;
-    // Those to the dead node reach nobody; greetings that were recorded are answered and lead nowhere.
+    // Packets to the dead node reach no one; recorded greetings are answered and lead nowhere.
     assert!(dropped > sent * 8 / 10, "{dropped} of {sent}");
 }

@@ -25,7 +25,8 @@ pub(crate) const ADMIN: u16 = 18_098;
 pub(crate) const FRONT: u16 = 18_080;
 pub(crate) const GOSSIP: u16 = 17_946;
 
-/// A network of 254 loopback addresses that no other test has, in this process or another: who holds the lock's port has the network.
+/// A network of 254 loopback addresses that no other test uses, in this process or another: the holder of the lock's
+/// port owns the network.
 #[derive(Debug)]
 struct Network {
     prefix: String,
@@ -397,7 +398,7 @@ pub(crate) fn hits(folder: &Path) -> Vec<String> {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // The agent takes its workload along when it is asked to; a killed one cannot.
+        // A stopped agent ends its workload; a killed one cannot.
         let workload = workload_pid(&self.log());
         let _ = self.child.kill();
         let _ = self.child.wait();

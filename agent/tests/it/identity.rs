@@ -1,4 +1,4 @@
-//! Who the agent thinks it is, and how it asks.
+//! The agent's identity, and how it obtains it.
 
 use crate::harness::{World, until};
 use myelin_agent::config;
@@ -23,7 +23,7 @@ async fn a_session_that_is_refused_is_renewed_once() {
     );
 }
 
-/// A service that answers the question for a session, and every other one, with these; and what it was asked.
+/// A service with these answers to the request for a session and to all others; records the requests.
 async fn service(session: (u16, &'static str), other: (u16, &'static str)) -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");

@@ -1,9 +1,9 @@
-//! Nodes on real networks: each agent in a network namespace of its own, on two bridges with one cable between them. Cables are pulled,
-//! and a node's words are sent to a machine that is not there.
+//! Nodes on real networks: each agent in its own network namespace, on two bridges with one cable between them. Cables
+//! are pulled, and a node's packets are sent to a machine that does not exist.
 //!
-//! The test runs itself again in fresh network, mount and process namespaces (`unshare`), in which it makes all others: when it ends,
-//! however it ends, the kernel takes all of it away, and nothing outside is touched. Skipped, and says so, where that is not
-//! permitted. Lost packets are the simulation's: `tc netem` is not in every kernel.
+//! The test runs itself again in fresh network, mount and process namespaces (`unshare`), in which it creates all
+//! others: however it ends, the kernel removes all of it, and nothing outside is touched. Skipped, with a message, if
+//! that is not permitted. Lost packets are left to the simulation, because not every kernel has `tc netem`.
 
 use crate::harness::{Agent, GOSSIP, Node, World, until};
 use std::collections::BTreeSet;
@@ -195,7 +195,7 @@ async fn inside() {
     ip("link set cable up");
     whole("with the cable again").await;
 
-    // The third hears everybody, and nobody hears it; to EC2 it speaks as before.
+    // The third node receives from all, and no node receives from it; to EC2 it speaks as before.
     for n in [1, 2, 4] {
         ip(&format!(
             "-n n3 neigh replace 10.77.0.{n} lladdr {NOBODY} nud permanent dev eth0"
@@ -209,8 +209,8 @@ async fn inside() {
     }
     whole("when the third is heard again").await;
 
-    // One node's own cable.
-    // Its workload ends at that moment, so that it becomes somebody new whom nobody ever heard of.
+    // One node's own cable. Its workload ends at that moment, so that its identity changes to one that no node has
+    // heard of.
     ip("link set port2 down");
     two.1.kill_workload();
     alone("without the second", &[one, three, four]).await;

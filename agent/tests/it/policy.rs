@@ -1,5 +1,6 @@
-//! The worker policy of `infra/`, held against every request that an agent sends in its life. The requests are recorded on their way to
-//! the sandbox; the policy is evaluated here, by the part of IAM's rules that it uses. What IAM itself makes of it was not tried.
+//! The worker policy of `infra/`, checked against every request that an agent sends in its life. The requests are
+//! recorded on their way to the sandbox; the policy is evaluated here, by the part of IAM's rules that it uses. It was
+//! not tried on IAM itself.
 
 use crate::harness::{World, end, until};
 use bytes::Bytes;
@@ -26,7 +27,7 @@ pub(crate) struct Ask {
     pub(crate) filters: BTreeMap<String, Vec<String>>,
 }
 
-/// What was asked, and the session token that each request came with.
+/// The requests, and the session token of each.
 pub(crate) type Asked = Arc<Mutex<Vec<(Ask, Option<String>)>>>;
 
 const INSTANCE: &str = "arn:aws:ec2:us-east-1:123456789012:instance/";
@@ -134,8 +135,8 @@ fn holds(conditions: &Value, ask: &Ask, own: &str) -> bool {
                 .collect();
             let held = |value: &String| expected.contains(value);
             match (operator.as_str(), key.as_str()) {
-                // In this test the region is right, and whoever asks is the instance `own`: IAM compares the caller's ARN with it,
-                // which restricts a request only together with its resource.
+                // In this test the region is right, and the caller is the instance `own`: IAM compares the caller's ARN
+                // with it, which restricts a request only together with its resource.
                 ("StringEquals", "aws:RequestedRegion") => expected == ["us-east-1"],
                 ("StringEquals", "aws:ARN") => expected == [own] && ask.resource == own,
                 ("ForAllValues:StringEquals", "aws:TagKeys") => ask.keys.iter().all(held),
@@ -284,7 +285,7 @@ async fn the_worker_policy_allows_all_that_an_agent_asks_in_its_life_and_nothing
         };
         assert_eq!(allowed(&policy, &one, &own), may, "{one:?}");
     }
-    // What would make it somebody else, or touch another.
+    // What would change its identity, or touch another instance.
     for action in ["ec2:CreateTags", "ec2:DeleteTags"] {
         for (resource, keys) in [
             (own.clone(), &["myelin.dev:cluster"][..]),

@@ -1,4 +1,4 @@
-//! Several nodes: they find each other by EC2 and gossip, and keep to themselves.
+//! Several nodes: they find each other by EC2 and gossip, and ignore strangers.
 
 use crate::harness::{Agent, GOSSIP, Node, World, until};
 use myelin_agent::gossip::key::Ring;
@@ -39,7 +39,7 @@ async fn nodes_find_each_other_and_notice_who_drains_who_leaves_and_who_died() {
         let peers = all[at].1.json("/peers").await;
         peers.as_array().map_or(0, Vec::len)
     };
-    // A drain is told by gossip: EC2 says nothing of it in this test.
+    // Gossip spreads a drain: EC2 says nothing about it in this test.
     assert!(all[1].1.command("drain").0);
     for at in [0, 2, 3] {
         until("the drain is known", &all[at].1, async || {
@@ -85,7 +85,7 @@ async fn two_clusters_with_one_key_on_one_network_do_not_mix_and_strangers_get_n
             .collect();
         assert_eq!(names, expected);
     }
-    // Somebody in the network without the key, and somebody with the key of the neighbours.
+    // A host in the network without the key, and one with the key of another pool.
     let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
     let target = format!("{}:{GOSSIP}", prod[0].0.address);
     let made_up = Ring::new("a key that the stranger has made up", "prod", "worker").expect("a key");

@@ -1,5 +1,6 @@
-//! The keys of the instance's role: from the metadata service, enough for all that the agent does, renewed before they end, replaced
-//! when EC2 calls them ended. The sandbox refuses ended sessions and enforces the worker policy of `infra/` on the role.
+//! The credentials of the instance's role: obtained from the metadata service, sufficient for everything the agent
+//! does, renewed before they expire, and replaced when EC2 calls them expired. The sandbox refuses expired sessions and
+//! enforces the worker policy of `infra/` on the role.
 
 use crate::harness::{Agent, Node, World, until};
 use crate::policy::{Asked, policy, recorder};

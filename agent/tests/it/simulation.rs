@@ -1,5 +1,5 @@
-//! A network and an EC2 of many nodes on one virtual clock: the real membership and the real schedule, no sockets, no waiting. The same
-//! seed gives the same course.
+//! A network and an EC2 for many nodes on one virtual clock: the real membership and the real schedule, no sockets, no
+//! waiting. The same seed gives the same run.
 
 use crate::account::{Account, Served};
 use myelin_agent::gossip::key::Ring;
@@ -114,7 +114,7 @@ pub(crate) struct Simulation {
     pub(crate) tag_lag: Duration,
     /// EC2 lists every node to everybody, whatever its tags.
     pub(crate) careless: bool,
-    /// Every packet that was sent, while somebody listens on the wire.
+    /// Every packet that was sent, if the wire is recorded.
     pub(crate) recorded: Option<Vec<(SocketAddr, SocketAddr, Vec<u8>)>>,
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -202,7 +202,7 @@ impl Simulation {
         self.launch(count, cluster);
     }
 
-    /// Starts the agent of a node, whose wall clock is off by so many milliseconds.
+    /// Starts the agent of a node, whose wall clock is off by this many milliseconds.
     pub(crate) fn start(&mut self, n: usize, wall_off: i64) {
         let seed = self.rng.random();
         let session = self.rng.random();

@@ -1,11 +1,11 @@
-//! The systemd unit: systemd reads it without a complaint, and finds little that it exposes. Skipped, and says so, where there is no
+//! The systemd unit: systemd accepts it without a warning, and finds little exposure. Skipped, with a message, without
 //! `systemd-analyze`.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The unit, with this machine's binary in it: systemd asks whether the program exists.
+/// The unit, with this machine's binary in it: systemd checks that the program exists.
 fn unit(folder: &Path) -> PathBuf {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/myelin-agent.service");
     let text = std::fs::read_to_string(file).expect("the unit is part of the crate");

@@ -1,4 +1,4 @@
-//! The promises of a drain, for chosen and for random courses of events.
+//! The guarantees of a drain, for chosen and for random sequences of events.
 
 use super::*;
 use proptest::prelude::*;
@@ -78,7 +78,7 @@ fn a_drain_is_called_off_until_the_workload_has_its_sigterm_and_not_after() {
     assert_eq!(machine.look(&seen(2, &tag)), Wanted::Hook);
     assert_eq!(machine.look(&seen(3, &[])), Wanted::Serve);
     assert_eq!(machine.causes(), []);
-    // The next drain begins anew, with a new deadline.
+    // The next drain starts over, with a new deadline.
     assert_eq!(machine.look(&seen(500, &tag)), Wanted::Finish);
     assert_eq!(machine.end(), Some(secs(500 + 110)));
     let ended = Seen {
@@ -193,13 +193,13 @@ proptest! {
             prop_assert!(!last.is_final() || wanted.is_final());
             prop_assert!(last != Wanted::Kill || wanted != Wanted::Terminate);
             prop_assert!(last != Wanted::Drained || wanted == Wanted::Drained);
-            // Work is taken exactly while nothing asks for a drain.
+            // Work is accepted exactly while there is no cause for a drain.
             prop_assert!(wanted.is_final() || wanted.is_draining() != seen.causes.is_empty());
-            // A hook is run only where there is one, and never after it ended.
+            // A hook runs only if there is one, and never after it ended.
             prop_assert!(wanted != Wanted::Hook || (rules.hook.is_some() && seen.hook != HookSeen::Ended));
-            // Nothing is called drained while the workload runs.
+            // The node is never drained while the workload runs.
             prop_assert!(wanted != Wanted::Drained || last == Wanted::Drained || !seen.workload_runs);
-            // At the end nothing runs that was not told to die, unless the drain was first heard of at this very look.
+            // At the end nothing runs that did not get SIGKILL, unless the drain was first seen at this very look.
             if let Some(end) = machine.end()
                 && seen.now >= end && last.is_final() && seen.workload_runs && last != Wanted::Drained {
                 prop_assert_eq!(wanted, Wanted::Kill);

@@ -20,7 +20,7 @@ fn node(n: u8, cluster: &str) -> Membership {
     Membership::new(me, Sealer::new(ring, [n; 16]), u64::from(n))
 }
 
-/// Delivers everything until nothing is on the way.
+/// Delivers all packets until none is in flight.
 fn deliver(nodes: &mut [Membership], from: usize, out: Vec<Out>) {
     let mut way: VecDeque<(SocketAddr, SocketAddr, Vec<u8>)> = VecDeque::new();
     let put = |way: &mut VecDeque<_>, from: SocketAddr, out: Vec<Out>| {
@@ -105,7 +105,7 @@ fn two_that_know_each_other() -> [Membership; 2] {
     nodes
 }
 
-/// Lets time pass for a node to which no packet comes.
+/// Lets time pass for a node that receives no packet.
 fn alone(node: &mut Membership, out: Vec<Out>, time: Duration) {
     let mut timers: Vec<(Duration, Token)> = Vec::new();
     let mut out = out;
@@ -131,7 +131,7 @@ fn who_is_cut_off_at_the_moment_in_which_it_changes_counts_on_nobody_before_long
     assert_eq!(nodes[0].len(), 1);
     alone(&mut nodes[0], out, minute);
     assert_eq!(nodes[0].len(), 0, "after a word of its own");
-    // The same when the change is the answer to somebody who called it down.
+    // The same if the change is a refutation of being declared down.
     let mut nodes = two_that_know_each_other();
     let down = [&[0, 1][..], &lists::word(&Member::down(*nodes[0].me()))].concat();
     let was = *nodes[0].me();
@@ -155,7 +155,7 @@ fn who_sees_the_same_sends_no_list_and_who_sees_something_else_does() {
         nodes[1].packet(from, &sent.expect("it asks")).len()
     };
     assert_eq!(answers(&mut nodes), 0);
-    // The second learns of a third, which the first does not hear.
+    // The second learns of a third member, and the first does not.
     let third = MemberId {
         name: Name::new("i-3").expect("a name"),
         ..*nodes[0].me()
@@ -163,13 +163,13 @@ fn who_sees_the_same_sends_no_list_and_who_sees_something_else_does() {
     let text = [&[0, 1][..], &lists::word(&Member::alive(third))].concat();
     assert_eq!(nodes[1].listed(&text), Some(()));
     assert!(answers(&mut nodes) >= 1);
-    // One that changed what it is differs as well, though the same are there.
+    // A member with a changed presence makes a difference too, although the same members are there.
     let mut nodes = two_that_know_each_other();
     let _ = nodes[1].set_presence(Presence::Sick);
     assert!(answers(&mut nodes) >= 1);
 }
 
-/// A message of SWIM with one word in it.
+/// A SWIM message with one update in it.
 fn gossip(from: MemberId, to: MemberId, word: &Member<MemberId>) -> Vec<u8> {
     let header = foca::Header {
         src: from,
@@ -191,14 +191,14 @@ fn a_word_that_swim_did_not_take_is_heard_when_it_comes_again() {
         ..other
     };
     let word = Member::alive(third);
-    // It is for what this node was before it was sick.
+    // It is for this node's identity before it was sick.
     let _ = nodes[0].set_presence(Presence::Sick);
     assert_eq!(nodes[0].swim(&gossip(other, own, &word)), Some(()));
     assert_eq!(nodes[0].len(), 1, "SWIM does not take it");
     let own = *nodes[0].me();
     assert_eq!(nodes[0].swim(&gossip(other, own, &word)), Some(()));
     assert_eq!(nodes[0].len(), 2);
-    // From one that is not known as a member that is there, nothing is taken either.
+    // Nothing is accepted either from a node that is not known as a live member.
     let down = [&[0, 1][..], &lists::word(&Member::down(other))].concat();
     assert_eq!(nodes[0].listed(&down), Some(()));
     let fourth = Member::alive(MemberId {
