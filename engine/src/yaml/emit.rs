@@ -487,8 +487,13 @@ fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && c != '\u{feff}'
 }
 
+/// Whether a text that is no key is written without quotes, and not as a block.
+pub fn is_written_plain(text: &str) -> bool {
+    !text.contains('\n') && !reads_as_something_else(text) && Look::at(text).plain
+}
+
 /// Whether a YAML 1.1 reader would take the plain text for anything but a string.
-fn reads_as_something_else(text: &str) -> bool {
+pub(super) fn reads_as_something_else(text: &str) -> bool {
     resolve(text, Profile::Manifest) != Resolved::Str
         || matches!(resolve(text, Profile::Kustomize), Resolved::Timestamp(_))
         || is_base60(text)

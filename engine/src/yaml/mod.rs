@@ -16,7 +16,7 @@ mod resolve;
 mod scan;
 mod timestamp;
 
-pub use emit::{emit, key_order};
+pub use emit::{emit, is_written_plain, key_order};
 pub use folded::{STARTS_WITH_TAB, is_written_as_block};
 pub use json::{from_json, to_json};
 pub use node::{At, Content, Entry, FileId, Node, Scalar, Tag};

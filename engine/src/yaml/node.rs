@@ -39,13 +39,33 @@ pub enum Tag {
     Binary,
 }
 
-/// A scalar: its text after YAML's quoting is undone, and what it is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A scalar: its text after YAML's quoting is undone, and what it is. Equality is that of the values; quotes do not count.
+#[derive(Debug, Clone)]
 pub struct Scalar {
     /// The text.
     pub text: Arc<str>,
     /// What it is.
     pub tag: Tag,
+    /// Whether it is written in quotes or as a block of text. kustomize keeps that where it writes another value over it, which
+    /// makes a text of a number.
+    pub quoted: bool,
+}
+
+impl PartialEq for Scalar {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.tag == other.tag
+    }
+}
+
+impl Scalar {
+    /// Puts a value in the place of another one, in the quotes that this one has.
+    pub fn over(mut self, old: &Self) -> Self {
+        self.quoted = old.quoted;
+        if old.quoted && matches!(self.tag, Tag::Int | Tag::Float | Tag::Bool | Tag::Timestamp) {
+            self.tag = Tag::Str;
+        }
+        self
+    }
 }
 
 /// One key of a map and its value.
@@ -98,14 +118,33 @@ impl Node {
         }
     }
 
-    /// A string.
+    /// A string, in quotes where a reader of YAML 1.1 would take it for something else.
     pub fn string(text: impl Into<Arc<str>>) -> Self {
-        Self::tagged(text, Tag::Str)
+        let text = text.into();
+        let quoted = super::emit::reads_as_something_else(&text);
+        Self::new(Content::Scalar(Scalar {
+            text,
+            tag: Tag::Str,
+            quoted,
+        }))
     }
 
-    /// A scalar of the given kind.
+    /// A scalar of the given kind, without quotes.
     pub fn tagged(text: impl Into<Arc<str>>, tag: Tag) -> Self {
-        Self::new(Content::Scalar(Scalar { text: text.into(), tag }))
+        Self::new(Content::Scalar(Scalar {
+            text: text.into(),
+            tag,
+            quoted: false,
+        }))
+    }
+
+    /// The same with quotes, or without, if it is a scalar.
+    #[must_use]
+    pub fn in_quotes(mut self, quoted: bool) -> Self {
+        if let Content::Scalar(scalar) = &mut self.content {
+            scalar.quoted = quoted;
+        }
+        self
     }
 
     /// Null.

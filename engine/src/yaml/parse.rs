@@ -421,7 +421,7 @@ impl<'a> Parser<'a> {
                         .error(mark, "a key (\"name: \") is expected here; check the indentation"));
                 }
             };
-            let key = map.begin(key, self.profile)?;
+            let key = map.begin(key, self.profile, self.depth == 1)?;
             let value = if *self.scanner.peek()? == Token::Value {
                 self.scanner.next()?;
                 match self.scanner.peek()? {
@@ -487,7 +487,7 @@ impl<'a> Parser<'a> {
                 }
                 _ => {
                     let key = self.key(false)?;
-                    let key = map.begin(key, self.profile)?;
+                    let key = map.begin(key, self.profile, self.depth == 1)?;
                     let value = self.empty()?;
                     map.end(key, value)?;
                 }
@@ -511,7 +511,7 @@ impl<'a> Parser<'a> {
             }
             _ => self.key(false)?,
         };
-        let key = map.begin(key, self.profile)?;
+        let key = map.begin(key, self.profile, self.depth == 1)?;
         let value = if *self.scanner.peek()? == Token::Value {
             self.scanner.next()?;
             match self.scanner.peek()? {
@@ -543,7 +543,11 @@ impl<'a> Parser<'a> {
             _ if style != Style::Plain => Tag::Str,
             // Nothing at all inside a flow collection is written back as an empty text by the original.
             _ if text.is_empty() && self.flow > 0 && self.profile == Profile::Kustomize => Tag::Blank,
-            _ => tag_of(text, self.profile),
+            _ => match tag_of(text, self.profile) {
+                // What has a colon is written back in quotes inside of a flow collection, and read as a text then.
+                Tag::Timestamp if self.profile == Profile::Kustomize && self.flow > 0 && text.contains(':') => Tag::Str,
+                tag => tag,
+            },
         };
         if tag == Tag::Null && !matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Err(YamlError::new(at, format!("\"{text}\" is not null")));
@@ -551,7 +555,11 @@ impl<'a> Parser<'a> {
         Ok(Node {
             at,
             one: 0,
-            content: Content::Scalar(Scalar { text: text.into(), tag }),
+            content: Content::Scalar(Scalar {
+                text: text.into(),
+                tag,
+                quoted: style != Style::Plain,
+            }),
         })
     }
 }
@@ -578,7 +586,7 @@ struct Map {
 }
 
 impl Map {
-    fn begin(&mut self, key: KeyNode, profile: Profile) -> Result<Key> {
+    fn begin(&mut self, key: KeyNode, profile: Profile, outermost: bool) -> Result<Key> {
         let node = match key {
             KeyNode::Node(node) => node,
             KeyNode::Merge(at) => {
@@ -592,7 +600,7 @@ impl Map {
                 return Ok(Key::Merge);
             }
         };
-        let text = key_text(&node, profile)?;
+        let text = key_text(&node, profile, outermost)?;
         if !self.seen.add(&self.entries, &text) {
             if profile != Profile::Settings {
                 let first = self.entries.iter().find(|e| e.key == text).map_or(0, |e| e.at.line);
@@ -642,8 +650,9 @@ impl Map {
     }
 }
 
-/// The text of a key. kubectl makes text of every scalar; kustomize takes only strings.
-fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>> {
+/// The text of a key. kubectl makes text of every scalar; kustomize takes only strings, but for the outermost keys, which it takes as
+/// they are written.
+fn key_text(node: &Node, profile: Profile, outermost: bool) -> Result<Arc<str>> {
     let Some(scalar) = node.as_scalar() else {
         return Err(YamlError::new(
             node.at,
@@ -654,6 +663,9 @@ fn key_text(node: &Node, profile: Profile) -> Result<Arc<str>> {
         (Tag::Str | Tag::Binary, _) => Ok(scalar.text.clone()),
         // A key that is not even written is the empty text there.
         (Tag::Null | Tag::Blank, Profile::Kustomize) if scalar.text.is_empty() => Ok(scalar.text.clone()),
+        (Tag::Int | Tag::Float | Tag::Bool | Tag::Timestamp, Profile::Kustomize) if outermost => {
+            Ok(scalar.text.clone())
+        }
         (Tag::Bool, Profile::Manifest) => {
             let truth = yaml11_bool(&scalar.text).unwrap_or_else(|| scalar.text.eq_ignore_ascii_case("true"));
             Ok(if truth { "true".into() } else { "false".into() })
@@ -707,7 +719,7 @@ mod tests {
     fn what_is_refused_is_refused_with_its_position() {
         for (text, line, column, say) in [
             ("a: 1\nb: 2\na: 3\n", 3, 1, "appears twice"),
-            ("a: 1\n1: 2\n", 2, 1, "must be a string"),
+            ("a:\n  1: 2\n", 2, 3, "must be a string"),
             ("a: [1, 2\n", 2, 1, "not valid YAML"),
             ("a: &x [*x]\n", 1, 8, "inside of what it refers to"),
             ("a: b\n  c: d\n", 2, 4, "not valid YAML"),

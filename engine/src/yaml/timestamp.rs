@@ -25,6 +25,9 @@ pub(super) fn normalise(text: &str) -> Option<String> {
         _ => return None,
     };
     rest = &rest[1..];
+    if !zoned {
+        rest = rest.trim_ascii_start();
+    }
     let hour = short_number(&mut rest)?;
     eat(&mut rest, b':')?;
     let minute = short_number(&mut rest)?;
@@ -108,6 +111,7 @@ mod tests {
             ("2001-12-14t21:59:43.10-05:00", Some("2001-12-14T21:59:43.1-05:00")),
             ("2001-12-14T21:59:43Z", Some("2001-12-14T21:59:43Z")),
             ("2001-12-14 21:59:43", Some("2001-12-14T21:59:43Z")),
+            ("2001-12-14   21:59:43", Some("2001-12-14T21:59:43Z")),
             ("2001-12-14 21:59:43Z", None),
             ("2001-12-14T21:59:43", None),
             ("2001-12", None),

@@ -74,8 +74,18 @@ pub(super) fn visit(
     if !gvk.is_selected_by(&spec.gvk) {
         return Ok(());
     }
-    let parts = split(&spec.path);
-    walk(node, &parts, kind.filter(|_| spec.create), visit).map_err(|e| format!("at {}: {e}", spec.path))
+    visit_at(node, spec, &split(&spec.path), kind, visit)
+}
+
+/// The same for whatever `node` is, with the path of `spec` in its parts.
+pub(super) fn visit_at(
+    node: &mut Node,
+    spec: &FieldSpec,
+    parts: &[String],
+    kind: Option<Kind>,
+    visit: &mut dyn FnMut(&mut Node) -> Result<(), String>,
+) -> Result<(), String> {
+    walk(node, parts, kind.filter(|_| spec.create), visit).map_err(|e| format!("at {}: {e}", spec.path))
 }
 
 fn walk(

@@ -92,7 +92,10 @@ fn put(node: &mut Node, field: &str, key: &str, text: &str, at: At) {
         entries.push(Entry {
             key: key.into(),
             at,
-            value: Node::string(text).at(at),
+            value: match text.contains('\n') {
+                true => Node::string(text).in_quotes(true).at(at),
+                false => Node::string(text).at(at),
+            },
         });
     }
 }

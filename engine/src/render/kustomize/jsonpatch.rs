@@ -1,7 +1,9 @@
 //! JSON patches (RFC 6902) on YAML nodes, exactly as lenient and strict as the original's library: `-` appends, a
 //! negative index counts from the end, and what is removed or replaced must exist.
 
-use crate::yaml::{Content, Entry, Node, STARTS_WITH_TAB, Tag, from_json, go_float_g, is_written_as_block, to_json};
+use crate::yaml::{
+    Content, Entry, Node, STARTS_WITH_TAB, Tag, from_json, go_float_g, is_written_as_block, is_written_plain, to_json,
+};
 use serde_json::Value;
 
 /// One operation.
@@ -67,7 +69,10 @@ fn operation(node: &Node) -> Result<Operation, String> {
 /// A value as JSON has it, with the positions that it was read at.
 pub(super) fn as_json(node: &Node) -> Result<Node, String> {
     let content = match &node.content {
-        Content::Scalar(_) => from_json(&to_json(node).map_err(|e| e.message)?).content,
+        Content::Scalar(_) => {
+            let value = to_json(node).map_err(|e| e.message)?;
+            from_json(&value).in_quotes(value.is_string()).content
+        }
         Content::Seq(items) => Content::Seq(items.iter().map(as_json).collect::<Result<_, _>>()?),
         Content::Map(entries) => {
             let entry = |e: &Entry| {
@@ -91,7 +96,8 @@ pub(super) fn renewed(node: Node) -> Result<Node, String> {
             if scalar.text.starts_with('\t') && scalar.text.contains('\n') && is_written_as_block(&scalar.text) {
                 return Err(STARTS_WITH_TAB.to_owned());
             }
-            node.content
+            let quoted = !is_written_plain(&scalar.text);
+            node.in_quotes(quoted).content
         }
         Content::Scalar(_) => {
             match to_json(&node).map_err(|e| e.message)? {

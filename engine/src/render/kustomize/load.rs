@@ -7,7 +7,7 @@ use super::reader::Located;
 use super::resource::Resource;
 use crate::render::{KUSTOMIZATION_NAMES, Options};
 use crate::tree::{Found, Tree, TreeError, TreePath};
-use crate::yaml::{At, Content, Node, Profile, parse};
+use crate::yaml::{At, Content, Node, Profile, Tag, parse};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -211,6 +211,9 @@ pub(super) fn resources(nodes: Vec<Node>) -> Result<Vec<Resource>, Problem> {
                     }
                 }
                 Some((at, Content::Map(_))) => return Err(("items must be a list, not a map".to_owned(), at)),
+                Some((at, Content::Scalar(scalar))) if !matches!(scalar.tag, Tag::Null | Tag::Blank) => {
+                    return Err((format!("items must be a list, not \"{}\"", scalar.text), at));
+                }
                 _ => {}
             }
             continue;

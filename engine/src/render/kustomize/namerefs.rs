@@ -3,7 +3,7 @@
 //! candidates.
 
 use super::config::Config;
-use super::fieldspec::{set_scalar, visit};
+use super::fieldspec::{set_scalar, split, visit_at};
 use super::generate::Problem;
 use super::id::{Gvk, Id};
 use super::resmap::ResMap;
@@ -28,54 +28,35 @@ struct Candidates {
 
 pub(super) fn update(resources: &mut ResMap, config: &Config) -> Result<(), Problem> {
     let candidates = Candidates::of(resources);
-    let nothing_to_find = candidates.by_old_name.is_empty();
+    let places: Vec<_> = config
+        .name_reference
+        .iter()
+        .flat_map(|reference| {
+            let fields = reference.fields.iter();
+            fields.map(move |field| (reference, field, split(&field.path)))
+        })
+        .collect();
+    // Also where nothing can be found: the original refuses what is no place for a reference.
     for resource in &mut resources.all {
-        if nothing_to_find && is_walkable(&resource.node) {
-            continue;
-        }
-        let referrer = Referrer::of(resource);
-        let gvk = resource.gvk();
+        let referrer = Referrer::of(resource)?;
         let role_ref = role_ref(resource);
-        for reference in &config.name_reference {
-            for field in reference
-                .fields
-                .iter()
-                .filter(|f| referrer.original.is_selected_by(&f.gvk))
-            {
-                let anywhere = super::fieldspec::FieldSpec {
-                    gvk: Gvk::default(),
-                    ..field.clone()
-                };
-                let role_ref = role_ref.as_ref().filter(|_| field.path.ends_with("roleRef/name"));
-                let search = Search {
-                    candidates: &candidates,
-                    referrer: &referrer,
-                    target: &reference.target,
-                    role_ref,
-                };
-                let at = resource.at();
-                visit(&mut resource.node, &gvk, &anywhere, None, &mut |node| search.set(node))
-                    .map_err(|e| (format!("updating the references of {}: {e}", referrer.now), at))?;
+        for (reference, field, parts) in &places {
+            if !referrer.original.is_selected_by(&field.gvk) {
+                continue;
             }
+            let role_ref = role_ref.as_ref().filter(|_| field.path.ends_with("roleRef/name"));
+            let search = Search {
+                candidates: &candidates,
+                referrer: &referrer,
+                target: &reference.target,
+                role_ref,
+            };
+            let at = resource.at();
+            visit_at(&mut resource.node, field, parts, None, &mut |node| search.set(node))
+                .map_err(|e| (format!("updating the references of {}: {e}", referrer.now), at))?;
         }
     }
     Ok(())
-}
-
-/// Whether the way to the references of workloads is made of maps and lists. Where it is not the original stops with an error, though
-/// there is nothing to find.
-fn is_walkable(node: &Node) -> bool {
-    let mut path: &[&str] = &["spec", "template", "spec"];
-    let mut node = node;
-    while let [part, rest @ ..] = path {
-        match node.get(part) {
-            None => return true,
-            Some(next) if !next.is_map() => return next.is_null(),
-            Some(next) => node = next,
-        }
-        path = rest;
-    }
-    true
 }
 
 impl Candidates {
@@ -116,24 +97,36 @@ struct Referrer {
 }
 
 impl Referrer {
-    fn of(resource: &Resource) -> Self {
+    fn of(resource: &Resource) -> Result<Self, Problem> {
         let now = resource.id();
         let mut accounts = HashSet::new();
         if &*now.gvk.kind == "RoleBinding" {
             for subject in resource.node.get("subjects").map(Node::items).unwrap_or_default() {
+                let Some(namespace) = subject.get("namespace") else {
+                    continue;
+                };
                 if subject.get("kind").and_then(Node::text) == Some("ServiceAccount") {
-                    accounts.extend(subject.get("namespace").and_then(Node::text).map(Arc::from));
+                    match namespace.as_str() {
+                        Some(namespace) => accounts.insert(namespace.into()),
+                        None => {
+                            let e = format!(
+                                "the namespace of a subject of {now} is {}, and must be a string or absent",
+                                namespace.kind_name()
+                            );
+                            return Err((e, namespace.at));
+                        }
+                    };
                 }
             }
         }
-        Self {
+        Ok(Self {
             original: resource.original_id().gvk,
             cluster_scoped: now.gvk.is_cluster_scoped(),
             prefixes: resource.prefixes.clone(),
             suffixes: resource.suffixes.clone(),
             accounts,
             now,
-        }
+        })
     }
 
     /// Whether it could refer to something, judged by the namespaces alone.

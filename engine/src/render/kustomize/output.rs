@@ -33,6 +33,10 @@ pub(super) fn objects(resources: ResMap, tree: &Tree) -> Result<Vec<Object>, Dia
 
 fn object(mut resource: Resource, tree: &Tree) -> Result<Object, Diagnostic> {
     resource.make_texts("annotations");
+    // Only a list without items can have come here without.
+    if resource.node.get("metadata").is_none() {
+        resource.metadata();
+    }
     let mut value = to_json(&resource.node).map_err(|e| {
         let at = At {
             line: e.line,

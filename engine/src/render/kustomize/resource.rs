@@ -278,7 +278,15 @@ pub(super) fn field_map<'a>(node: &'a mut Node, key: &str) -> &'a mut Node {
 
 pub(super) fn set_text(node: &mut Node, key: &str, text: &str) {
     match node.get_mut(key) {
-        Some(value) => value.content = Node::string(text).content,
+        Some(value) => {
+            let quoted = value.as_scalar().map(|scalar| scalar.quoted);
+            let new = Node::string(text);
+            value.content = match quoted {
+                Some(quoted) => new.in_quotes(quoted),
+                None => new,
+            }
+            .content;
+        }
         None => {
             let at = node.at;
             node.set(key, Node::string(text).at(at));

@@ -6,7 +6,7 @@ use super::id::Gvk;
 use super::kustomization::{Image, Replica};
 use super::resmap::ResMap;
 use super::resource::Resource;
-use crate::yaml::{At, Content, Node, Tag};
+use crate::yaml::{At, Content, Node, Scalar, Tag};
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -229,10 +229,12 @@ pub(super) fn image(resources: &mut ResMap, image: &Image, fields: &[FieldSpec])
     };
     for resource in &mut resources.all {
         let gvk = resource.gvk();
-        if &*gvk.kind != "CustomResourceDefinition" {
-            let result = in_containers(&mut resource.node, set);
-            result.map_err(about(resource, "setting an image"))?;
+        // The schema in a definition may well have a field called containers.
+        if &*gvk.kind == "CustomResourceDefinition" {
+            continue;
         }
+        let result = in_containers(&mut resource.node, set);
+        result.map_err(about(resource, "setting an image"))?;
         for spec in fields {
             let result = visit(&mut resource.node, &gvk, spec, None, set);
             result.map_err(about(resource, "setting an image"))?;
@@ -310,11 +312,12 @@ pub(super) fn replicas(resources: &mut ResMap, replica: &Replica, fields: &[Fiel
             found = true;
             let set = &mut |node: &mut Node| match &mut node.content {
                 Content::Scalar(scalar) => {
-                    // The original keeps the quotes of what was quoted.
-                    let quoted =
-                        scalar.tag == Tag::Str && !scalar.text.is_empty() && super::plain_tag(&scalar.text) != Tag::Str;
-                    scalar.text = replica.count.to_string().into();
-                    scalar.tag = if quoted { Tag::Str } else { Tag::Int };
+                    let count = Scalar {
+                        text: replica.count.to_string().into(),
+                        tag: Tag::Int,
+                        quoted: false,
+                    };
+                    *scalar = count.over(scalar);
                     node.moved_to(replica.at);
                     Ok(())
                 }

@@ -71,8 +71,13 @@ impl Merge<'_> {
             Content::Map(_) => self.map(dest, patch, of),
             Content::Scalar(_) => Ok(match patch {
                 // What the patch merely repeats still comes from where it did.
-                Patch::Other(node) if !node.is_null() => {
+                Patch::Other(mut node) if !node.is_null() => {
                     let one = dest.as_ref().map_or(0, |d| d.one);
+                    if let (Content::Scalar(new), Some(Content::Scalar(old))) =
+                        (&mut node.content, dest.as_ref().map(|d| &d.content))
+                    {
+                        *new = new.clone().over(old);
+                    }
                     let same = dest.filter(|d| *d == node);
                     Some(overwritten(same.unwrap_or(node), one))
                 }

@@ -3,6 +3,7 @@
 use super::id::{Gvk, Id};
 use super::kustomization::SortOptions;
 use super::resmap::ResMap;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -41,8 +42,17 @@ pub(super) fn sort(resources: &mut ResMap, options: Option<&SortOptions>) {
     resources.all.sort_by_cached_key(|resource| {
         let id = resource.id();
         let kind = rank.get(&*id.gvk.kind).copied().unwrap_or(0);
-        (kind, gvk_key(&id.gvk), id_key(&id))
+        let (core, others) = namespaces_of_the_core_first(&id.gvk);
+        (kind, core, others, id_key(&id))
     });
+}
+
+/// The order within a kind: by group, version and kind, and the original takes Namespaces of the core group the other way round.
+fn namespaces_of_the_core_first(gvk: &Gvk) -> (Reverse<String>, String) {
+    match (&*gvk.kind, &*gvk.group) {
+        ("Namespace", "") => (Reverse(gvk_key(gvk)), String::new()),
+        _ => (Reverse(String::new()), gvk_key(gvk)),
+    }
 }
 
 fn ranks<S: AsRef<str>>(first: &[S], last: &[S]) -> HashMap<String, i64> {

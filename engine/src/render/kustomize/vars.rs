@@ -258,5 +258,9 @@ fn typed(value: &Value) -> Scalar {
         Value::String(s) => (s.clone(), Tag::Str),
         other => (other.to_string(), Tag::Str),
     };
-    Scalar { text: text.into(), tag }
+    Scalar {
+        text: text.into(),
+        tag,
+        quoted: false,
+    }
 }

@@ -3,6 +3,7 @@
 
 mod copies;
 mod documents;
+mod edges;
 mod fields;
 mod quirks;
 
@@ -31,6 +32,7 @@ fn kubectl_prints_the_same() {
         .chain(quirks::CASES)
         .chain(documents::CASES)
         .chain(copies::CASES)
+        .chain(edges::CASES)
     {
         let folder = tempfile::tempdir().unwrap();
         for (path, text) in *files {
