@@ -55,10 +55,11 @@ pub(super) fn text(shared: &Shared) -> String {
     family(
         "gossip_dropped_total",
         "counter",
-        "Packets that strangers sent, and packets that were played again.",
+        "Packets that strangers sent, that were played again, and that members sent in vain.",
         &[
             ("{why=\"foreign\"}", get(&shared.dropped.foreign)),
             ("{why=\"replayed\"}", get(&shared.dropped.replayed)),
+            ("{why=\"unreadable\"}", get(&shared.dropped.unreadable)),
         ],
     );
     let calls = &shared.ec2.calls;

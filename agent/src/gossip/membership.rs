@@ -54,7 +54,7 @@ pub struct Drops {
     pub foreign: u64,
     /// Packets that were played again.
     pub replayed: u64,
-    /// Packets of members that could not be read.
+    /// What members sent, or timers wanted, and SWIM could not take.
     pub unreadable: u64,
 }
 

@@ -220,6 +220,10 @@ impl Net {
         let drops = self.membership.drops;
         self.shared.dropped.foreign.store(drops.foreign, Ordering::Relaxed);
         self.shared.dropped.replayed.store(drops.replayed, Ordering::Relaxed);
+        self.shared
+            .dropped
+            .unreadable
+            .store(drops.unreadable, Ordering::Relaxed);
     }
 
     /// Asks EC2 beside everything else.

@@ -97,6 +97,8 @@ pub struct Dropped {
     pub foreign: AtomicU64,
     /// Played again.
     pub replayed: AtomicU64,
+    /// Of members, and of no use.
+    pub unreadable: AtomicU64,
 }
 
 impl Shared {

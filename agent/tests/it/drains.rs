@@ -67,6 +67,10 @@ async fn a_stubborn_workload_is_killed_a_margin_before_the_deadline() {
     std::fs::write(node.folder.join("stubborn"), "").expect("room");
     let began = Instant::now();
     node.spot_notice(40);
+    let left = async || agent.json("/status").await["drain"]["secondsLeft"].as_u64();
+    until("the notice is seen", &agent, async || left().await.is_some()).await;
+    let left = left().await.expect("it drains");
+    assert!(left <= 30, "all is to end ten seconds before the capacity goes: {left}");
     drained(&agent).await;
     assert!(
         began.elapsed() < Duration::from_secs(40),
@@ -162,8 +166,10 @@ async fn requests_in_flight_hold_a_drain_which_is_called_off_or_ends_with_them_a
     assert!(agent.command("undrain").0);
     agent.ready().await;
     agent.signal(Signal::TERM);
+    // For longer than peers need to hear of it: then an idle node would go on.
     until("the request holds the end", &agent, async || {
-        agent.step().await == "finishing"
+        let drain = agent.json("/status").await["drain"].clone();
+        drain["step"] == "finishing" && drain["secondsLeft"].as_u64().is_some_and(|left| left <= 586)
     })
     .await;
     assert!(agent.command("drain").0);

@@ -7,17 +7,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-fn name(node: &Node<'_>) -> String {
+pub(crate) fn name(node: &Node<'_>) -> String {
     node.folder.file_name().expect("a name").to_string_lossy().into_owned()
 }
 
 /// Requests that reached a workload whole.
-fn whole(agent: &Agent) -> Vec<String> {
+pub(crate) fn whole(agent: &Agent) -> Vec<String> {
     agent.hits().into_iter().filter(|h| !h.ends_with("broken")).collect()
 }
 
 fn sick(node: &Node<'_>) {
     std::fs::write(node.folder.join("sick"), "").expect("room");
+}
+
+/// A pool whose fronts have these limits as well.
+pub(crate) async fn pool_with<'w>(world: &'w World, count: usize, limits: &str) -> Vec<(Node<'w>, Agent)> {
+    let all = format!("connectTimeout: 20s, {limits}");
+    pool_of(world, "prod", count, |node| {
+        node.with_peers("").replace("connectTimeout: 20s", &all)
+    })
+    .await
+}
+
+/// Asks for something that is held until there is `release`, beside the test.
+pub(crate) fn hold(address: &str, method: Method) -> tokio::task::JoinHandle<Result<(u16, String), String>> {
+    let address = address.to_owned();
+    tokio::spawn(async move { front(&address, method, "/hold", &[], "").await })
 }
 
 async fn presence(agent: &Agent, expected: &str) {
@@ -278,50 +293,6 @@ async fn a_peer_that_vanishes_costs_only_what_was_in_flight_and_not_repeatable()
 }
 
 #[tokio::test]
-async fn slow_clients_are_put_out_and_others_are_served_meanwhile() {
-    let world = World::new().await;
-    let hasty = |node: &Node<'_>| {
-        let limits = "connectTimeout: 20s, headTimeout: 8s, bodyTimeout: 8s";
-        node.with_peers("").replace("connectTimeout: 20s", limits)
-    };
-    let all = pool_of(&world, "prod", 1, hasty).await;
-    let agent = &all[0].1;
-    let at = format!("{}:{FRONT}", all[0].0.address);
-    let mut slow = Vec::new();
-    for n in 0..200 {
-        let mut stream = tokio::net::TcpStream::connect(&at).await.expect("it listens");
-        let begin: &[u8] = match n % 4 {
-            0 => b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ",
-            1 => b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab",
-            // More than is kept: it is on its way to the workload already.
-            2 => b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nab",
-            _ => b"",
-        };
-        stream.write_all(begin).await.expect("sent");
-        slow.push(stream);
-    }
-    assert_eq!(agent.front(Method::GET, "/who", &[], "").await.0, 200);
-    for stream in &mut slow {
-        // A byte now and then does not help.
-        let _ = stream.write_all(b"x").await;
-    }
-    let mut rest = Vec::new();
-    for mut stream in slow {
-        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
-        assert!(read.is_ok(), "it was put out");
-    }
-    until("all are counted", agent, async || {
-        agent.metric("front_closed_total").await >= 200
-    })
-    .await;
-    assert_eq!(
-        whole(agent),
-        ["started", "GET /who 0"],
-        "half a body is nobody's request"
-    );
-}
-
-#[tokio::test]
 async fn what_could_be_smuggled_never_reaches_the_workload() {
     let world = World::new().await;
     let all = pool(&world, "prod", 1, "").await;
@@ -377,7 +348,7 @@ async fn what_could_be_smuggled_never_reaches_the_workload() {
 }
 
 /// Sends these bytes on one connection, and reads until the other side has closed it.
-async fn raw(address: &str, bytes: &[u8]) -> String {
+pub(crate) async fn raw(address: &str, bytes: &[u8]) -> String {
     let mut stream = tokio::net::TcpStream::connect(format!("{address}:{FRONT}"))
         .await
         .expect("it listens");
@@ -458,50 +429,44 @@ async fn a_body_that_its_client_breaks_off_is_that_clients_fault_alone() {
 }
 
 #[tokio::test]
-async fn a_connection_stays_open_between_two_requests_for_longer_than_a_head_may_take() {
+async fn a_request_at_a_machine_that_falls_silent_goes_elsewhere_when_gossip_misses_it() {
     let world = World::new().await;
-    let limits = |node: &Node<'_>| {
-        let limits = "connectTimeout: 20s, headTimeout: 1s";
-        node.with_peers("").replace("connectTimeout: 20s", limits)
-    };
-    let all = pool_of(&world, "prod", 1, limits).await;
-    let at = format!("{}:{FRONT}", all[0].0.address);
-    let connect = async || tokio::net::TcpStream::connect(&at).await.expect("it listens");
-    let mut kept = connect().await;
-    let mut buffer = vec![0; 4096];
-    for n in 0..3 {
-        kept.write_all(b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc")
-            .await
-            .expect("it is open");
-        let mut answer = String::new();
-        while !answer.ends_with("abc") {
-            let read = tokio::time::timeout(PATIENCE, kept.read(&mut buffer)).await;
-            let length = read.expect("an answer").expect("it is open");
-            assert!(length > 0, "request {n}: {answer:?}");
-            answer.push_str(&String::from_utf8_lossy(&buffer[..length]));
-        }
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        // Meanwhile one that says nothing, or half of a head, is put out: so much time has passed.
-        for half in ["", "GET / HT"] {
-            let mut slow = connect().await;
-            slow.write_all(half.as_bytes()).await.expect("sent");
-            let put_out = tokio::time::timeout(PATIENCE, slow.read(&mut buffer))
-                .await
-                .expect("it is put out");
-            assert!(matches!(put_out, Ok(0) | Err(_)), "{put_out:?}");
-        }
-    }
+    let all = pool_with(&world, 3, "answerTimeout: 1h").await;
+    sick(&all[0].0);
+    presence(&all[0].1, "sick").await;
+    peers(&all[0].1, 2).await;
+    let held = hold(&all[0].0.address, Method::GET);
+    let at = |n: usize| hits(&all[n].0.folder).iter().any(|h| h.contains("/hold"));
+    until("somebody works on it", &all[0].1, async || at(1) || at(2)).await;
+    let (silent, other) = if at(1) { (1, 2) } else { (2, 1) };
+    // Its connections stay open: a machine that is gone closes none.
+    all[silent].1.signal(rustix::process::Signal::STOP);
+    std::fs::write(all[other].0.folder.join("release"), "").expect("room");
+    let (status, text) = held.await.expect("it ends").expect("an answer");
+    assert_eq!((status, text), (200, name(&all[other].0)));
 }
 
 #[tokio::test]
-async fn a_connection_that_nobody_uses_any_more_is_closed() {
+async fn a_peer_that_refuses_is_asked_once_and_somebody_else_serves() {
     let world = World::new().await;
-    let limits = |node: &Node<'_>| {
-        let limits = "connectTimeout: 20s, idleTimeout: 1s";
-        node.with_peers("").replace("connectTimeout: 20s", limits)
-    };
-    let all = pool_of(&world, "prod", 1, limits).await;
-    let answer = raw(&all[0].0.address, b"GET /who HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(all[0].1.metric("front_closed_total").await, 0, "it was not slow");
+    let all = pool_with(&world, 3, "maxInFlight: 2").await;
+    sick(&all[0].0);
+    presence(&all[0].1, "sick").await;
+    peers(&all[0].1, 2).await;
+    // The third has no room, which its peers do not know.
+    let held = [(); 2].map(|()| hold(&all[2].0.address, Method::POST));
+    until("the third is full", &all[2].1, async || {
+        all[2].1.metric("front_in_flight").await == 2
+    })
+    .await;
+    until("it was asked, and refused", &all[0].1, async || {
+        let answer = all[0].1.front(Method::POST, "/who", &[], "x").await;
+        assert_eq!(answer, (200, name(&all[1].0)));
+        all[0].1.metric("front_retries_total").await > 0
+    })
+    .await;
+    std::fs::write(all[2].0.folder.join("release"), "").expect("room");
+    for one in held {
+        assert_eq!(one.await.expect("it ends").expect("an answer").0, 200);
+    }
 }

@@ -8,6 +8,7 @@ mod drains;
 mod fronts;
 mod harness;
 mod identity;
+mod limits;
 mod namespaces;
 mod policy;
 mod pools;

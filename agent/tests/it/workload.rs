@@ -152,6 +152,7 @@ async fn answer(request: http::Request<Incoming>, folder: &Path) -> http::Respon
         "echo" => text(200, body),
         "head" => text(200, format!("{path}\n{head}")),
         "empty" => text(204, ""),
+        "big" => text(200, vec![b'x'; usize::try_from(number(1)).expect("a size") << 20]),
         "unwell" => text(503, "the workload's own 503"),
         "hold" => {
             exists(folder.join("release")).await;
