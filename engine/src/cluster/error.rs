@@ -163,6 +163,12 @@ impl ClusterError {
         }
     }
 
+    /// Whether the server itself asks for another try: it did answer.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Refused { .. }) && self.is_transient()
+    }
+
     /// The field conflicts of a refused server-side apply: manager and path. Empty for other conflicts.
     #[must_use]
     pub fn field_conflicts(&self) -> Vec<(String, String)> {

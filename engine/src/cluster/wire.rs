@@ -194,7 +194,45 @@ pub(super) fn unreachable(error: impl std::error::Error + 'static) -> ClusterErr
     for layer in ["ServiceError: ", "client error (Connect): ", "tcp connect error: "] {
         text = text.replace(layer, "");
     }
+    if let Some(meaning) = of_certificate(&text) {
+        text = format!("{text}: {meaning}");
+    }
     ClusterError::Unreachable(text)
+}
+
+/// What the TLS library's word for a refused certificate means, and what to do.
+fn of_certificate(text: &str) -> Option<&'static str> {
+    let (_, word) = text.split_once("invalid peer certificate: ")?;
+    let known = [
+        (
+            "UnknownIssuer",
+            "nobody who is trusted here has signed it; name the cluster's CA (certificate-authority-data in a kubeconfig, \
+             ca_certificate in Terraform)",
+        ),
+        ("NotValidForName", "it is for other names than the one in the URL"),
+        (
+            "certificate not valid for name",
+            "it is for other names than the one in the URL",
+        ),
+        (
+            "Expired",
+            "its time is over; renew it on the server, and look at this machine's clock",
+        ),
+        (
+            "certificate expired",
+            "renew it on the server, and look at this machine's clock",
+        ),
+        ("NotValidYet", "its time has not begun; look at this machine's clock"),
+        ("certificate not valid yet", "look at this machine's clock"),
+        (
+            "BadSignature",
+            "its signature is wrong; the CA that is named here may be an older one",
+        ),
+    ];
+    known
+        .iter()
+        .find(|(said, _)| word.starts_with(said))
+        .map(|(_, means)| *means)
 }
 
 /// `/apis/apps/v1`, `/api/v1`.
@@ -623,6 +661,21 @@ mod tests {
         let waited = tokio::time::timeout(Duration::from_secs(1), events.next()).await;
         assert!(waited.is_err(), "{waited:?}");
         assert!(SILENCE.marked > Duration::from_secs(2 * 60) && SILENCE.marked < SILENCE.unmarked);
+    }
+
+    #[test]
+    fn a_certificate_that_is_refused_is_explained() {
+        for (said, means) in [
+            ("UnknownIssuer", "the cluster's CA"),
+            ("certificate expired: verified at 2 (UNIX time)", "renew it"),
+            ("certificate not valid for name \"a\"", "other names"),
+        ] {
+            let error = std::io::Error::other(format!("invalid peer certificate: {said}"));
+            let told = unreachable(error).to_string();
+            assert!(told.contains(said) && told.contains(means), "{told}");
+        }
+        let other = unreachable(std::io::Error::other("connection refused")).to_string();
+        assert_eq!(other, "no answer from the API server: connection refused");
     }
 
     #[test]

@@ -124,9 +124,11 @@ fn object(node: &Node, shown: &str) -> Result<Object, Diagnostic> {
                 ),
                 _ => (format!("the manifest has no {field}"), node.at),
             };
-            return Err(Diagnostic::error(summary)
-                .detail("Every object needs apiVersion, kind and metadata.name.")
-                .at(place(at)));
+            let detail = match value.filter(|value| !value.is_null()).and_then(Node::text) {
+                Some(text) if !text.is_empty() => format!("Write it in quotes: \"{text}\"."),
+                _ => "Every object needs apiVersion, kind and metadata.name.".to_owned(),
+            };
+            return Err(Diagnostic::error(summary).detail(detail).at(place(at)));
         }
     }
     let value = to_json(node).map_err(|e| e.in_file(shown))?;

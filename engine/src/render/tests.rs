@@ -168,3 +168,30 @@ fn all_patches_that_fit_nothing_are_told_at_once() {
     let lines: Vec<_> = problems.iter().filter_map(|p| p.place.as_ref()?.line).collect();
     assert_eq!(lines, [3, 11], "{problems}");
 }
+
+#[test]
+fn what_a_patch_copies_of_the_metadata_holds_no_notes() {
+    for from in ["/metadata", "/metadata/annotations"] {
+        let text = format!(
+            "resources: [a.yaml]\nnamePrefix: p-\npatches:\n- target: {{kind: ConfigMap}}\n  patch: |-\n    - op: copy\n      \
+             from: {from}\n      path: /copy\n"
+        );
+        let tree = tree(&[
+            ("kustomization.yaml", &text),
+            ("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n"),
+        ]);
+        let objects = render(&tree, "", &Options::default()).unwrap();
+        let shown = objects[0].value.to_string();
+        assert!(!shown.contains("internal.config"), "{shown}");
+    }
+}
+
+#[test]
+fn a_name_that_is_no_text_is_told_with_its_quotes() {
+    let tree = tree(&[("a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\n")]);
+    let problems = render(&tree, "", &Options::default()).unwrap_err().to_string();
+    assert!(
+        problems.contains("a boolean") && problems.contains("Write it in quotes: \"y\"."),
+        "{problems}"
+    );
+}

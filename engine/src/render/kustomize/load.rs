@@ -218,6 +218,12 @@ pub(super) fn resources(nodes: Vec<Node>) -> Result<Vec<Resource>, Problem> {
             }
             continue;
         }
+        if let Some(metadata) = node.get("metadata").filter(|m| !m.is_map() && !m.is_null()) {
+            return Err((
+                format!("metadata must be a map, not {}", metadata.kind_name()),
+                metadata.at,
+            ));
+        }
         let text = |path: &[&str]| {
             node.path(path)
                 .filter(|n| !n.is_null())

@@ -283,8 +283,14 @@ fn json(resources: &mut ResMap, target: &Selector, operations: &[Operation], jso
         let shown = resource.show_history();
         let told = |e: String| format!("patching {id}: {e}");
         jsonpatch::apply(&mut resource.node, operations).map_err(told)?;
+        if let Some(metadata) = resource.node.get("metadata").filter(|m| !m.is_map() && !m.is_null()) {
+            return Err(told(format!("it makes {} of the metadata", metadata.kind_name())));
+        }
         if !resource.hide_history() && shown {
             resource.forget_origin();
+        }
+        if shown {
+            resource.hide_copied_history();
         }
         let node = std::mem::replace(&mut resource.node, Node::null());
         resource.node = jsonpatch::renewed(node).map_err(told)?;

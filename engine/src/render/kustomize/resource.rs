@@ -192,6 +192,11 @@ impl Resource {
         annotations.is_some_and(|a| a.remove(HISTORY).is_some())
     }
 
+    /// Takes it out of wherever a patch copied the metadata to.
+    pub(super) fn hide_copied_history(&mut self) {
+        hide_copies(&mut self.node);
+    }
+
     /// What a patch wiped that replaced all annotations.
     pub(super) fn forget_history(&mut self) {
         self.previous.clear();
@@ -267,8 +272,25 @@ impl Resource {
     }
 }
 
-/// The map under `key`, made if there is none or null.
+fn hide_copies(node: &mut Node) {
+    match &mut node.content {
+        Content::Scalar(_) => {}
+        Content::Seq(items) => items.iter_mut().for_each(hide_copies),
+        Content::Map(entries) => {
+            entries.retain_mut(|entry| {
+                let held = entry.value.get(HISTORY).is_some();
+                hide_copies(&mut entry.value);
+                &*entry.key != HISTORY && !(held && entry.value.is_empty_map())
+            });
+        }
+    }
+}
+
+/// The map under `key`, made if there is none or null. A node that is no map becomes one: a patch can put anything anywhere.
 pub(super) fn field_map<'a>(node: &'a mut Node, key: &str) -> &'a mut Node {
+    if !node.is_map() {
+        node.content = Node::map().content;
+    }
     if node.get(key).is_none_or(Node::is_null) {
         let at = node.at;
         node.set(key, Node::map().at(at));

@@ -182,4 +182,27 @@ pub(super) const CASES: &[Case] = &[
             ),
         ],
     ),
+    (
+        "a patch that makes a text of the metadata is refused",
+        &[
+            (
+                "kustomization.yaml",
+                "resources: [a.yaml]\npatches:\n- target: {kind: Foo}\n  patch: '[{\"op\": \"copy\", \"from\": \"/spec/a\", \"path\": \"/metadata\"}]'\n- target: {kind: Foo}\n  patch: '[{\"op\": \"add\", \"path\": \"/spec/b\", \"value\": 1}]'\n",
+            ),
+            (
+                "a.yaml",
+                "{apiVersion: x/v1, kind: Foo, metadata: {name: a}, spec: {a: b}}\n",
+            ),
+        ],
+    ),
+    (
+        "a list whose metadata is a text is refused where a patch looks at it",
+        &[
+            (
+                "kustomization.yaml",
+                "resources: [a.yaml]\npatches: [{target: {kind: FooList}, patch: '[{\"op\": \"add\", \"path\": \"/x\", \"value\": 1}]'}]\n",
+            ),
+            ("a.yaml", "{apiVersion: v1, kind: FooList, metadata: x}\n"),
+        ],
+    ),
 ];
