@@ -1,4 +1,4 @@
-//! The node's numbers in Prometheus' text format. No label has a value that a stranger chooses.
+//! The node's metrics in Prometheus' text format. No label has a value that a stranger can choose.
 
 use crate::node::Shared;
 use crate::presence::Presence;

@@ -5,16 +5,17 @@ use http::request::Parts;
 use http::{Method, Version};
 use std::net::IpAddr;
 
-/// Set on what one node passes to another: it is served there or refused, and never passed on again.
+/// Set on requests that one node passes to another: such a request is served there or refused, and never passed on
+/// again.
 pub const PASSED_BY: HeaderName = HeaderName::from_static("myelin-passed-by");
 
-/// Set on a refusal (503) of what was passed: the workload has not seen it, so it may be tried elsewhere.
+/// Set on the refusal (503) of a passed request: the workload has not seen it, so it may be tried elsewhere.
 pub const REFUSED: HeaderName = HeaderName::from_static("myelin-refused");
 
 /// The chain of clients.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// A client that sends this promises that repeating does no harm (draft-ietf-httpapi-idempotency-key-header).
+/// A client that sends this promises that repeating the request is safe (draft-ietf-httpapi-idempotency-key-header).
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Whether a request that may have reached a workload may be sent again (RFC 9110, 9.2.2).
@@ -32,7 +33,7 @@ pub fn refusal(method: &Method, version: Version, headers: &HeaderMap) -> Option
     if matches!(*method, Method::CONNECT | Method::TRACE) {
         return Some((405, "this front passes neither CONNECT nor TRACE"));
     }
-    // Two lengths are how requests are smuggled (RFC 9112, 6.1). Of a length beside chunks hyper has dropped the length by now, as 6.3 has it.
+    // Two lengths allow request smuggling (RFC 9112, 6.1).
     let two = headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH);
     if two || headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return Some((400, "the request says two lengths of its body"));
@@ -73,7 +74,7 @@ fn forwarded_for(headers: &HeaderMap, client: IpAddr) -> Option<HeaderValue> {
     HeaderValue::from_str(&chain.join(", ")).ok()
 }
 
-/// Removes what concerns one connection alone (RFC 9110, 7.6.1).
+/// Removes headers that concern one connection only (RFC 9110, 7.6.1).
 pub fn strip(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
@@ -81,7 +82,7 @@ pub fn strip(headers: &mut HeaderMap) {
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
         .filter_map(|n| n.trim().parse().ok())
-        // A client must not have what it cannot have itself removed.
+        // A client must not get these removed by naming them in `Connection`.
         .filter(|n| *n != PASSED_BY && *n != header::HOST && *n != header::CONTENT_LENGTH)
         .collect();
     let always = [

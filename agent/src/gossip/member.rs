@@ -56,7 +56,7 @@ impl Name {
         (Self::new(&read.text()) == Some(read)).then_some(read)
     }
 
-    /// The text.
+    /// The payload.
     #[must_use]
     pub fn text(self) -> String {
         let letter = |at: u32| (self.bits() >> (LETTER * (NAME - 1 - at)) & 63) as usize;

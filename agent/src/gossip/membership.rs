@@ -1,9 +1,10 @@
-//! Who is there: SWIM (foca) and what surrounds it, without a socket and without a clock. Packets and timers go in, packets and
-//! timers come out; the same seed and the same input give the same output.
+//! Membership: SWIM (foca) and what surrounds it, without a socket and without a clock. Packets and timers go in,
+//! packets and timers come out; the same seed and the same input give the same output.
 //!
-//! Beside SWIM there are greetings (a node that EC2 lists has an address, but its session is not known yet), whole lists (a new
-//! node learns everybody at once, and from time to time everybody compares with somebody), and a word to all at once when a node
-//! stops taking work: gossip alone would need seconds for that in a large cluster.
+//! Besides SWIM there are three kinds of messages. Greetings go to a node that EC2 lists but whose session is not known
+//! yet. Complete lists teach a new node all members at once, and from time to time each node compares its members with
+//! another's. A broadcast tells all nodes at once that a node stops taking work: in a large cluster gossip alone would
+//! need seconds for that.
 
 use super::codec::{self, Codec, WORD};
 use super::greetings::Greetings;
@@ -21,38 +22,38 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Nodes of one answer of EC2 that are greeted.
+/// How many nodes of one EC2 answer are greeted.
 const GREETED: usize = 5;
 
-/// How long after a word to all it is said again, for those who missed it.
+/// When a broadcast is repeated, for nodes that missed it.
 const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_millis(500)];
 
-/// What is to be done.
+/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Out {
-    /// Send this.
+    /// Send this packet.
     Send(SocketAddr, Vec<u8>),
-    /// Come back with this after a while.
+    /// Call `timer` with this after a while.
     After(Duration, Token),
 }
 
-/// Something to come back with.
+/// What a timer is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// SWIM's.
+    /// SWIM's own timer.
     Swim(foca::Timer<MemberId>),
-    /// Say what this node is again.
+    /// Repeat the broadcast of this node's presence.
     Tell(u8),
-    /// Compare with somebody.
+    /// Compare members with another node.
     Compare,
 }
 
 /// What was dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drops {
-    /// Packets that strangers sent, or that were changed.
+    /// Packets from strangers, or modified ones.
     pub foreign: u64,
-    /// Packets that were played again.
+    /// Replayed packets.
     pub replayed: u64,
     /// What members sent, or timers wanted, and SWIM could not take.
     pub unreadable: u64,
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Membership {
 }
 
 impl Membership {
-    /// Of a node that knows nobody yet. `seed` decides all that is chance in it.
+    /// A node that knows no other yet. `seed` determines all its random choices.
     #[must_use]
     pub fn new(me: MemberId, sealer: Sealer, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
@@ -103,13 +104,13 @@ impl Membership {
         }
     }
 
-    /// Who this node is at the moment.
+    /// This node's current identity.
     #[must_use]
     pub fn me(&self) -> &MemberId {
         self.foca.identity()
     }
 
-    /// The others that are there, by name.
+    /// The other live members, by name.
     #[must_use]
     pub fn peers(&self) -> Vec<Peer> {
         let mut peers: Vec<Peer> = self.foca.iter_members().map(|m| m.id().peer()).collect();
@@ -117,35 +118,35 @@ impl Membership {
         peers
     }
 
-    /// Where the others listen that are there.
+    /// The gossip addresses of the other live members.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.foca.iter_members().map(|m| m.id().address)
     }
 
-    /// How many others are there.
+    /// Number of other live members.
     #[must_use]
     pub fn len(&self) -> usize {
         self.foca.num_members()
     }
 
-    /// Whether nobody is.
+    /// Whether there is no other live member.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether somebody listens there.
+    /// Whether a live member has this address.
     #[must_use]
     pub fn knows(&self, address: SocketAddr) -> bool {
         self.addresses().any(|known| known == address)
     }
 
-    /// Whether something changed since this was asked last.
+    /// Whether something changed since the last call.
     pub fn changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)
     }
 
-    /// Begins.
+    /// Starts.
     pub fn start(&mut self) -> Vec<Out> {
         vec![self.next_compare()]
     }
@@ -157,7 +158,7 @@ impl Membership {
         )
     }
 
-    /// Greets some of those that EC2 lists and nobody here knows; whom they know, they will tell.
+    /// Greets some nodes that EC2 lists and this node does not know; they will tell it about the others.
     pub fn found(&mut self, listed: impl IntoIterator<Item = SocketAddr>) -> Vec<Out> {
         let known: HashSet<SocketAddr> = self.addresses().collect();
         let own = self.me().address;
@@ -184,7 +185,7 @@ impl Membership {
         vec![Out::Send(address, packet)]
     }
 
-    /// Takes a packet.
+    /// Handles a packet.
     pub fn packet(&mut self, from: SocketAddr, packet: &[u8]) -> Vec<Out> {
         let opened = match self.sealer.open(packet) {
             Ok(opened) => opened,
@@ -209,10 +210,10 @@ impl Membership {
             }
             Kind::Welcome => self.welcomed(&mut text, &opened.session, &mut out),
             Kind::Swim => self.swim(text),
-            // Who sees the same needs no list of it.
+            // A node with the same members needs no list.
             Kind::Ask if text == self.digest() => Some(()),
             Kind::Ask => {
-                // Those that are down as well: who missed that would go on to count on them.
+                // Including members that are down: a node that missed that would keep counting on them.
                 let members: Vec<Member<MemberId>> = self.foca.iter_membership_state().cloned().collect();
                 let me = Member::new(*self.me(), 0, foca::State::Alive);
                 let all: Vec<Member<MemberId>> = members.into_iter().chain([me]).collect();
@@ -230,7 +231,7 @@ impl Membership {
         self.settle(out)
     }
 
-    /// A message of SWIM, of which it gets no more to see than what is new.
+    /// Handles a SWIM message, of which only new updates are passed to SWIM.
     fn swim(&mut self, text: &[u8]) -> Option<()> {
         let Some(said) = codec::said(text) else {
             return self.foca.handle_data(text, &mut self.runtime).ok();
@@ -241,14 +242,14 @@ impl Membership {
         news.iter().for_each(|word| shorter.extend_from_slice(word));
         let to_me = said.to == *self.me();
         self.foca.handle_data(&shorter, &mut self.runtime).ok()?;
-        // What is for somebody that this node was a moment ago, or is from one that counts as down, SWIM does not take.
+        // SWIM ignores messages for an earlier identity of this node, and from members that count as down.
         if !news.is_empty() && to_me && self.foca.iter_members().any(|m| *m.id() == said.from) {
             news.into_iter().for_each(|word| self.heard.take(word));
         }
         Some(())
     }
 
-    /// Some members of a list.
+    /// Handles a part of a list of members.
     fn listed(&mut self, text: &[u8]) -> Option<()> {
         let (pass_on, words) = lists::read(text)?;
         let news = self.news(words);
@@ -261,18 +262,18 @@ impl Membership {
         Some(())
     }
 
-    /// The words that were not taken before.
+    /// The updates that were not received before.
     fn news<'t>(&self, words: &'t [u8]) -> Vec<&'t [u8]> {
         let words = words.chunks_exact(WORD);
         words.filter(|word| !self.heard.knows(word)).collect()
     }
 
-    /// Sums up who is there: nodes that see the same have the same.
+    /// A digest of the members: nodes with the same members have the same digest.
     fn digest(&self) -> Vec<u8> {
         lists::digest(self.foca.iter_members().map(Member::id).chain([self.me()]))
     }
 
-    /// Asks somebody for all members, unless they are those that this node knows.
+    /// Asks a node for all members, unless it has the same members as this node.
     fn ask(&mut self, them: &MemberId) -> Out {
         let digest = self.digest();
         let (packet, _) = self.sealer.seal(Kind::Ask, &them.session, &digest);
@@ -298,7 +299,7 @@ impl Membership {
         self.sealer.seal(Kind::Members, to, &lists::write(members, pass_on)).0
     }
 
-    /// Takes a timer.
+    /// Handles a timer.
     pub fn timer(&mut self, token: Token) -> Vec<Out> {
         let mut out = Vec::new();
         match token {
@@ -328,7 +329,7 @@ impl Membership {
         self.settle(out)
     }
 
-    /// Says what this node is now.
+    /// Announces this node's new presence.
     pub fn set_presence(&mut self, presence: Presence) -> Vec<Out> {
         if self.me().presence == presence {
             return Vec::new();
@@ -338,7 +339,7 @@ impl Membership {
         let mut out = Vec::new();
         self.become_(next);
         if took_work {
-            // Before anything that gossip says of it.
+            // Before gossip spreads it.
             self.tell_all(&Member::alive(next), &mut out);
             out.push(Out::After(AGAIN[0], Token::Tell(0)));
         }
@@ -352,12 +353,12 @@ impl Membership {
         self.changed = true;
     }
 
-    /// Says good-bye.
+    /// Announces that this node leaves.
     pub fn leave(&mut self) -> Vec<Out> {
         let mut out = Vec::new();
         let me = Member::down(*self.me());
         self.tell_all(&me, &mut out);
-        // Whatever SWIM still wanted to do is of no use to one that leaves.
+        // Whatever SWIM still wanted to do does not matter for a node that leaves.
         if self.foca.leave_cluster(&mut self.runtime).is_err() {
             self.drops.unreadable += 1;
         }
@@ -376,7 +377,7 @@ impl Membership {
         }
     }
 
-    /// Turns what SWIM wants into packets and timers.
+    /// Turns SWIM's output into packets and timers.
     fn settle(&mut self, mut out: Vec<Out>) -> Vec<Out> {
         if self.sealer.is_full() {
             let session = self.rng.random();
@@ -387,8 +388,9 @@ impl Membership {
                 ..me.with(me.presence)
             });
         }
-        // SWIM stops whenever this node becomes somebody new, until somebody speaks to the new one: a node that is cut off at that
-        // moment would count on the others for good. It goes on while it knows anybody.
+        // SWIM stops whenever this node's identity changes, until another node contacts the new identity. A node that
+        // is cut off at that moment would count on the others for good. So SWIM continues while this node knows any
+        // other.
         if self
             .foca
             .apply_many(std::iter::empty(), false, &mut self.runtime)
@@ -402,7 +404,7 @@ impl Membership {
         let size = u32::try_from(self.len() + 1).unwrap_or(u32::MAX);
         if size.ilog2() != self.size.ilog2() {
             self.size = size;
-            // Only what may be changed is changed.
+            // Only changeable settings are changed.
             let _ = self.foca.set_config(settings(size));
         }
         while let Some((after, timer)) = self.runtime.to_schedule() {

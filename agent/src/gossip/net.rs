@@ -40,7 +40,7 @@ pub struct Tags {
     pub role: String,
 }
 
-/// A timer in the heap: by time, then in the order in which they were set.
+/// A timer in the heap, ordered by time, then by the order in which they were set.
 #[derive(Debug, PartialEq, Eq)]
 struct Due(Instant, u64, Token);
 
@@ -56,7 +56,7 @@ impl Ord for Due {
     }
 }
 
-/// Keeps the peers for as long as nobody says to leave. Without a readable key it tries again; the node is alone until then.
+/// Maintains the peers until `leave`. Without a readable key it retries; until then the node has no peers.
 pub async fn run(config: config::Peers, tags: Tags, port: u16, shared: Arc<Shared>, leave: oneshot::Receiver<()>) {
     let mut failures = 0;
     let mut leave = leave;
@@ -162,7 +162,7 @@ impl Net {
             let out = tokio::select! {
                 received = self.socket.recv_from(&mut packet) => match received {
                     Ok((length, from)) => self.membership.packet(from, &packet[..length]),
-                    // An earlier packet could not be delivered; SWIM finds out by itself.
+                    // An earlier packet could not be delivered; SWIM detects that by itself.
                     Err(_) => Vec::new(),
                 },
                 () = tokio::time::sleep_until(timer.unwrap_or(look_at)), if timer.is_some() => match self.timers.pop() {
@@ -172,7 +172,7 @@ impl Net {
                 () = tokio::time::sleep_until(look_at) => {
                     match self.schedule.next(self.interval, self.membership.len(), rand::random()) {
                         Next::Ask => {
-                            // Until the answer is there; it comes, or its absence does.
+                            // Until the answer arrives; either it or an error always does.
                             look_at += Duration::from_secs(3_600);
                             self.look(found.clone());
                         }
@@ -202,7 +202,7 @@ impl Net {
     async fn act(&mut self, out: Vec<Out>) {
         for one in out {
             match one {
-                // A packet that cannot be sent is a packet that was lost.
+                // A packet that cannot be sent counts as lost.
                 Out::Send(to, packet) => drop(self.socket.send_to(&packet, to).await),
                 Out::After(wait, token) => {
                     self.set += 1;
@@ -226,7 +226,7 @@ impl Net {
             .store(drops.unreadable, Ordering::Relaxed);
     }
 
-    /// Asks EC2 beside everything else.
+    /// Queries EC2 concurrently with everything else.
     fn look(&self, answer: tokio::sync::mpsc::Sender<Option<Vec<Found>>>) {
         let (shared, tags) = (Arc::clone(&self.shared), self.tags.clone());
         tokio::spawn(async move {

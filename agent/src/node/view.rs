@@ -1,4 +1,4 @@
-//! What the parts of a node share, and what it says of itself to people.
+//! What the parts of a node share, and what the node reports to users.
 
 use crate::ec2::Ec2;
 use crate::front::counters::Counters;
@@ -18,9 +18,9 @@ use tokio::sync::{mpsc, watch};
 pub struct DrainView {
     /// Why.
     pub causes: Vec<&'static str>,
-    /// Where it is: `finishing`, `hook`, `terminating`, `drained`.
+    /// The step: `finishing`, `hook`, `terminating`, `drained`.
     pub step: &'static str,
-    /// Seconds until everything has to have ended.
+    /// Seconds until everything must have ended.
     pub seconds_left: u64,
 }
 
@@ -38,7 +38,7 @@ pub struct View {
     pub zone: String,
     /// Private address.
     pub address: String,
-    /// What it is to others.
+    /// Its presence.
     pub presence: Presence,
     /// The workload.
     pub workload: &'static str,
@@ -48,11 +48,11 @@ pub struct View {
     /// Its process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u64,
     /// Requests that it works on for the front.
     pub in_flight: u32,
-    /// The state tag that EC2 has taken; `none` for none.
+    /// The state tag that EC2 has accepted; `none` for none.
     pub tag: &'static str,
     /// The drain that is on.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,23 +68,23 @@ pub struct View {
 /// What the parts share.
 #[derive(Debug)]
 pub struct Shared {
-    /// Who the node is.
+    /// The node's identity.
     pub identity: Identity,
     /// Start of the monotonic clock.
     pub started: Instant,
     /// Requests to EC2, and their counts.
     pub ec2: Arc<Ec2>,
-    /// What the node is to others.
+    /// The node's presence.
     pub presence: watch::Sender<Presence>,
-    /// The others, of this cluster and role.
+    /// The other nodes of this cluster and role.
     pub peers: watch::Sender<Arc<Vec<Peer>>>,
     /// Why there are no peers, where there should be.
     pub peers_trouble: watch::Sender<Option<String>>,
     /// What it says of itself.
     pub view: watch::Sender<View>,
-    /// What people ask for.
+    /// Users' requests.
     pub asks: mpsc::Sender<Ask>,
-    /// What the front counts.
+    /// The front's counters.
     pub counters: Counters,
     /// Packets of gossip that were dropped.
     pub dropped: Dropped,
@@ -93,7 +93,7 @@ pub struct Shared {
 /// Packets of gossip that were dropped.
 #[derive(Debug, Default)]
 pub struct Dropped {
-    /// Of strangers.
+    /// From strangers.
     pub foreign: AtomicU64,
     /// Played again.
     pub replayed: AtomicU64,
@@ -102,7 +102,7 @@ pub struct Dropped {
 }
 
 impl Shared {
-    /// Now, on the clock that does not jump.
+    /// Now, on the monotonic clock.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.started.elapsed()

@@ -1,11 +1,11 @@
-//! What makes a node drain, in which order it ends, and what calls it off.
+//! What makes a node drain, in which order it ends, and what cancels it.
 
 use crate::harness::{Agent, Node, PATIENCE, World, end, front, until};
 use http::Method;
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 
-/// A hook that nobody waits for the end of, in a drain that is far from its own.
+/// A hook whose end no test waits for, in a drain far from its deadline.
 const LONG: &str = "timeout: 10m, hook: {command: [sleep, '500'], timeout: 500s}";
 
 async fn ready<'w>(world: &'w World, more: &str) -> (Node<'w>, Agent) {
@@ -201,7 +201,7 @@ async fn a_rebalance_recommendation_does_what_the_policy_says() {
     let world = World::new().await;
     let (node, agent) = ready(&world, &format!("drain: {{rebalance: ignore, {LONG}}}\n")).await;
     world.cloud.recommend_rebalance(&node.id).expect("launched");
-    // Who sees this tag has read the recommendation: a look asks for that first.
+    // If this tag is seen, the recommendation was read: a look reads that first.
     node.set_tag("myelin.dev:drain", Some("2026-01-01T00:00:00Z"));
     until("the tag is seen", &agent, async || agent.presence().await == "draining").await;
     let causes = agent.json("/status").await["drain"]["causes"].clone();

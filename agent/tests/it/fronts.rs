@@ -1,4 +1,4 @@
-//! What the front promises: nothing is lost that was not sent, nothing is done twice, nobody is let in circles.
+//! Guarantees of the front: nothing that was not sent is lost, nothing is done twice, nothing goes in circles.
 
 use crate::harness::{Agent, FRONT, Node, PATIENCE, WORKLOAD, World, front, hits, until};
 use crate::pools::{pool, pool_of};
@@ -51,7 +51,7 @@ async fn ready_again(agent: &Agent, restarts: u64) {
     .await;
 }
 
-/// Waits until so many peers of this node take work, by its own account.
+/// Waits until this many peers of this node take work, by its own account.
 async fn peers(agent: &Agent, count: usize) {
     until("it knows who takes work", agent, async || agent.peers().await == count).await;
 }
@@ -92,7 +92,7 @@ async fn a_request_is_passed_once_and_never_in_circles() {
     }
     let (status, text) = all[0].1.front(Method::GET, "/who", &[], "").await;
     assert_eq!((status, text.trim()), (503, "nobody can take requests now"));
-    // One that claims to have been passed here is not passed on, even where somebody could take it.
+    // A request that claims to have been passed here is not passed on, even if another node could take it.
     std::fs::remove_file(all[1].0.folder.join("sick")).expect("it is there");
     until("the other is ready", &all[0].1, async || all[0].1.peers().await == 1).await;
     let (status, _) = all[0]
@@ -127,7 +127,7 @@ async fn what_died_with_its_workload_is_repeated_only_if_that_does_no_harm() {
     assert_eq!((dies(&all[0].1), dies(&all[1].1)), (1, 0), "a POST is sent once");
     ready_again(&all[0].1, 1).await;
     peers(&all[0].1, 1).await;
-    // The peer dies of it as well; then there is nobody left.
+    // The peer dies of it as well; then no node is left.
     let (status, _) = all[0].1.front(Method::GET, "/die", &[], "").await;
     assert_eq!(status, 503);
     assert_eq!((dies(&all[0].1), dies(&all[1].1)), (2, 1), "a GET is tried elsewhere");
@@ -173,7 +173,7 @@ async fn events_pass_as_they_come_and_a_client_that_leaves_ends_them() {
             .write_all(b"GET /gated/4 HTTP/1.1\r\nhost: x\r\n\r\n")
             .await
             .expect("sent");
-        // Whoever works on it sends each event only after the last one has arrived here.
+        // The workload sends each event only after the previous one has arrived here.
         let (from, mut text, mut buffer) = (&all[usize::from(through_a_peer)].0.folder, String::new(), [0; 4096]);
         for event in 0..4 {
             std::fs::write(from.join(format!("gate-{event}")), "").expect("room");
@@ -322,7 +322,7 @@ async fn what_could_be_smuggled_never_reaches_the_workload() {
             .expect("it listens");
         stream.write_all(raw.as_bytes()).await.expect("sent");
         let mut answer = [0; 64];
-        // What is too long is not read to its end: the connection may be gone before its answer is heard.
+        // A request that is too long is not read to its end: the connection may be closed before its answer is read.
         let n = stream.read(&mut answer).await.unwrap_or(0);
         let answer = String::from_utf8_lossy(&answer[..n]).into_owned();
         let status = answer.split(' ').nth(1);
@@ -332,7 +332,8 @@ async fn what_could_be_smuggled_never_reaches_the_workload() {
         );
     }
     assert_eq!(all[0].1.hits(), ["started"]);
-    // Of two lengths the chunks count, and the other one is not passed on (RFC 9112, 6.3): nobody behind can read it differently.
+    // Of two lengths the chunks count, and the other is not passed on (RFC 9112, 6.3): nothing behind can read it
+    // differently.
     let mut stream = tokio::net::TcpStream::connect(format!("{}:{FRONT}", all[0].0.address))
         .await
         .expect("it listens");

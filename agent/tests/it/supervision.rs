@@ -1,4 +1,4 @@
-//! The workload is kept running, and the tag says how it is.
+//! The workload is kept running, and the tag reports its state.
 
 use crate::harness::{ADMIN, FRONT, World, end, until};
 use rustix::process::Signal;

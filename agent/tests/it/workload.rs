@@ -1,4 +1,4 @@
-//! A workload: this test program started again as a small HTTP server that notes every request that reaches it.
+//! A workload: this test program, started again as a small HTTP server that records every request that reaches it.
 
 use bytes::Bytes;
 use futures::StreamExt as _;
