@@ -195,15 +195,20 @@ pub fn from_engine(problem: &engine::Diagnostic, locate: impl Fn(&[String]) -> O
 /// The longest headline.
 const HEADLINE: usize = 110;
 
-/// Splits a long line at the last colon that leaves a headline: `Pod a/b: ImagePullBackOff` and the rest.
+/// Splits a long line at the last colon that leaves a headline: `Pod a/b: ImagePullBackOff` and the rest. What the API server says
+/// stays whole: its sentences are full of colons.
 fn headline(text: &str) -> (&str, &str) {
     if text.chars().count() <= HEADLINE {
         return (text, "");
     }
-    let colons = text
-        .match_indices(": ")
-        .map(|(at, _)| at)
-        .take_while(|at| *at <= HEADLINE);
+    let answer = text.find("the API server answered ");
+    let answer = answer.and_then(|from| Some(from + text[from..].find(": ")?));
+    let sentence = [" is forbidden: ", " is invalid: "]
+        .iter()
+        .filter_map(|s| text.find(s))
+        .min();
+    let end = answer.or(sentence).unwrap_or(HEADLINE).min(HEADLINE);
+    let colons = text.match_indices(": ").map(|(at, _)| at).take_while(|at| *at <= end);
     colons.last().map_or((text, ""), |at| (&text[..at], &text[at + 2..]))
 }
 
@@ -237,6 +242,14 @@ mod tests {
             ("StatefulSet a/b: pod b-0: ErrImagePull", rest.as_str())
         );
         assert_eq!(headline("short: reason"), ("short: reason", ""));
+        let says =
+            "configmaps \"c\" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: 2";
+        for head in [
+            "ConfigMap a/c: the API server answered 403 Forbidden",
+            "Deployment a/d: FailedCreate",
+        ] {
+            assert_eq!(headline(&format!("{head}: {says}")), (head, says));
+        }
         assert_eq!(headline(&rest), (rest.as_str(), ""));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::json;
 
 use crate::stand::Stand;
@@ -48,6 +49,27 @@ pub(crate) fn stand() -> Stand {
 }
 
 pub(crate) const RESOURCES: [&str; 2] = ["configmaps", "secrets"];
+
+#[test]
+fn a_plan_asks_a_busy_server_again() {
+    let stand = stand();
+    let fault = stand.cluster.fault(Rule {
+        times: 3,
+        effect: Effect::Status {
+            code: 429,
+            retry_after: Some(1),
+            message: String::new(),
+        },
+        ..Rule::default()
+    });
+    let (code, shown) = stand.plan();
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(!shown.contains("Planned without the cluster"), "{shown}");
+    assert!(
+        stand.cluster.wait_for(&fault, Duration::from_secs(60)),
+        "nothing was refused"
+    );
+}
 
 #[test]
 fn a_stack_lives_from_create_to_destroy_and_every_plan_between_is_empty() {

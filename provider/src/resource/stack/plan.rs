@@ -124,8 +124,11 @@ async fn look(call: &Call, wanted: Wanted, prior: &Value, anew: bool, planned: &
             return;
         }
     };
-    // One request first, without retries: a user who plans without a cluster should not wait a minute.
-    if let Err(error) = cluster.discover("v1").await {
+    // One request first, without retries: a user who plans without a cluster should not wait a minute. A busy server exists, and
+    // the requests below retry.
+    if let Err(error) = cluster.discover("v1").await
+        && !error.is_busy()
+    {
         planned.diagnostics.push(blind(&Diagnostic::error(
             "The cluster could not be asked",
             error.to_string(),
