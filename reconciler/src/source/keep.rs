@@ -1,8 +1,5 @@
-//! Keeping the cluster at a commit that is in force: watches tell what drifts, each stack that does is repaired by itself, and the
-//! branch is looked at now and then. Ends when there is something else to do.
-//!
-//! The loop waits for nothing but news: repairs, looks at the branch and at EC2, and the words about them are tasks of their own, so
-//! that a remote or a server that does not answer delays no revert.
+//! Keeps the cluster at the commit in force: watches report drift, each drifted stack is repaired separately, and the
+//! branch is polled now and then. Ends when there is something else to do.
 
 use super::commit::{Files, LOOKING};
 use super::repair::{Queue, Repaired, Tools, repair};
@@ -29,7 +26,7 @@ use tracing::{Instrument as _, Span};
 const AT_ONCE: usize = 32;
 
 impl Source {
-    /// Keeps the cluster at the commit until the branch moves, a person speaks, or something cannot be repaired.
+    /// Keeps the cluster at the commit until the branch moves, a user makes a request, or something cannot be repaired.
     pub(super) async fn keep(&mut self, hash: &str, files: &Arc<Files>) {
         let Some((drift, mut tokens)) = self.watch().await else {
             return;
@@ -47,7 +44,7 @@ impl Source {
         let mut look = Instant::now() + self.rhythm.next();
         loop {
             if working.is_empty() {
-                // Their watches are for waiting alone.
+                // Their watches are needed only for waiting.
                 gates = None;
                 if self.status.state == "applying" {
                     self.waits.clear();
@@ -103,7 +100,7 @@ impl Source {
                     let control = self.control.borrow().clone();
                     looking.spawn(self.looking(&control));
                     look = Instant::now() + self.longest_look();
-                    // EC2 has no watch: the pools are looked at whenever the branch is.
+                    // EC2 has no watch: the pools are checked whenever the branch is polled.
                     if !pools.is_empty() && !pools_at_work && looking_at_pools.is_empty() {
                         let (cluster, pools) = (Arc::clone(&self.cluster), Arc::clone(&pools));
                         let owner = Owner::Git(self.configuration.name.clone());
@@ -137,7 +134,7 @@ impl Source {
         }
         cancel.cancel();
         drop((looking, looking_at_pools));
-        // What they had begun is told all the same.
+        // What they had begun is reported all the same.
         self.pulse.begin("ending repairs", APPLY);
         while let Some(done) = working.join_next().await {
             if let Ok(done) = ended(done) {
@@ -148,13 +145,13 @@ impl Source {
         self.status.waiting.clear();
     }
 
-    /// A trace of bringing back what has drifted.
+    /// The trace of repairing drift.
     fn repairing(&self, commit: &str, stack: &str) -> Span {
         let source = self.configuration.name.as_str();
         tracing::info_span!(parent: None, "repair", myelin.source = source, myelin.revision = commit, myelin.stack = stack)
     }
 
-    /// Watches everything that the source owns, from where everything was looked at last; None when the cluster does not answer.
+    /// Watches everything that the source owns, from the last observation; None if the cluster does not answer.
     async fn watch(&mut self) -> Option<(Drift, Tokens)> {
         let owner = Owner::Git(self.configuration.name.clone());
         let (records, kinds, seen) = if let Some(seen) = self.seen.take() {
@@ -179,7 +176,7 @@ impl Source {
 
     fn tools(&self, files: &Arc<Files>, cancel: &CancellationToken, gates: &mut Option<Arc<Gates>>) -> Tools {
         let mut run = self.run_until(cancel);
-        // One set of watches for all that are repaired at the same time.
+        // One set of watches for all stacks that are repaired at the same time.
         let shared = gates.get_or_insert_with(|| {
             let gates = Gates::new(
                 Arc::clone(self.acting.usual()),
@@ -200,7 +197,7 @@ impl Source {
         }
     }
 
-    /// Takes in what became of a stack; whether everything is as it should be.
+    /// Records the result for a stack; returns whether everything is as it should be.
     fn repaired(
         &mut self,
         hash: &str,
@@ -239,7 +236,7 @@ impl Source {
     }
 }
 
-/// What came of a repair; one that panicked is an error of its own.
+/// The result of a repair; a panic becomes an error.
 fn ended(done: Result<Result<Repaired, Diagnostics>, JoinError>) -> Result<Repaired, Diagnostics> {
     done.unwrap_or_else(|error| Err(Diagnostic::error("a repair failed").detail(error.to_string()).into()))
 }
