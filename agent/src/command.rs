@@ -17,7 +17,8 @@ const ENVIRONMENT: &str = "Environment:
   AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_EC2, AWS_ENDPOINT_URL_SSM, AWS_EC2_METADATA_SERVICE_ENDPOINT
                                       in place of AWS's own";
 
-/// Keeps one node of a pool: starts its workload, finds its peers, serves, and empties it before its capacity goes.
+/// Runs one node of a pool: starts the workload, finds peers, serves requests, and drains the node before its capacity
+/// goes away.
 #[derive(Debug, Parser)]
 #[command(name = "myelin-agent", version, about)]
 struct Arguments {
@@ -27,7 +28,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs the node until SIGTERM, and drains it then.
+    /// Runs the node until SIGTERM, then drains it and exits.
     #[command(after_help = ENVIRONMENT)]
     Run {
         /// Configuration [default: /etc/myelin/agent.yaml, if it is there]
@@ -36,23 +37,23 @@ enum Command {
         /// Log lines as JSON or as text.
         #[arg(long, default_value = "json", value_parser = ["json", "text"])]
         log: String,
-        /// The workload: program and arguments. Wins over the configuration's.
+        /// The workload: program and arguments. Overrides `workload.command` of the configuration.
         #[arg(last = true)]
         workload: Vec<String>,
     },
-    /// Checks a configuration.
+    /// Checks a configuration and reports every problem in it.
     Check {
         /// Configuration [default: /etc/myelin/agent.yaml, if it is there]
         #[arg(long)]
         config: Option<PathBuf>,
     },
-    /// Lists the peers.
+    /// Lists the peers that the node knows.
     Peers(ask::Where),
-    /// Shows the node.
+    /// Shows the node, its workload and its drain.
     Status(ask::Where),
-    /// Empties the node; its workload ends within the drain's time.
+    /// Drains the node; its workload ends within the drain timeout.
     Drain(ask::Where),
-    /// Calls that off, as long as the workload was not stopped.
+    /// Cancels a drain, as long as the workload has not been told to stop.
     Undrain(ask::Where),
 }
 

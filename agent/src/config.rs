@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(said.lines().count(), 13, "{said}");
         for part in [
             "1: workload.command: ",
-            "1: workload.grace: \"1y\" is no length of time",
+            "1: workload.grace: \"1y\" is not a duration",
             "1: workload.health.failures: ",
             "1: workload.health.http must begin with http://",
             "2: drain.timeout must be longer than drain.margin",

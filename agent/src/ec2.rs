@@ -129,7 +129,7 @@ impl Ec2 {
     /// Of a region.
     ///
     /// # Errors
-    /// When an endpoint is no address.
+    /// When an endpoint is not a URL.
     pub fn new(region: &str, endpoints: &Endpoints, credentials: Credentials) -> Result<Self, String> {
         let suffix = if region.starts_with("cn-") {
             "amazonaws.com.cn"
@@ -140,7 +140,7 @@ impl Ec2 {
             let text = named
                 .clone()
                 .unwrap_or_else(|| format!("https://{service}.{region}.{suffix}"));
-            Url::parse(&text).ok_or_else(|| format!("the endpoint of {service} is no address: {text}"))
+            Url::parse(&text).ok_or_else(|| format!("the endpoint of {service} is not a URL: {text}"))
         };
         Ok(Self {
             region: region.to_owned(),

@@ -42,7 +42,7 @@ pub enum MetadataError {
     #[error("the metadata service answered {0} with something that EC2 never says; is it one?")]
     Unreadable(String),
     /// The address cannot be parsed.
-    #[error("AWS_EC2_METADATA_SERVICE_ENDPOINT is no address of the form http://host[:port]: {0}")]
+    #[error("AWS_EC2_METADATA_SERVICE_ENDPOINT is not of the form http://host[:port]: {0}")]
     Endpoint(String),
 }
 

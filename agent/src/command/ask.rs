@@ -34,7 +34,7 @@ fn ask(place: &Where, method: &str, path: &str) -> Result<(u16, Value), String> 
     stream.write_all(request.as_bytes()).map_err(fail)?;
     let mut text = String::new();
     stream.take(LIMIT).read_to_string(&mut text).map_err(fail)?;
-    let unreadable = || format!("the agent at {at} answered something that is no answer");
+    let unreadable = || format!("the agent at {at} gave an answer that cannot be read");
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(unreadable)?;
     let status = head
         .split(' ')

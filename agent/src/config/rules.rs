@@ -91,10 +91,7 @@ impl Config {
             wrong(front.max_in_flight == 0, "front.maxInFlight must be at least 1");
         }
         for (field, time) in self.waits() {
-            wrong(
-                time.0.is_zero(),
-                &format!("{field} must be longer than 0s: nothing is done in no time"),
-            );
+            wrong(time.0.is_zero(), &format!("{field} must be longer than 0s"));
         }
         out
     }
@@ -144,6 +141,6 @@ impl Config {
             Some(front) => format!("passes requests from {} to {}", front.listen, front.backend),
             None => "passes no requests".into(),
         };
-        format!("nothing is wrong: {workload}, {health}, {peers}, {front}")
+        format!("the configuration is valid: {workload}, {health}, {peers}, {front}")
     }
 }

@@ -10,9 +10,9 @@ pub struct Span(pub Duration);
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        span(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no length of time: write 500ms, 5s, 2m or 1h"))
-        })
+        span(&text)
+            .map(Self)
+            .ok_or_else(|| serde::de::Error::custom(format!("{text:?} is not a duration: write 500ms, 5s, 2m or 1h")))
     }
 }
 

@@ -161,9 +161,9 @@ impl Front {
         }
         counters.refused.fetch_add(1, Ordering::Relaxed);
         let why = if last.is_some() {
-            "nobody who was asked could take the request"
+            "none of the nodes that were tried could take the request"
         } else {
-            "nobody can take requests now"
+            "no node can take requests now"
         };
         let mut refusal = plain(503, why);
         refusal

@@ -16,7 +16,7 @@ const LIMIT: usize = 1 << 20;
 pub async fn ask(health: &config::Health) -> Result<(), String> {
     let end: Duration = health.timeout.0;
     if let Some(text) = &health.http {
-        let url = Url::parse(text).ok_or_else(|| format!("{text} is no address"))?;
+        let url = Url::parse(text).ok_or_else(|| format!("{text} is not a URL"))?;
         let answer = wire::send(&url, Method::GET, &[], Bytes::new(), LIMIT, end).await;
         return match answer.map_err(|e| e.to_string())?.status {
             200..=399 => Ok(()),

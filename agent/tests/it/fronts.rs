@@ -91,7 +91,7 @@ async fn a_request_is_passed_once_and_never_in_circles() {
         presence(agent, "sick").await;
     }
     let (status, text) = all[0].1.front(Method::GET, "/who", &[], "").await;
-    assert_eq!((status, text.trim()), (503, "nobody can take requests now"));
+    assert_eq!((status, text.trim()), (503, "no node can take requests now"));
     // A request that claims to have been passed here is not passed on, even if another node could take it.
     std::fs::remove_file(all[1].0.folder.join("sick")).expect("it is there");
     until("the other is ready", &all[0].1, async || all[0].1.peers().await == 1).await;

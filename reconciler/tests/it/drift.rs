@@ -163,7 +163,6 @@ async fn many_changes_at_once_are_all_taken_back_however_often() {
         .iter()
         .flat_map(|name| {
             let maps: String = (0..3).map(|n| format!("---\n{}", map(&format!("{name}-{n}"), "red"))).collect();
-            // It selects nothing, so its repair waits, which is a word to be written.
             let service = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{selector: {{app: {name}}}, ports: [{{port: 80}}]}}\n");
             [
                 (format!("{name}.yaml"), stack(name, "")),
