@@ -377,3 +377,6 @@ fn plain(status: u16, text: &str) -> Response<Passed> {
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
+
+#[cfg(test)]
+mod tests;

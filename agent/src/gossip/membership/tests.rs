@@ -78,6 +78,38 @@ fn who_stops_taking_work_is_known_to_all_after_one_packet_each() {
 }
 
 #[test]
+fn who_stops_taking_work_says_so_itself_to_everybody_three_times() {
+    let mut nodes: Vec<Membership> = (1..=12).map(|n| node(n, "x")).collect();
+    for at in 1..nodes.len() {
+        let out = nodes[at].greet(SocketAddr::from(([10, 0, 0, 1], 7946)));
+        deliver(&mut nodes, at, out);
+    }
+    let others: Vec<SocketAddr> = nodes[1..].iter().map(|n| n.me().address).collect();
+    let mut out = nodes[0].set_presence(Presence::Draining);
+    let word = lists::write(&[Member::alive(*nodes[0].me())], true);
+    for times in [Some(Token::Tell(0)), Some(Token::Tell(1)), None] {
+        let mut told = Vec::new();
+        let mut next = None;
+        for one in out {
+            match one {
+                Out::Send(to, packet) => {
+                    let node = nodes.iter_mut().find(|n| n.me().address == to).expect("it is there");
+                    if node.sealer.open(&packet).expect("it is for it").text == word {
+                        told.push(to);
+                    }
+                }
+                Out::After(_, token @ Token::Tell(_)) => next = Some(token),
+                Out::After(..) => {}
+            }
+        }
+        told.sort_unstable();
+        assert_eq!(told, others, "before {times:?}");
+        assert_eq!(next, times);
+        out = next.map_or_else(Vec::new, |token| nodes[0].timer(token));
+    }
+}
+
+#[test]
 fn a_stranger_learns_nothing_and_changes_nothing() {
     let mut nodes = [node(1, "x"), node(2, "y")];
     let out = nodes[1].greet(SocketAddr::from(([10, 0, 0, 1], 7946)));
@@ -167,6 +199,14 @@ fn who_sees_the_same_sends_no_list_and_who_sees_something_else_does() {
     let mut nodes = two_that_know_each_other();
     let _ = nodes[1].set_presence(Presence::Sick);
     assert!(answers(&mut nodes) >= 1);
+}
+
+#[test]
+fn who_compares_hears_everything_anew() {
+    let mut nodes = two_that_know_each_other();
+    nodes[0].heard.take(b"a word");
+    let _ = nodes[0].timer(Token::Compare);
+    assert!(!nodes[0].heard.knows(b"a word"));
 }
 
 /// A SWIM message with one update in it.
