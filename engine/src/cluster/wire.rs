@@ -173,7 +173,21 @@ impl KubeCluster {
 }
 
 fn parse(bytes: &[u8]) -> Result<Value, ClusterError> {
-    serde_json::from_slice(bytes).map_err(|e| ClusterError::Unreadable(e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| {
+        // What came is not quoted: the answer may have been a Secret.
+        let why = if bytes.trim_ascii_start().starts_with(b"<") {
+            "it is a web page, not JSON; something between here and the API server answered (a proxy, a sign-in \
+             page), or the address is not an API server's"
+                .to_owned()
+        } else if bytes.trim_ascii().is_empty() {
+            "it is empty".to_owned()
+        } else if e.is_eof() {
+            format!("it is cut short after {} bytes ({e})", bytes.len())
+        } else {
+            format!("it is not JSON ({e})")
+        };
+        ClusterError::Unreadable(why)
+    })
 }
 
 /// The chain of causes in one line; the outermost alone says only "client error".
@@ -576,6 +590,25 @@ fn event(line: &[u8], resource: &Resource) -> Result<WatchEvent, ClusterError> {
 mod tests {
     use super::*;
     use crate::cluster::kinds::known;
+
+    #[test]
+    fn an_answer_that_is_not_json_is_described_and_never_quoted() {
+        for (answer, told) in [
+            (
+                "\n<html><title>Sign in</title>hunter2</html>",
+                "it is a web page, not JSON",
+            ),
+            (" \n", "it is empty"),
+            (
+                r#"{"kind":"Secret","data":{"a":"hunter2"#,
+                "it is cut short after 37 bytes",
+            ),
+            ("hunter2", "it is not JSON"),
+        ] {
+            let error = parse(answer.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(told) && !error.contains("hunter2"), "{error}");
+        }
+    }
 
     #[test]
     fn addresses_follow_scope_and_group() {

@@ -88,12 +88,27 @@ fn check(object: &DesiredObject, problems: &mut Diagnostics) {
             "write metadata.name"
         };
         wrong(format!("a {} has no name", key.kind), fix);
+    } else if let Some(bad) = [&key.name, &key.namespace]
+        .into_iter()
+        .find(|name| leaves_its_segment(name))
+    {
+        wrong(
+            format!("{bad:?} cannot be the name or namespace of a {}", key.kind),
+            "a name is one segment of a URL: it cannot be . or .., and holds neither / nor %",
+        );
     } else if key.to_string().split('/').count() != 4 {
         wrong(
-            format!("\"{}\" cannot name a {}", key.name, key.kind),
-            "names hold no slash",
+            format!("{} has a slash in its apiVersion or kind", key.human()),
+            "a kind holds no slash, an apiVersion at most one",
         );
     }
+}
+
+/// Whether a URL with this name in it could be read as that of another object: `configmaps/..` is the namespace itself
+/// for a proxy that tidies paths. No kind of Kubernetes allows such a name (`IsValidPathSegmentName`), but the record
+/// would hold it before the API server could say so.
+fn leaves_its_segment(name: &str) -> bool {
+    matches!(name, "." | "..") || name.contains(['/', '%'])
 }
 
 /// Removes what only the server writes. Exported manifests often contain it; it would be refused or fought over.

@@ -230,6 +230,22 @@ fn all_problems_of_a_render_come_at_once() {
 }
 
 #[test]
+fn a_name_that_a_url_would_read_as_another_object_is_refused_before_anything_is_asked() {
+    let named = |name: &str, namespace: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}});
+    let bad = ["..", ".", "a/b", "%2e%2e"];
+    let mut objects: Vec<Object> = bad.iter().map(|name| object("a.yaml", named(name, "n"))).collect();
+    objects.push(object("b.yaml", named("fine", "..")));
+    let told = run(json!({}), &[], objects).unwrap_err().to_string();
+    for name in bad {
+        assert!(told.contains(&format!("{name:?} cannot be the name")), "{name}: {told}");
+    }
+    assert!(told.contains("b.yaml"), "{told}");
+    let allowed = ["a..b", "system:node", "...", "a.b"];
+    let objects = allowed.iter().map(|name| object("a.yaml", named(name, "n"))).collect();
+    assert!(run(json!({}), &[], objects).is_ok());
+}
+
+#[test]
 fn placeholders_and_broken_rules_are_refused_all_at_once_each_at_its_line() {
     let file = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData:\n  # replace every CHANGEME_* value\n  a: x\n  db: CHANGEME_DB_PASSWORD\n";
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
