@@ -133,6 +133,33 @@ async fn drift_of_our_fields_is_found_and_reverted_and_others_fields_are_left_al
 }
 
 #[tokio::test]
+async fn a_state_that_is_older_than_the_record_is_refreshed_to_what_is_there() {
+    let world = World::start().await;
+    let texts = |wanted: &myelin_engine::desired::Desired| -> BTreeMap<ObjectKey, String> {
+        let texts = wanted.canonical(&myelin_engine::mask::MaskKey::of_identity(NAMESPACE, "web"));
+        texts.into_iter().map(|(k, v)| (k, v.unwrap())).collect()
+    };
+    let old = stack(json!({}), vec![("a", config("one", "1"))]);
+    world.applied(&old).await;
+    let newer = stack(json!({}), vec![("a", config("one", "2"))]);
+    world.applied(&newer).await;
+    let seen = refresh(&*world.cluster, &id(), &texts(&old)).await.unwrap().unwrap();
+    assert_eq!(
+        seen.objects,
+        texts(&newer),
+        "a plan of the old state must show the change"
+    );
+    assert_eq!(
+        refresh(&*world.cluster, &id(), &texts(&newer))
+            .await
+            .unwrap()
+            .unwrap()
+            .objects,
+        texts(&newer)
+    );
+}
+
+#[tokio::test]
 async fn a_field_war_is_reported_and_not_fought_for_ever() {
     let world = World::start().await;
     let wanted = stack(json!({}), vec![("a", config("one", "1"))]);
