@@ -1,6 +1,6 @@
 //! The body of the loop: observe, decide, and publish what should happen. The parts that listen act on it.
 
-use super::view::{DrainView, Shared, View};
+use super::view::{DrainView, Shared, View, set};
 use crate::config;
 use crate::drain::hook::Running;
 use crate::drain::machine::{Cause, HookSeen, Machine, Moment, Rules, Seen, Wanted};
@@ -256,13 +256,4 @@ fn order(wanted: Wanted) -> Order {
         Wanted::Terminate | Wanted::Drained => Order::Terminate,
         Wanted::Kill => Order::Kill,
     }
-}
-
-/// Publishes only changes.
-fn set<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
-    channel.send_if_modified(|held| {
-        let changed = *held != value;
-        *held = value;
-        changed
-    });
 }

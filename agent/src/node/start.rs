@@ -1,20 +1,19 @@
 //! Starts a node from its configuration, and runs it to its end.
 
-use super::control::{Ask, Control, Wishes};
-use super::view::{Dropped, Shared, View};
+use super::control::{Control, Wishes};
+use super::view::{Shared, set};
 use crate::admin;
 use crate::backoff;
 use crate::config::{self, Config};
 use crate::credentials::Credentials;
 use crate::drain::notices::{self, Notices};
 use crate::ec2::{Ec2, Endpoints};
-use crate::front::counters::Counters;
 use crate::front::forward::Front;
 use crate::front::serve;
 use crate::gossip::net;
 use crate::identity::{self, Identity, IdentityError, TAG_STATE};
 use crate::metadata::{Metadata, MetadataError};
-use crate::presence::{Presence, Tag};
+use crate::presence::Tag;
 use crate::state_tag;
 use crate::workload::supervise::{self, Health, Order, Status};
 use std::sync::Arc;
@@ -92,7 +91,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let ec2 = Ec2::new(&identity.region, &Endpoints::from_environment(), credentials).map_err(RunError::Part)?;
     let ec2 = Arc::new(ec2);
     let (asks, mut asked) = mpsc::channel(16);
-    let shared = Arc::new(shared(identity, Arc::clone(&ec2), asks));
+    let shared = Arc::new(Shared::new(identity, Arc::clone(&ec2), asks));
     // Before the workload: where an address is taken, nothing was started that would have to be ended.
     let front = match config.front.clone() {
         Some(front) => Some(
@@ -208,42 +207,6 @@ async fn poll(metadata: Arc<Metadata>, shared: Arc<Shared>, tell: watch::Sender<
         if next.trouble.is_none() && known.trouble.is_some() {
             tracing::info!("notices are read again");
         }
-        tell.send_if_modified(|held| {
-            let changed = *held != next;
-            *held = next;
-            changed
-        });
-    }
-}
-
-fn shared(identity: Identity, ec2: Arc<Ec2>, asks: mpsc::Sender<Ask>) -> Shared {
-    let view = View {
-        instance: identity.instance.clone(),
-        cluster: identity.cluster.clone(),
-        role: identity.role.clone(),
-        zone: identity.zone.clone(),
-        address: identity.address.to_string(),
-        presence: Presence::Starting,
-        workload: "starting",
-        why: None,
-        pid: None,
-        restarts: 0,
-        in_flight: 0,
-        tag: "unknown",
-        drain: None,
-        metadata_trouble: None,
-        peers_trouble: None,
-    };
-    Shared {
-        identity,
-        started: Instant::now(),
-        ec2,
-        presence: watch::Sender::new(Presence::Starting),
-        peers: watch::Sender::new(Arc::new(Vec::new())),
-        peers_trouble: watch::Sender::new(None),
-        view: watch::Sender::new(view),
-        asks,
-        counters: Counters::default(),
-        dropped: Dropped::default(),
+        set(&tell, next);
     }
 }

@@ -102,9 +102,52 @@ pub struct Dropped {
 }
 
 impl Shared {
+    /// Of a node that starts and knows no peers yet.
+    #[must_use]
+    pub fn new(identity: Identity, ec2: Arc<Ec2>, asks: mpsc::Sender<Ask>) -> Self {
+        let view = View {
+            instance: identity.instance.clone(),
+            cluster: identity.cluster.clone(),
+            role: identity.role.clone(),
+            zone: identity.zone.clone(),
+            address: identity.address.to_string(),
+            presence: Presence::Starting,
+            workload: "starting",
+            why: None,
+            pid: None,
+            restarts: 0,
+            in_flight: 0,
+            tag: "unknown",
+            drain: None,
+            metadata_trouble: None,
+            peers_trouble: None,
+        };
+        Self {
+            identity,
+            started: Instant::now(),
+            ec2,
+            presence: watch::Sender::new(Presence::Starting),
+            peers: watch::Sender::new(Arc::new(Vec::new())),
+            peers_trouble: watch::Sender::new(None),
+            view: watch::Sender::new(view),
+            asks,
+            counters: Counters::default(),
+            dropped: Dropped::default(),
+        }
+    }
+
     /// Now, on the monotonic clock.
     #[must_use]
     pub fn now(&self) -> Duration {
         self.started.elapsed()
     }
+}
+
+/// Publishes only changes.
+pub(super) fn set<T: PartialEq>(channel: &watch::Sender<T>, value: T) {
+    channel.send_if_modified(|held| {
+        let changed = *held != value;
+        *held = value;
+        changed
+    });
 }

@@ -109,21 +109,9 @@ async fn a_stack_whose_repair_takes_long_holds_up_no_other_and_no_repair_lists_w
     house.reaches("ready", &first).await;
     house.eventually("silence", async || house.is_silent().await).await;
     let before = house.sandbox.faults().sequence();
-    let rule = house.sandbox.faults().add(Rule {
-        verbs: vec!["patch".to_owned()],
-        resources: vec!["configmaps".to_owned()],
-        name: "slow".to_owned(),
-        user_agent: "myelin/".to_owned(),
-        effect: Effect::HangBefore,
-        ..Rule::default()
-    });
+    let rule = house.hang_patches("slow");
     house.meddle("slow", json!({"color": "green"})).await;
-    house
-        .eventually("its repair hangs", async || {
-            let rules = house.sandbox.faults().rules();
-            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
-        })
-        .await;
+    house.met("its repair hangs", &rule).await;
     for name in ["paint", "other"] {
         house.meddle(name, json!({"color": "green"})).await;
         house
@@ -222,21 +210,9 @@ async fn a_server_that_does_not_take_the_status_delays_no_revert() {
     );
     let _reconciler = house.reconciler();
     house.reaches("ready", &first).await;
-    let rule = house.sandbox.faults().add(Rule {
-        verbs: vec!["patch".to_owned()],
-        resources: vec!["configmaps".to_owned()],
-        name: "myelin-source-git".to_owned(),
-        user_agent: "myelin/".to_owned(),
-        effect: Effect::HangBefore,
-        ..Rule::default()
-    });
+    let rule = house.hang_patches("myelin-source-git");
     house.commit("bad", &[("one.yaml", &stack("one", "  sorce: x\n"))]);
-    house
-        .eventually("the word of it hangs", async || {
-            let rules = house.sandbox.faults().rules();
-            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
-        })
-        .await;
+    house.met("the word of it hangs", &rule).await;
     house.meddle("paint", json!({"color": "green"})).await;
     house
         .eventually("reverted beside it", async || {

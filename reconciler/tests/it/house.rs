@@ -4,6 +4,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use myelin_sandbox::Sandbox;
+use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -273,6 +274,30 @@ impl House {
         api.patch(map, &PatchParams::default(), &Patch::Merge(patch))
             .await
             .unwrap();
+    }
+
+    /// Lets every patch of a ConfigMap by `myelin` hang; returns the fault's id.
+    pub(crate) fn hang_patches(&self, map: &str) -> String {
+        self.sandbox.faults().add(Rule {
+            verbs: vec!["patch".to_owned()],
+            resources: vec!["configmaps".to_owned()],
+            name: map.to_owned(),
+            user_agent: "myelin/".to_owned(),
+            effect: Effect::HangBefore,
+            ..Rule::default()
+        })
+    }
+
+    /// Waits until a request has met a fault.
+    pub(crate) async fn met(&self, what: &str, fault: &str) {
+        self.eventually(what, async || {
+            let rules = self.sandbox.faults().rules();
+            rules
+                .iter()
+                .any(|met| met.rule.id == fault && met.met > 0)
+                .then_some(())
+        })
+        .await;
     }
 
     pub(crate) async fn delete(&self, map: &str) {

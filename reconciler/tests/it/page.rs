@@ -43,12 +43,7 @@ async fn a_source_that_was_not_looked_at_yet_is_alive_and_not_ready() {
     });
     let _reconciler = house.reconciler();
     let address = address(&house).await;
-    house
-        .eventually("it waits for the records", async || {
-            let rules = house.sandbox.faults().rules();
-            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
-        })
-        .await;
+    house.met("it waits for the records", &rule).await;
     let answer = get(&address, "/readyz", "").await;
     assert!(
         answer.starts_with("HTTP/1.1 503") && answer.contains("source git: not looked at yet"),

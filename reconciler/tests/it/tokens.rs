@@ -4,7 +4,6 @@ use crate::house::{House, map, stack};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, PostParams};
-use myelin_sandbox::faults::{Effect, Rule};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -199,21 +198,9 @@ async fn a_token_that_falls_due_while_its_stack_is_repaired_is_minted_after_that
     let _reconciler = house.reconciler();
     house.reaches("ready", &first).await;
     let minted = value(&house).await.expect("a value");
-    let rule = house.sandbox.faults().add(Rule {
-        verbs: vec!["patch".to_owned()],
-        resources: vec!["configmaps".to_owned()],
-        name: "paint".to_owned(),
-        user_agent: "myelin/".to_owned(),
-        effect: Effect::HangBefore,
-        ..Rule::default()
-    });
+    let rule = house.hang_patches("paint");
     house.meddle("paint", json!({"color": "green"})).await;
-    house
-        .eventually("its repair hangs", async || {
-            let rules = house.sandbox.faults().rules();
-            rules.iter().any(|met| met.rule.id == rule && met.met > 0).then_some(())
-        })
-        .await;
+    house.met("its repair hangs", &rule).await;
     let before = house.sandbox.faults().sequence();
     let secrets: Api<Secret> = Api::namespaced(house.client.clone(), "shop");
     secrets.delete("key", &DeleteParams::default()).await.unwrap();

@@ -3,12 +3,10 @@
 use super::*;
 use crate::credentials::Credentials;
 use crate::ec2::{Ec2, Endpoints};
-use crate::front::counters::Counters;
 use crate::identity::Identity;
 use crate::metadata::Metadata;
-use crate::node::{Dropped, View};
 use crate::presence::Presence;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 fn peer(n: u8) -> Peer {
     Peer {
@@ -36,38 +34,12 @@ fn front() -> Front {
         zone: "eu-central-1a".into(),
         address: [10, 0, 0, 9].into(),
     };
-    let view = View {
-        instance: identity.instance.clone(),
-        cluster: identity.cluster.clone(),
-        role: identity.role.clone(),
-        zone: identity.zone.clone(),
-        address: identity.address.to_string(),
-        presence: Presence::Sick,
-        workload: "unhealthy",
-        why: None,
-        pid: None,
-        restarts: 0,
-        in_flight: 0,
-        tag: "unknown",
-        drain: None,
-        metadata_trouble: None,
-        peers_trouble: None,
-    };
     let metadata = Arc::new(Metadata::new(None).expect("the usual endpoint"));
     let credentials = Credentials::new(None, metadata);
     let ec2 = Ec2::new(&identity.region, &Endpoints::default(), credentials).expect("the usual endpoints");
-    let shared = Shared {
-        identity,
-        started: Instant::now(),
-        ec2: Arc::new(ec2),
-        presence: watch::Sender::new(Presence::Sick),
-        peers: watch::Sender::new(Arc::new(vec![peer(1), peer(2)])),
-        peers_trouble: watch::Sender::new(None),
-        view: watch::Sender::new(view),
-        asks: mpsc::channel(1).0,
-        counters: Counters::default(),
-        dropped: Dropped::default(),
-    };
+    let shared = Shared::new(identity, Arc::new(ec2), mpsc::channel(1).0);
+    shared.presence.send_replace(Presence::Sick);
+    shared.peers.send_replace(Arc::new(vec![peer(1), peer(2)]));
     let config = r#"{"listen": "10.0.0.9:80", "backend": "10.0.0.9:8000"}"#;
     Front::new(serde_json::from_str(config).expect("a front"), Arc::new(shared))
 }
